@@ -1,0 +1,69 @@
+"""Where an engine keeps its things, and its few knobs.
+
+`DOSIRAK_ROOT` and `DOSIRAK_RUN` (and `dosirak.toml`) move the two directories; several roots live side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dosirak.engine.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One engine's directories and limits.
+
+    `data`: durable state (images, layers, containers). `run`: sockets, pid and lock files.
+    `idle_timeout`: seconds without a request, a running container or a build after which the service ends.
+    """
+
+    data: Path
+    run: Path
+    idle_timeout: float = 300.0
+
+    @property
+    def socket(self) -> Path:
+        """The Docker Engine API's unix socket."""
+        return self.run / "dosirak.sock"
+
+
+def load() -> Settings:
+    """Settings of this user: environment first, then `dosirak.toml`, then the platform's defaults.
+
+    Raises InvalidRequest when `dosirak.toml` can't be read as TOML.
+    """
+    config = _config_file()
+    data, run = _default_dirs()
+    data = Path(os.environ.get("DOSIRAK_ROOT") or config.get("root") or data)
+    # An engine moved by its root alone gets its sockets inside it, so that two roots never share a lock.
+    moved = "DOSIRAK_ROOT" in os.environ or "root" in config
+    run = Path(os.environ.get("DOSIRAK_RUN") or config.get("run") or (data / "run" if moved else run))
+    idle = float(os.environ.get("DOSIRAK_IDLE_TIMEOUT") or config.get("idle_timeout") or 300.0)
+    return Settings(data.absolute(), run.absolute(), idle)
+
+
+def _default_dirs() -> tuple[Path, Path]:
+    if os.geteuid() == 0:
+        return Path("/var/lib/dosirak"), Path("/run/dosirak")
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    run = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/dosirak-{os.geteuid()}")
+    return home / "dosirak", run / "dosirak"
+
+
+def _config_file() -> dict[str, Any]:
+    candidates = [Path("dosirak.toml"), Path.home() / ".config/dosirak/dosirak.toml", Path("/etc/dosirak/dosirak.toml")]
+    for path in candidates:
+        try:
+            text = path.read_text()
+        except OSError:
+            continue
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidRequest(f"{path}: not valid TOML: {error}") from error
+    return {}
