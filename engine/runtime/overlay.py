@@ -1,0 +1,64 @@
+"""Overlay mounts as descriptors: no mount point anywhere, gone when the last descriptor is closed."""
+
+from __future__ import annotations
+
+import os
+
+from dosirak.engine.runtime import syscalls as sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def open_overlay(lower: Iterable[str | bytes], upper: str | bytes | None = None, work: str | bytes | None = None) -> int:
+    """A detached overlay mount.
+
+    Parameters: `lower`: lower directories, the topmost first; `upper` and `work`: directories of one filesystem,
+    or both None for a read-only view. Returns the mount's descriptor (usable as a root for `inroot`, and for
+    move_mount). Raises OSError with the kernel's own explanation.
+
+    Each layer goes in by "lowerdir+" (kernel 6.5), so their number is not bound by a page of mount options;
+    older kernels get the one "lowerdir=a:b" string.
+    """
+    layers = [os.fsencode(path) for path in lower]
+    fs = sys.fsopen("overlay")
+    try:
+        _set_lower(fs, layers)
+        if upper is not None and work is not None:
+            sys.fsconfig_string(fs, "upperdir", upper)
+            sys.fsconfig_string(fs, "workdir", work)
+        elif len(layers) == 1:
+            # Overlayfs wants two lower directories when there is no upper one.
+            raise_single(fs, layers[0])
+        return _create(fs)
+    finally:
+        os.close(fs)
+
+
+def raise_single(fs: int, layer: bytes) -> None:
+    """Add an empty directory below a lone lower layer, which overlayfs refuses by itself."""
+    empty = os.path.dirname(layer) + b"/.empty"
+    os.makedirs(empty, exist_ok=True)
+    sys.fsconfig_string(fs, "lowerdir+", empty)
+
+
+def _set_lower(fs: int, layers: list[bytes]) -> None:
+    try:
+        for layer in layers:
+            sys.fsconfig_string(fs, "lowerdir+", layer)
+    except OSError as error:
+        if layers and error.errno == 22 and not os.path.isdir(layers[0]):
+            raise FileNotFoundError(2, os.strerror(2), os.fsdecode(layers[0])) from error
+        sys.fsconfig_string(fs, "lowerdir", b":".join(layers))
+
+
+def _create(fs: int) -> int:
+    try:
+        sys.fsconfig_create(fs)
+        return sys.fsmount(fs)
+    except OSError as error:
+        said = sys.fs_messages(fs)
+        if said:
+            raise OSError(error.errno, f"overlay: {os.strerror(error.errno or 0)}: {said}") from error
+        raise

@@ -1,0 +1,338 @@
+"""Thin wrappers of the system calls that glibc or Python lack: named as the call, each raises OSError.
+
+Constants carry the kernel's names (linux/mount.h, linux/openat2.h, linux/sched.h, linux/prctl.h). Nothing else in
+the engine touches ctypes for system calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_void_p
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+# System calls without a glibc 2.31 wrapper. Numbers from 424 on are the same on every architecture.
+_NUMBERS = {
+    "x86_64": {"clone": 56, "pivot_root": 155, "capget": 125, "capset": 126, "keyctl": 250, "seccomp": 317},
+    "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277},
+}[os.uname().machine]
+_NUMBERS |= {
+    "pidfd_send_signal": 424,
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "pidfd_open": 434,
+    "close_range": 436,
+    "openat2": 437,
+    "mount_setattr": 442,
+}
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_BIND = 4096
+MS_REC = 16384
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR__ATIME = 0x70
+MOUNT_ATTR_RELATIME = 0x0
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x100000
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
+
+RESOLVE_NO_XDEV = 0x1
+RESOLVE_NO_MAGICLINKS = 0x2
+RESOLVE_NO_SYMLINKS = 0x4
+RESOLVE_BENEATH = 0x8
+RESOLVE_IN_ROOT = 0x10
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+CLOSE_RANGE_CLOEXEC = 4
+KEYCTL_JOIN_SESSION_KEYRING = 1
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _function(name: str, *argtypes: Any) -> Callable[..., int]:
+    """A glibc function, typed once; -1 becomes OSError naming the call and the first path argument."""
+    function = _libc[name]
+    function.argtypes = argtypes
+    function.restype = c_int
+
+    def call(*arguments: Any) -> int:
+        result: int = function(*arguments)
+        if result < 0:
+            raise _oserror(name, arguments)
+        return result
+
+    return call
+
+
+def _syscall(name: str, *argtypes: Any, library: Any = _libc) -> Callable[..., int]:
+    """A raw system call, typed once."""
+    function = library["syscall"]
+    function.argtypes = (c_long, *argtypes)
+    function.restype = c_long
+    number = _NUMBERS[name]
+
+    def call(*arguments: Any) -> int:
+        result: int = function(number, *arguments)
+        if result < 0:
+            raise _oserror(name, arguments)
+        return result
+
+    return call
+
+
+def _oserror(name: str, arguments: Sequence[Any]) -> OSError:
+    number = ctypes.get_errno()
+    path = next((argument for argument in arguments if isinstance(argument, bytes) and argument), None)
+    text = f"{name}: {os.strerror(number)}"
+    return OSError(number, text, os.fsdecode(path)) if path is not None else OSError(number, text)
+
+
+def _path(path: str | bytes | None) -> bytes | None:
+    return os.fsencode(path) if path is not None else None
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", c_uint64), ("mode", c_uint64), ("resolve", c_uint64))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
+
+
+class _CapHeader(ctypes.Structure):
+    _fields_ = (("version", c_uint), ("pid", c_int))
+
+
+class _CapData(ctypes.Structure):
+    _fields_ = (("effective", c_uint), ("permitted", c_uint), ("inheritable", c_uint))
+
+
+_mount = _function("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_umount2 = _function("umount2", c_char_p, c_int)
+unshare = _function("unshare", c_int)
+setns = _function("setns", c_int, c_int)
+_prctl = _function("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
+_sethostname = _function("sethostname", c_char_p, c_size_t)
+_setdomainname = _function("setdomainname", c_char_p, c_size_t)
+_renameat2 = _function("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
+_openat2 = _syscall("openat2", c_int, c_char_p, c_void_p, c_size_t)
+_open_tree = _syscall("open_tree", c_int, c_char_p, c_uint)
+_move_mount = _syscall("move_mount", c_int, c_char_p, c_int, c_char_p, c_uint)
+_fsopen = _syscall("fsopen", c_char_p, c_uint)
+_fsconfig = _syscall("fsconfig", c_int, c_uint, c_char_p, c_char_p, c_int)
+_fsmount = _syscall("fsmount", c_int, c_uint, c_uint)
+_mount_setattr = _syscall("mount_setattr", c_int, c_char_p, c_uint, c_void_p, c_size_t)
+_pivot_root = _syscall("pivot_root", c_char_p, c_char_p)
+_pidfd_open = _syscall("pidfd_open", c_int, c_uint)
+_close_range = _syscall("close_range", c_uint, c_uint, c_uint)
+_capget = _syscall("capget", c_void_p, c_void_p)
+_capset = _syscall("capset", c_void_p, c_void_p)
+_keyctl = _syscall("keyctl", c_int, c_char_p)
+# The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
+_clone = _syscall(
+    "clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True)
+)
+
+
+def mount(source: str | None, target: str | bytes, fstype: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2), for propagation changes; filesystems are mounted by fsopen and friends."""
+    _mount(_path(source), _path(target), _path(fstype), flags, _path(data))
+
+
+def umount2(target: str | bytes, flags: int = 0) -> None:
+    """umount2(2)."""
+    _umount2(_path(target), flags)
+
+
+def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+    """prctl(2)."""
+    return _prctl(option, a, b, c, d)
+
+
+def sethostname(name: bytes) -> None:
+    """sethostname(2); Python's own goes through the locale."""
+    _sethostname(name, len(name))
+
+
+def setdomainname(name: bytes) -> None:
+    """setdomainname(2): the NIS domain name, which Docker's --domainname sets too."""
+    _setdomainname(name, len(name))
+
+
+def renameat2(old_fd: int, old: str | bytes, new_fd: int, new: str | bytes, flags: int) -> None:
+    """renameat2(2): RENAME_NOREPLACE=1, RENAME_EXCHANGE=2."""
+    _renameat2(old_fd, _path(old), new_fd, _path(new), flags)
+
+
+def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2), kernel 5.6; O_CLOEXEC is always added."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    return _openat2(dir_fd, _path(path), ctypes.byref(how), ctypes.sizeof(how))
+
+
+def open_tree(dir_fd: int, path: str | bytes, flags: int) -> int:
+    """open_tree(2), kernel 5.2: with OPEN_TREE_CLONE a detached bind mount."""
+    return _open_tree(dir_fd, _path(path), flags | OPEN_TREE_CLOEXEC)
+
+
+def move_mount(from_fd: int, to_fd: int) -> None:
+    """move_mount(2), kernel 5.2: attach the mount `from_fd` on the object `to_fd`."""
+    _move_mount(from_fd, b"", to_fd, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def fsopen(fstype: str) -> int:
+    """fsopen(2), kernel 5.2."""
+    return _fsopen(_path(fstype), FSOPEN_CLOEXEC)
+
+
+def fsconfig_string(fs_fd: int, key: str, value: str | bytes) -> None:
+    """fsconfig(2) FSCONFIG_SET_STRING."""
+    _fsconfig(fs_fd, FSCONFIG_SET_STRING, _path(key), _path(value), 0)
+
+
+def fsconfig_flag(fs_fd: int, key: str) -> None:
+    """fsconfig(2) FSCONFIG_SET_FLAG."""
+    _fsconfig(fs_fd, FSCONFIG_SET_FLAG, _path(key), None, 0)
+
+
+def fsconfig_create(fs_fd: int) -> None:
+    """fsconfig(2) FSCONFIG_CMD_CREATE: make the superblock."""
+    _fsconfig(fs_fd, FSCONFIG_CMD_CREATE, None, None, 0)
+
+
+def fsmount(fs_fd: int, attributes: int = 0) -> int:
+    """fsmount(2): a detached mount of the superblock, with MOUNT_ATTR_* attributes."""
+    return _fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes)
+
+
+def fs_messages(fs_fd: int) -> str:
+    """What the kernel has to say about the last failed fsconfig/fsmount on this context (fsopen(2))."""
+    lines = []
+    try:
+        while message := os.read(fs_fd, 4096):
+            lines.append(message.decode("utf-8", "replace").strip()[2:])
+    except OSError:
+        pass
+    return "; ".join(lines)
+
+
+def mount_setattr(
+    fd: int, path: str | bytes = b"", set_: int = 0, clear: int = 0, propagation: int = 0, *, recursive: bool = False
+) -> None:
+    """mount_setattr(2), kernel 5.12."""
+    attr = _MountAttr(set_, clear, propagation, 0)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _mount_setattr(fd, _path(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def pivot_root(new_root: str | bytes, put_old: str | bytes) -> None:
+    """pivot_root(2); pivot_root(".", ".") stacks the old root on the new one (man page, "pivot_root(".", ".")")."""
+    _pivot_root(_path(new_root), _path(put_old))
+
+
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """pidfd_open(2), kernel 5.3; close-on-exec."""
+    return _pidfd_open(pid, flags)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
+    """close_range(2), kernel 5.9 (CLOSE_RANGE_CLOEXEC 5.11)."""
+    _close_range(first, last, flags)
+
+
+def clone(flags: int) -> int:
+    """clone(2) in the manner of fork: 0 in the child, its pid in the parent. Single-threaded callers only."""
+    return _clone(flags, None, None, None, None)
+
+
+def capget() -> tuple[int, int, int]:
+    """The calling thread's (effective, permitted, inheritable) capability masks."""
+    header, data = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), (_CapData * 2)()
+    _capget(ctypes.byref(header), ctypes.byref(data))
+    low, high = data
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2) with 64-bit masks."""
+    header, data = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), (_CapData * 2)()
+    for index, shift in enumerate((0, 32)):
+        data[index].effective = effective >> shift & 0xFFFFFFFF
+        data[index].permitted = permitted >> shift & 0xFFFFFFFF
+        data[index].inheritable = inheritable >> shift & 0xFFFFFFFF
+    _capset(ctypes.byref(header), ctypes.byref(data))
+
+
+def join_session_keyring(name: str | None = None) -> None:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the caller's own."""
+    _keyctl(KEYCTL_JOIN_SESSION_KEYRING, _path(name))
+
+
+def _strings(values: Sequence[bytes]) -> Any:
+    return (c_char_p * (len(values) + 1))(*values, None)
+
+
+_execve = _libc["execve"]
+_execve.argtypes = (c_char_p, c_void_p, c_void_p)
+_execve.restype = c_int
+
+
+def execve(path: bytes, argv: Sequence[bytes], env: Sequence[bytes]) -> None:
+    """execve(2) with the environment as a list, in order and as it stands; returns only by OSError."""
+    _execve(path, _strings(argv), _strings(env))
+    raise _oserror("execve", (path,))
