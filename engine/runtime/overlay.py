@@ -22,25 +22,20 @@ def open_overlay(lower: Iterable[str | bytes], upper: str | bytes | None = None,
     older kernels get the one "lowerdir=a:b" string.
     """
     layers = [os.fsencode(path) for path in lower]
+    if len(layers) == 1 and upper is None:
+        # Overlayfs wants two lower directories when there is no upper one; a lone layer is its own merged view.
+        tree = sys.open_tree(sys.AT_FDCWD, layers[0], sys.OPEN_TREE_CLONE)
+        sys.mount_setattr(tree, set_=sys.MOUNT_ATTR_RDONLY)
+        return tree
     fs = sys.fsopen("overlay")
     try:
         _set_lower(fs, layers)
         if upper is not None and work is not None:
             sys.fsconfig_string(fs, "upperdir", upper)
             sys.fsconfig_string(fs, "workdir", work)
-        elif len(layers) == 1:
-            # Overlayfs wants two lower directories when there is no upper one.
-            raise_single(fs, layers[0])
         return _create(fs)
     finally:
         os.close(fs)
-
-
-def raise_single(fs: int, layer: bytes) -> None:
-    """Add an empty directory below a lone lower layer, which overlayfs refuses by itself."""
-    empty = os.path.dirname(layer) + b"/.empty"
-    os.makedirs(empty, exist_ok=True)
-    sys.fsconfig_string(fs, "lowerdir+", empty)
 
 
 def _set_lower(fs: int, layers: list[bytes]) -> None:
