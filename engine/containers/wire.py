@@ -1,0 +1,116 @@
+"""Docker's documents from JSON and to JSON, as Go's encoding/json treats them.
+
+Reading: null is the same as absent; a string may stand for a list of one (Go's StrSlice); unknown fields are noted, so
+that nothing a client asks for is dropped without a word. Writing: the fields that Docker leaves out when empty are out.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from dosirak.engine.containers.documents import Document, MountPoint
+from dosirak.engine.errors import InvalidRequest
+
+T = TypeVar("T", bound=Document)
+
+_STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"})
+_POINTERS = frozenset({"Init", "StopTimeout"})
+_OMITTED_WHEN_EMPTY: frozenset[str] = frozenset(
+    {
+        *("ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal", "StopTimeout"),
+        *("Shell", "Annotations", "StorageOpt", "Tmpfs", "Sysctls", "Runtime", "Mounts", "Init"),
+        *("KernelMemory", "KernelMemoryTCP", "Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"),
+        *("Consistency", "BindOptions", "VolumeOptions", "ImageOptions", "TmpfsOptions", "ClusterOptions", "ReadOnly"),
+        *("NoCopy", "Subpath", "DriverConfig", "SizeBytes", "NonRecursive", "CreateMountpoint", "Propagation"),
+        *("ReadOnlyNonRecursive", "ReadOnlyForceRecursive", "IPv4Address", "IPv6Address", "LinkLocalIPs"),
+    }
+)
+
+
+def parse(kind: type[T], data: Any) -> tuple[T, list[str]]:
+    """A document from decoded JSON (a dict).
+
+    Returns it and the paths of unknown fields that are not empty. Raises InvalidRequest where a field has a wrong type.
+    """
+    unknown: list[str] = []
+    try:
+        return msgspec.convert(_clean(kind, data, "", unknown), kind), unknown
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"invalid JSON: {error}") from error
+
+
+def _clean(kind: type[Document], data: Any, path: str, unknown: list[str]) -> Any:
+    if not isinstance(data, dict):
+        return data
+    plan = _plan(kind)
+    cleaned = {}
+    for name, value in data.items():
+        if value is None:
+            continue
+        if name not in plan:
+            if value not in ("", 0, False) and value != [] and value != {}:
+                unknown.append(path + name)
+            continue
+        if isinstance(value, str) and name in _STRING_OR_LIST:
+            value = [value]
+        inner = plan[name]
+        cleaned[name] = inner(value, f"{path}{name}.", unknown) if inner else value
+    return cleaned
+
+
+_Cleaner = Callable[[Any, str, list[str]], Any]
+_plans: dict[type[Document], dict[str, _Cleaner | None]] = {}
+
+
+def _plan(kind: type[Document]) -> dict[str, _Cleaner | None]:
+    """How to clean each field's value, by its name on the wire."""
+    plan = _plans.get(kind)
+    if plan is None:
+        plan = _plans[kind] = {field.encode_name: _cleaner(field.type) for field in msgspec.structs.fields(kind)}
+    return plan
+
+
+def _cleaner(annotation: Any) -> _Cleaner | None:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        found = [cleaner for cleaner in map(_cleaner, arguments) if cleaner]
+        return found[0] if found else None
+    if origin is list and (inner := _cleaner(arguments[0])):
+        return lambda value, path, unknown: (
+            [inner(item, path, unknown) for item in value if item is not None] if isinstance(value, list) else value
+        )
+    if origin is dict and (inner := _cleaner(arguments[1])):
+        return lambda value, path, unknown: (
+            {key: inner(item, path, unknown) for key, item in value.items()} if isinstance(value, dict) else value
+        )
+    if isinstance(annotation, type) and issubclass(annotation, Document):
+        return lambda value, path, unknown: _clean(annotation, value, path, unknown)
+    return None
+
+
+def dump(document: Document) -> dict[str, Any]:
+    """A document as Docker's JSON shows it (builtin types)."""
+    # MountPoint shows its empty Propagation; BindOptions, with a field of the same name, does not.
+    omitted = frozenset() if isinstance(document, MountPoint) else _OMITTED_WHEN_EMPTY
+    shown = {}
+    for field in msgspec.structs.fields(document):
+        value = getattr(document, field.name)
+        # A pointer in Go is left out when nil, but shown when it points to a zero ("Init": false, "StopTimeout": 0).
+        if value or field.encode_name not in omitted or (value is not None and field.encode_name in _POINTERS):
+            shown[field.encode_name] = _dump(value)
+    return shown
+
+
+def _dump(value: Any) -> Any:
+    if isinstance(value, Document):
+        return dump(value)
+    if isinstance(value, (list, tuple)):
+        return [_dump(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _dump(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,104 @@
+"""Copy-up: the image's content at a volume's mount point becomes the new volume's first content.
+
+The image's view is a detached overlay; every path in it is opened in that root, so a symlink of the image's leads
+nowhere else. Owners, modes, times, extended attributes, symbolic links and device nodes are kept; of a file
+with several names each becomes a file of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+
+from dosirak.engine.errors import HostLimit
+from dosirak.engine.runtime.inroot import open_in_root
+from dosirak.engine.runtime.overlay import open_overlay
+
+_CHUNK = 1 << 24
+# Overlayfs' own marks must not travel: in a volume they would be data of the container's choosing.
+_OWN_XATTRS = ("trusted.overlay.", "user.overlay.")
+
+
+def copy_up(lower: Sequence[str], path: str, target: str) -> bool:
+    """Fill the empty directory `target` with what the image has at `path`; True if something was copied.
+
+    Parameters: `lower`: the image's overlay lower directories, the topmost first. A file at `path`, or nothing, copies
+    nothing. Raises HostLimit when the host refuses (disk full).
+    """
+    if not lower or next(os.scandir(target), None) is not None:
+        return False
+    root = open_overlay(lower)
+    try:
+        try:
+            source = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return False
+            raise
+        into = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _directory(source, into)
+        finally:
+            os.close(source)
+            os.close(into)
+        return True
+    except OSError as error:
+        raise HostLimit(f"volume at {path}: copying the image's content failed: {error.strerror}") from error
+    finally:
+        os.close(root)
+
+
+def _directory(source: int, target: int) -> None:
+    """Copy the content, then the directory's own attributes (times last: the content changed them)."""
+    for entry in os.listdir(source):
+        _entry(source, target, os.fsencode(entry))
+    _attributes(source, target, os.fstat(source))
+
+
+def _entry(source: int, target: int, name: bytes) -> None:
+    info = os.stat(name, dir_fd=source, follow_symlinks=False)
+    kind = stat.S_IFMT(info.st_mode)
+    if kind == stat.S_IFDIR:
+        os.mkdir(name, 0o700, dir_fd=target)
+        _open_both(source, target, name, os.O_RDONLY | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, _directory)
+    elif kind == stat.S_IFREG:
+        _open_both(source, target, name, os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _content)
+    elif kind == stat.S_IFLNK:
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+        os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
+        os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+    elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
+        os.mknod(name, kind, info.st_rdev, dir_fd=target)
+        os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
+        os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
+    # A socket's listener is not in the image: nothing to copy.
+
+
+def _open_both(source: int, target: int, name: bytes, read: int, write: int, copy: Callable[[int, int], None]) -> None:
+    origin = os.open(name, read | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    try:
+        made = os.open(name, write | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=target)
+        try:
+            copy(origin, made)
+        finally:
+            os.close(made)
+    finally:
+        os.close(origin)
+
+
+def _content(origin: int, made: int) -> None:
+    while os.sendfile(made, origin, None, _CHUNK):
+        pass
+    _attributes(origin, made, os.fstat(origin))
+
+
+def _attributes(origin: int, made: int, info: os.stat_result) -> None:
+    """Owner before mode before extended attributes before times: each undoes a part of the one before."""
+    os.fchown(made, info.st_uid, info.st_gid)
+    os.fchmod(made, stat.S_IMODE(info.st_mode))
+    for name in os.listxattr(origin):
+        if not name.startswith(_OWN_XATTRS):
+            os.setxattr(made, name, os.getxattr(origin, name))
+    os.utime(made, ns=(info.st_atime_ns, info.st_mtime_ns))

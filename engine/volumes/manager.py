@@ -1,0 +1,132 @@
+"""The room's door: `Volumes`, what other rooms ask of volumes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.volumes.copyup import copy_up
+from dosirak.engine.volumes.model import Volume
+
+if TYPE_CHECKING:
+    from dosirak.engine.settings import Settings
+    from dosirak.engine.state import Database, Events
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Volume).decode
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest where Docker refuses a volume's name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are'
+            " allowed. If you intended to pass a host directory, use absolute path"
+        )
+
+
+class Volumes:
+    """Every volume of one engine root: a directory <data>/volumes/<name>/_data and a record."""
+
+    def __init__(self, settings: Settings, db: Database, events: Events) -> None:
+        self._root = settings.data / "volumes"
+        self._root.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._db = db
+        self._events = events
+        self._volumes: dict[str, Volume] = {}
+        # One filling at a time for each volume: two containers may start on a new one together.
+        self._filling: dict[str, asyncio.Lock] = {}
+        for (doc,) in db.execute("SELECT doc FROM volumes"):
+            volume = _decode(doc)
+            self._volumes[volume.name] = volume
+
+    def get(self, name: str) -> Volume:
+        """Raises NotFound "get x: no such volume"."""
+        try:
+            return self._volumes[name]
+        except KeyError:
+            raise NotFound(f"get {name}: no such volume") from None
+
+    def list(self) -> list[Volume]:
+        """All volumes, by name."""
+        return sorted(self._volumes.values(), key=lambda volume: volume.name)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = "",
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume of this name, made if it isn't there; without a name an anonymous one.
+
+        Raises InvalidRequest for a bad name, NotFound for a driver other than "local", NotSupported for driver options.
+        """
+        if driver not in ("", "local"):
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if options:
+            raise NotSupported(f"volume {name}: driver options ({', '.join(options)}) are not supported yet")
+        if existing := self._volumes.get(name):
+            return existing
+        anonymous = not name
+        if anonymous:
+            name = secrets.token_hex(32)
+            labels = {"com.docker.volume.anonymous": "", **(labels or {})}
+        check_name(name)
+        return self._make(name, anonymous, dict(labels or {}))
+
+    def _make(self, name: str, anonymous: bool, labels: dict[str, str]) -> Volume:
+        data = self._root / name / "_data"
+        # What stands there has no record: a half-made or half-removed volume (the sweeper has not come by yet).
+        data.parent.mkdir(0o711, exist_ok=True)
+        data.mkdir(0o755, exist_ok=True)
+        volume = Volume(name=name, mountpoint=str(data), created=time.time(), anonymous=anonymous, labels=labels)
+        self._db.execute("INSERT INTO volumes (name, doc) VALUES (?, ?)", (name, _encode(volume)))
+        self._volumes[name] = volume
+        self._events.publish("volume", "create", name, {"driver": "local"})
+        return volume
+
+    async def remove(self, name: str, *, users: Sequence[str] = (), force: bool = False) -> None:
+        """Remove a volume and its data.
+
+        Parameters: `users`: ids of the containers that use it; `force`: a missing one is fine. Raises NotFound,
+        Conflict "remove x: volume is in use - [id]".
+        """
+        if name not in self._volumes:
+            if force:
+                return
+            raise NotFound(f"get {name}: no such volume")
+        if users:
+            raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        self._db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+        del self._volumes[name]
+        self._filling.pop(name, None)
+        self._events.publish("volume", "destroy", name, {"driver": "local"})
+        await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+
+    async def fill(self, name: str, lower: Sequence[str], path: str) -> None:
+        """Copy-up: what the image has at `path` goes into the volume, if the volume is empty.
+
+        Parameters: `lower`: the image's overlay lower directories, the topmost first. Raises HostLimit (disk full).
+        """
+        volume = self.get(name)
+        async with self._filling.setdefault(name, asyncio.Lock()):
+            await asyncio.to_thread(copy_up, list(lower), path, volume.mountpoint)
+
+    async def sweep(self) -> None:
+        """Remove directories that no record names, and records whose directory is gone."""
+        on_disk = {entry.name for entry in os.scandir(self._root)}
+        for name in on_disk - self._volumes.keys():
+            await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+        for name in self._volumes.keys() - on_disk:
+            os.makedirs(self._volumes[name].mountpoint)  # noqa: PTH103 (one mkdir does not block)
