@@ -1,0 +1,58 @@
+"""Names and identifiers: what the engine's links and tables are called, and how an address becomes a MAC."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from dosirak.engine.errors import InvalidRequest
+
+_DEFAULT_ROOT = "/var/lib/dosirak"
+_MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}", re.IGNORECASE)
+
+
+def bridge_name(root: Path) -> str:
+    """The default bridge of the engine whose data lies at `root`: `dosirak0`, or `dosirak-<hash>` (15 bytes, IFNAMSIZ)."""
+    return "dosirak0" if _is_default(root) else f"dosirak-{_hash(root)}"
+
+
+def table_name(root: Path) -> str:
+    """The nf_tables table of that engine."""
+    return "dosirak" if _is_default(root) else f"dosirak-{_hash(root)}"
+
+
+def veth_name() -> str:
+    """A name for a veth's host end, as Docker shapes it: `veth` and seven hexadecimal digits."""
+    return f"veth{secrets.token_hex(4)[:7]}"
+
+
+def new_id() -> str:
+    """A network's, endpoint's or sandbox's id: 64 hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
+def mac_of(ip: IPv4Address) -> str:
+    """Docker's MAC of an address: `02:42` (locally administered) and the address.
+
+    An address given out again so keeps its MAC, and the neighbours' ARP caches stay right.
+    """
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + ip.packed)
+
+
+def parse_mac(text: str) -> str:
+    """A person's `--mac-address`, normalised. Raises InvalidRequest if it is none, or a multicast one."""
+    if not _MAC.fullmatch(text) or int(text[:2], 16) & 1:
+        raise InvalidRequest(f"invalid MAC address: {text!r}: it must be six pairs of hexadecimal digits, unicast")
+    return text.lower().replace("-", ":")
+
+
+def _is_default(root: Path) -> bool:
+    return str(root) == _DEFAULT_ROOT
+
+
+def _hash(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:7]
