@@ -70,6 +70,8 @@ def instruction(node: Node) -> typed.Instruction:
     if convert is None:
         hint = suggestion(node.keyword, map(str.lower, _CONVERTERS), ignore_case=True)
         raise DockerfileError(f"unknown instruction: {node.keyword}{hint}")
+    if any("\0" in word for word in node.args):
+        raise DockerfileError(f"{node.name} can't take a NUL character: no command or path can hold one")
     return convert(node)
 
 

@@ -162,8 +162,6 @@ def _json_strings(text: str) -> tuple[str, ...] | None:
         return None
     if not all(isinstance(item, str) for item in array):
         raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
-    if any("\0" in item for item in array):
-        raise DockerfileError("a Dockerfile can't contain NUL bytes")
     return tuple(item.encode(errors="surrogatepass").decode(errors="replace") for item in array)
 
 
