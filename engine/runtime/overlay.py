@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from dosirak.engine.runtime import syscalls as sys
@@ -29,6 +30,7 @@ def open_overlay(lower: Iterable[str | bytes], upper: str | bytes | None = None,
         return tree
     fs = sys.fsopen("overlay")
     try:
+        sys.fsconfig_string(fs, "source", "overlay")
         _set_lower(fs, layers)
         if upper is not None and work is not None:
             sys.fsconfig_string(fs, "upperdir", upper)
@@ -39,13 +41,14 @@ def open_overlay(lower: Iterable[str | bytes], upper: str | bytes | None = None,
 
 
 def _set_lower(fs: int, layers: list[bytes]) -> None:
-    try:
-        for layer in layers:
+    for layer in layers:
+        try:
             sys.fsconfig_string(fs, "lowerdir+", layer)
-    except OSError as error:
-        if layers and error.errno == 22 and not os.path.isdir(layers[0]):
-            raise FileNotFoundError(2, os.strerror(2), os.fsdecode(layers[0])) from error
-        sys.fsconfig_string(fs, "lowerdir", b":".join(layers))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise OSError(error.errno, os.strerror(error.errno or 0), os.fsdecode(layer)) from error
+            sys.fsconfig_string(fs, "lowerdir", b":".join(layers))
+            return
 
 
 def _create(fs: int) -> int:

@@ -165,6 +165,7 @@ setns = _function("setns", c_int, c_int)
 _prctl = _function("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _sethostname = _function("sethostname", c_char_p, c_size_t)
 _setdomainname = _function("setdomainname", c_char_p, c_size_t)
+_fstatfs = _function("fstatfs", c_int, c_void_p)
 _renameat2 = _function("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
 _openat2 = _syscall("openat2", c_int, c_char_p, c_void_p, c_size_t)
 _open_tree = _syscall("open_tree", c_int, c_char_p, c_uint)
@@ -208,6 +209,13 @@ def sethostname(name: bytes) -> None:
 def setdomainname(name: bytes) -> None:
     """setdomainname(2): the NIS domain name, which Docker's --domainname sets too."""
     _setdomainname(name, len(name))
+
+
+def fs_type(fd: int) -> int:
+    """The magic number of the filesystem `fd` lies on: fstatfs(2)'s f_type (linux/magic.h)."""
+    buffer = (c_long * 32)()
+    _fstatfs(fd, ctypes.byref(buffer))
+    return buffer[0]
 
 
 def renameat2(old_fd: int, old: str | bytes, new_fd: int, new: str | bytes, flags: int) -> None:

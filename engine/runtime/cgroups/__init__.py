@@ -1,0 +1,80 @@
+"""Control groups behind one small interface with two implementations: `v2` (the unified hierarchy) and `v1`
+(also hybrid hosts, whose controllers are on v1).
+
+A cgroup is named by its path below the hierarchy's root ("dosirak/<id>"). `Cgroup` makes and fills one; `processes`,
+`kill` and `remove` serve whoever has only the path.
+"""
+
+from __future__ import annotations
+
+from dosirak.engine.runtime.cgroups import v1, v2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class _Host:
+    """Which implementation this host has, found out once."""
+
+    backend: v1.Hierarchies | v2.Hierarchy | None = None
+
+
+def backend() -> v1.Hierarchies | v2.Hierarchy:
+    """The host's cgroup implementation. v2 is taken where it carries the memory controller."""
+    if _Host.backend is None:
+        _Host.backend = v2.detect() or v1.detect()
+    return _Host.backend
+
+
+def version() -> str:
+    """"2", "1", as `docker info` has it."""
+    return backend().version
+
+
+def create(path: str, resources: dict[str, Any]) -> list[int]:
+    """Make the cgroup and set its limits (`linux.resources` of config.json).
+
+    Returns descriptors: a process joins by writing "0" to each. Raises OSError; what was made stays for `remove`.
+    """
+    return backend().create(path, resources)
+
+
+def update(path: str, resources: dict[str, Any]) -> None:
+    """Change the limits of an existing cgroup. Raises OSError."""
+    backend().apply(path, resources)
+
+
+def join_fds(path: str) -> list[int]:
+    """Descriptors by which a process joins an existing cgroup. Raises OSError when it is gone."""
+    return backend().join_fds(path)
+
+
+def binds(path: str) -> list[tuple[str, str]]:
+    """What a container sees below /sys/fs/cgroup: (name there, or "" for the whole; directory of the host)."""
+    return backend().binds(path)
+
+
+def links() -> list[tuple[str, str]]:
+    """Symbolic links that belong beside the v1 controllers of `binds` (name, target)."""
+    return backend().links()
+
+
+def oom_kills(path: str) -> int:
+    """How often the kernel killed a process here for want of memory."""
+    return backend().oom_kills(path)
+
+
+def processes(path: str) -> list[int]:
+    """The pids in this cgroup, in this process's pid namespace."""
+    return backend().processes(path)
+
+
+def kill(path: str) -> None:
+    """SIGKILL every process in it."""
+    backend().kill(path)
+
+
+def remove(path: str) -> None:
+    """Remove the cgroup; one that is gone already is fine. Processes still inside are killed first. Raises OSError."""
+    backend().remove(path)

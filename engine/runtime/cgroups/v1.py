@@ -1,0 +1,171 @@
+"""cgroup v1: a hierarchy a controller (Documentation/admin-guide/cgroup-v1)."""
+
+from __future__ import annotations
+
+import os
+
+from dosirak.engine.runtime.cgroups import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Made for every container, so that limits can be set and statistics read at any time later. cpuset and the rest
+# only where a limit asks for them: each group costs at start and at exit.
+_ALWAYS = ("memory", "cpu", "cpuacct", "pids", "devices", "freezer", "blkio")
+
+
+class Hierarchies:
+    """The v1 hierarchies of this host: controller → mount point. Co-mounted controllers share a mount point."""
+
+    version = "1"
+
+    def __init__(self, mounts: dict[str, str]) -> None:
+        self.mounts = mounts
+
+    def create(self, path: str, resources: dict[str, Any]) -> list[int]:
+        """Make the groups, set the limits, open the files to join by."""
+        for mount in self._mounts(resources):
+            files.make(f"{mount}/{path}")
+        if "cpuset" in self.mounts and resources.get("cpu", {}).keys() & {"cpus", "mems"}:
+            _inherit_cpuset(self.mounts["cpuset"], path)
+        if resources:
+            self.apply(path, resources)
+        return self.join_fds(path)
+
+    def apply(self, path: str, resources: dict[str, Any]) -> None:
+        """Write the limits."""
+        for controller, name, value in settings(resources):
+            mount = self.mounts.get(controller)
+            if mount is None:
+                raise OSError(95, f"the host has no cgroup controller for {name}", controller)
+            files.write(f"{mount}/{path}", name, value)
+
+    def join_fds(self, path: str) -> list[int]:
+        """Descriptors of `tasks`.
+
+        A single-threaded process that writes "0" there moves itself without the kernel's global
+        cgroup_threadgroup_rwsem, which `cgroup.procs` takes (kernel/cgroup/cgroup.c, cgroup_procs_write_start).
+        """
+        fds = []
+        for mount in dict.fromkeys(self.mounts.values()):
+            try:
+                fds.append(os.open(f"{mount}/{path}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+            except FileNotFoundError:
+                continue
+        if not fds:
+            raise FileNotFoundError(2, "no such cgroup", path)
+        return fds
+
+    def binds(self, path: str) -> list[tuple[str, str]]:
+        """One directory a hierarchy."""
+        shown = []
+        for mount in dict.fromkeys(self.mounts.values()):
+            if os.path.isdir(f"{mount}/{path}"):
+                shown.append((os.path.basename(mount), f"{mount}/{path}"))
+        return shown
+
+    def links(self) -> list[tuple[str, str]]:
+        """Controllers that share a hierarchy: "cpu" → "cpu,cpuacct"."""
+        return [
+            (controller, os.path.basename(mount))
+            for controller, mount in self.mounts.items()
+            if os.path.basename(mount) != controller and "," in os.path.basename(mount)
+        ]
+
+    def oom_kills(self, path: str) -> int:
+        """`oom_kill` of memory.oom_control (kernel 4.13)."""
+        return files.field(f"{self.mounts['memory']}/{path}", "memory.oom_control", "oom_kill")
+
+    def processes(self, path: str) -> list[int]:
+        """Any of the hierarchies knows them all; memory is always made."""
+        return files.pids(f"{self._main()}/{path}")
+
+    def kill(self, path: str) -> None:
+        """v1 has no cgroup.kill."""
+        files.kill_all(f"{self._main()}/{path}")
+
+    def remove(self, path: str) -> None:
+        """From every hierarchy that has it."""
+        for mount in dict.fromkeys(self.mounts.values()):
+            files.remove(f"{mount}/{path}")
+
+    def _main(self) -> str:
+        return self.mounts.get("pids") or self.mounts.get("memory") or next(iter(self.mounts.values()))
+
+    def _mounts(self, resources: dict[str, Any]) -> list[str]:
+        wanted = dict.fromkeys((*_ALWAYS, *(controller for controller, _, _ in settings(resources))))
+        return list(dict.fromkeys(self.mounts[name] for name in wanted if name in self.mounts))
+
+
+def detect() -> Hierarchies:
+    """The hierarchies this process sees mounted (/proc/self/mountinfo)."""
+    mounts: dict[str, str] = {}
+    with open("/proc/self/mountinfo", "rb", buffering=0) as table:
+        lines = table.read().decode().splitlines()
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fstype, _, options = after.split(" ", 2)
+        if fstype == "cgroup":
+            point = before.split()[4]
+            for option in options.split(","):
+                if option in _CONTROLLERS:
+                    mounts[option] = point
+    return Hierarchies(mounts)
+
+
+_CONTROLLERS = frozenset(
+    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "hugetlb")
+)
+
+
+def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
+    """`linux.resources` as (controller, file, value), in the order they have to be written."""
+    found: list[tuple[str, str, object]] = []
+    memory, cpu, pids, block = (resources.get(name) or {} for name in ("memory", "cpu", "pids", "blockIO"))
+    for key, controller, name in _PLAIN:
+        source = memory if controller == "memory" else cpu
+        if source.get(key) is not None:
+            found.append((controller, name, source[key]))
+    if memory.get("disableOOMKiller"):
+        found.append(("memory", "memory.oom_control", 1))
+    if pids.get("limit"):
+        found.append(("pids", "pids.max", "max" if pids["limit"] < 0 else pids["limit"]))
+    if block.get("weight"):
+        found.append(("blkio", "blkio.weight", block["weight"]))
+    for key, name in _THROTTLE:
+        for device in block.get(key) or ():
+            found.append(("blkio", name, f"{device['major']}:{device['minor']} {device['rate']}"))
+    return found
+
+
+# The memory limit before memory+swap, or the kernel refuses the pair (memory.rst, 8.6).
+_PLAIN = (
+    ("limit", "memory", "memory.limit_in_bytes"),
+    ("swap", "memory", "memory.memsw.limit_in_bytes"),
+    ("reservation", "memory", "memory.soft_limit_in_bytes"),
+    ("swappiness", "memory", "memory.swappiness"),
+    ("shares", "cpu", "cpu.shares"),
+    ("period", "cpu", "cpu.cfs_period_us"),
+    ("quota", "cpu", "cpu.cfs_quota_us"),
+    ("cpus", "cpuset", "cpuset.cpus"),
+    ("mems", "cpuset", "cpuset.mems"),
+)
+
+_THROTTLE = (
+    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
+    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
+    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
+    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
+)
+
+
+def _inherit_cpuset(mount: str, path: str) -> None:
+    """A new v1 cpuset has neither cpus nor mems and takes no process: copy the parent's, from the top down."""
+    parent = mount
+    for part in path.split("/"):
+        child = f"{parent}/{part}"
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if not files.read(child, name).strip():
+                files.write(child, name, files.read(parent, name).strip())
+        parent = child

@@ -1,0 +1,151 @@
+"""cgroup v2: the unified hierarchy (Documentation/admin-guide/cgroup-v2.rst)."""
+
+from __future__ import annotations
+
+import os
+
+from dosirak.engine.runtime.cgroups import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+
+
+class Hierarchy:
+    """The unified hierarchy, mounted at `root`."""
+
+    version = "2"
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def create(self, path: str, resources: dict[str, Any]) -> list[int]:
+        """Make the group with its controllers on, set the limits, open the file to join by."""
+        directory = f"{self.root}/{path}"
+        try:
+            os.mkdir(directory)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            self._make_parents(os.path.dirname(path))
+            files.make(directory)
+        if resources:
+            self.apply(path, resources)
+        return self.join_fds(path)
+
+    def apply(self, path: str, resources: dict[str, Any]) -> None:
+        """Write the limits."""
+        for name, value in settings(resources):
+            files.write(f"{self.root}/{path}", name, value)
+
+    def join_fds(self, path: str) -> list[int]:
+        """The descriptor of cgroup.procs."""
+        return [os.open(f"{self.root}/{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
+
+    def binds(self, path: str) -> list[tuple[str, str]]:
+        """The group's own directory is the whole of /sys/fs/cgroup."""
+        return [("", f"{self.root}/{path}")]
+
+    def links(self) -> list[tuple[str, str]]:
+        """None on v2."""
+        return []
+
+    def oom_kills(self, path: str) -> int:
+        """`oom_kill` of memory.events."""
+        return files.field(f"{self.root}/{path}", "memory.events", "oom_kill")
+
+    def processes(self, path: str) -> list[int]:
+        """With those of groups the container made below its own."""
+        return files.pids(f"{self.root}/{path}")
+
+    def kill(self, path: str) -> None:
+        """cgroup.kill (kernel 5.14), one by one before that."""
+        try:
+            files.write(f"{self.root}/{path}", "cgroup.kill", 1)
+        except OSError:
+            files.kill_all(f"{self.root}/{path}")
+
+    def remove(self, path: str) -> None:
+        """Remove the group."""
+        files.remove(f"{self.root}/{path}")
+
+    def _make_parents(self, path: str) -> None:
+        """Each level hands its controllers down to the next; no process lives in an inner level."""
+        directory = self.root
+        for part in path.split("/"):
+            _hand_down(directory)
+            directory = f"{directory}/{part}"
+            files.make(directory)
+        _hand_down(directory)
+
+
+def detect() -> Hierarchy | None:
+    """The unified hierarchy, if it is the one that carries the memory controller."""
+    root = "/sys/fs/cgroup"
+    try:
+        available = files.read(root, "cgroup.controllers").split()
+    except OSError:
+        return None
+    return Hierarchy(root) if "memory" in available else None
+
+
+def _hand_down(directory: str) -> None:
+    available = set(files.read(directory, "cgroup.controllers").split())
+    for controller in _WANTED:
+        if controller in available:
+            files.write(directory, "cgroup.subtree_control", f"+{controller}")
+
+
+def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
+    """`linux.resources`, which speaks v1, as (file, value) of v2."""
+    found: list[tuple[str, object]] = []
+    memory, cpu, pids, block = (resources.get(name) or {} for name in ("memory", "cpu", "pids", "blockIO"))
+    if memory.get("limit") is not None:
+        found.append(("memory.max", _max(memory["limit"])))
+    if memory.get("swap") is not None:
+        found.append(("memory.swap.max", _swap(memory["swap"], memory.get("limit"))))
+    if memory.get("reservation") is not None:
+        found.append(("memory.low", _max(memory["reservation"])))
+    if cpu.get("shares"):
+        found.append(("cpu.weight", weight(cpu["shares"])))
+    if cpu.get("quota") is not None or cpu.get("period"):
+        quota = cpu.get("quota") or -1
+        found.append(("cpu.max", f"{'max' if quota < 0 else quota} {cpu.get('period') or 100000}"))
+    for key, name in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
+        if cpu.get(key):
+            found.append((name, cpu[key]))
+    if pids.get("limit"):
+        found.append(("pids.max", _max(pids["limit"])))
+    if block.get("weight"):
+        found.append(("io.weight", f"default {block['weight']}"))
+    for key, name in _THROTTLE:
+        for device in block.get(key) or ():
+            found.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate']}"))
+    return found
+
+
+_THROTTLE = (
+    ("throttleReadBpsDevice", "rbps"),
+    ("throttleWriteBpsDevice", "wbps"),
+    ("throttleReadIOPSDevice", "riops"),
+    ("throttleWriteIOPSDevice", "wiops"),
+)
+
+
+def weight(shares: int) -> int:
+    """cpu.shares 2…262144 on the scale of cpu.weight 1…10000, linearly (runc's ConvertCPUSharesToCgroupV2Value)."""
+    clamped = min(max(shares, 2), 262144)
+    return 1 + (clamped - 2) * 9999 // 262142
+
+
+def _max(value: int) -> object:
+    return "max" if value < 0 else value
+
+
+def _swap(both: int, limit: int | None) -> object:
+    """v1 counts memory and swap together, v2 swap alone."""
+    if both < 0:
+        return "max"
+    return both - (limit or 0)

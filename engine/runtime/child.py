@@ -1,0 +1,206 @@
+"""The container's process between clone and execve: it builds its own root and becomes what config.json says.
+
+Runs in a forked Python whose parent is the monitor. From the pivot on nothing is imported, no name is resolved and
+no file of the image is read but through `inroot` (CVE-2019-14271): all modules are loaded before the fork. The
+process is non-dumpable until execve, so the container can neither ptrace it nor open its /proc/N/exe and /proc/N/fd
+(CVE-2016-9962, CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+
+from dosirak.engine.runtime import devices, namespaces, process, rootfs, users
+from dosirak.engine.runtime import syscalls as sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_PROPAGATION = {
+    "": sys.MS_SLAVE | sys.MS_REC,
+    "rslave": sys.MS_SLAVE | sys.MS_REC,
+    "slave": sys.MS_SLAVE,
+    "rprivate": sys.MS_PRIVATE | sys.MS_REC,
+    "private": sys.MS_PRIVATE,
+    "shared": sys.MS_SHARED,
+    "rshared": sys.MS_SHARED | sys.MS_REC,
+    "unbindable": sys.MS_UNBINDABLE,
+}
+
+
+class Plan:
+    """What the child has to do, and the descriptors it does it with. All are close-on-exec."""
+
+    __slots__ = (
+        "bundle",
+        "cgroup",
+        "cgroup_fds",
+        "error_fd",
+        "namespaces",
+        "process",
+        "size",
+        "spec",
+        "stdio",
+        "sync",
+        "target",
+    )
+
+    def __init__(self, spec: dict[str, Any], process: dict[str, Any], sync: socket.socket, error_fd: int) -> None:
+        self.spec, self.process, self.sync, self.error_fd = spec, process, sync, error_fd
+        self.bundle = ""
+        self.target = -1
+        self.stdio: tuple[int, int, int] = (-1, -1, -1)
+        self.cgroup: str | None = None
+        self.cgroup_fds: list[int] = []
+        self.namespaces = namespaces.Namespaces([], {})
+        self.size = (0, 0)
+
+
+def run(plan: Plan) -> NoReturn:
+    """Become the container's process. Failures go up the error pipe; the process then ends."""
+    try:
+        # The forked monitor may have had these caught; a signal now must end this process, not run Python code.
+        sys.prctl(sys.PR_SET_DUMPABLE, 0)
+        process.reset_signals()
+        os.setsid()
+        _join_cgroup(plan)
+        root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
+        _finish(plan, root_fd)
+    except process.CannotExec as error:
+        _report(plan.error_fd, str(error), error.exit_code)
+    except users.UnknownUser as error:
+        _report(plan.error_fd, str(error), 126)
+    except OSError as error:
+        _report(plan.error_fd, _describe(error), 126 if error.errno == errno.EACCES else 128)
+    except BaseException as error:  # a defect of ours must not run on as a second monitor
+        _report(plan.error_fd, f"{type(error).__name__}: {error}", 128)
+    os._exit(1)
+
+
+def _describe(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return f"{text} ({error.filename!r})" if error.filename is not None and str(error.filename) not in text else text
+
+
+def _report(fd: int, message: str, exit_code: int) -> None:
+    os.write(fd, json.dumps({"error": message, "exit_code": exit_code}).encode())
+
+
+def _join_cgroup(plan: Plan) -> None:
+    for fd in plan.cgroup_fds:
+        os.write(fd, b"0")
+        os.close(fd)
+    if "cgroup" in plan.namespaces.new:
+        sys.unshare(sys.CLONE_NEWCGROUP)
+
+
+def _wait_for_id_maps(plan: Plan) -> None:
+    if "user" in plan.namespaces.new:
+        plan.sync.recv(1)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+def _build(plan: Plan) -> int:
+    """A new container: namespaces, root, mounts, devices, pivot. Returns the root's descriptor."""
+    spec, linux = plan.spec, plan.spec.get("linux") or {}
+    _set_oom_score(plan.process)
+    _wait_for_id_maps(plan)
+    plan.namespaces.join()
+    if "uts" in plan.namespaces.new:
+        if spec.get("hostname"):
+            sys.sethostname(os.fsencode(spec["hostname"]))
+        if spec.get("domainname"):
+            sys.setdomainname(os.fsencode(spec["domainname"]))
+    propagation = _PROPAGATION[linux.get("rootfsPropagation") or ""]
+    # Nothing mounted from here on may show on the host; what the host mounts later may still come in ("slave").
+    sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
+    root_fd = rootfs.open_root(spec, plan.bundle)
+    rootfs.mount_all(spec, root_fd, plan.cgroup)
+    if any(entry["destination"] == "/dev" for entry in spec.get("mounts") or ()):
+        host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        devices.make_nodes(spec, root_fd, host_dev)
+    if plan.process.get("terminal"):
+        _open_terminal(plan, root_fd, console=True)
+    if linux.get("sysctl"):
+        rootfs.write_sysctls(linux["sysctl"], rootfs.check_proc(root_fd))
+    process.make_cwd(plan.process.get("cwd") or "/", root_fd)
+    rootfs.make_readonly(linux.get("readonlyPaths") or [], root_fd)
+    rootfs.mask(linux.get("maskedPaths") or [], root_fd)
+    rootfs.enter(root_fd, propagation, readonly=bool(spec["root"].get("readonly")))
+    return root_fd
+
+
+def _enter_running(plan: Plan) -> int:
+    """A further process in a running container, whose namespaces `target` (a pidfd) gives. Returns its root."""
+    _set_oom_score(plan.process)
+    kinds = {entry["type"] for entry in (plan.spec.get("linux") or {}).get("namespaces") or ()}
+    flags = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWNET | sys.CLONE_NEWCGROUP
+    if "user" in kinds:
+        flags |= sys.CLONE_NEWUSER
+    # setns(2) with a pidfd (kernel 5.8): all at once; also those shared with the host, where it changes nothing.
+    sys.setns(plan.target, flags)
+    if "user" in kinds:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    os.close(plan.target)
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if plan.process.get("terminal"):
+        _open_terminal(plan, root_fd, console=False)
+    return root_fd
+
+
+def _set_oom_score(settings: dict[str, Any]) -> None:
+    """Also undoes the monitor's own protection; written here, where /proc is still the host's."""
+    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+        wanted = str(settings.get("oomScoreAdj") or 0).encode()
+        if file.read().strip() != wanted:
+            file.write(wanted)
+
+
+def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
+    """Our own pty on the container's devpts; the master goes to the monitor."""
+    master, slave = devices.open_pty(root_fd)
+    if console:
+        devices.bind_console(root_fd, slave)
+    devices.take_terminal(slave, *plan.size)
+    socket.send_fds(plan.sync, [b"t"], [master])
+    os.close(master)
+    plan.stdio = (slave, slave, slave)
+
+
+def _finish(plan: Plan, root_fd: int) -> None:
+    """Identity, environment, limits, privileges, descriptors, execve."""
+    settings = plan.process
+    annotations = plan.spec.get("annotations") or {}
+    groups = [name for name in annotations.get("dosirak.groups", "").split(",") if name]
+    identity = process.identify(settings, groups, root_fd)
+    env = list(settings.get("env") or ())
+    if not any(item.startswith("HOME=") for item in env):
+        env.append("HOME=" + os.fsdecode(identity.home))
+    sys.join_session_keyring()
+    for fd in set(plan.stdio):
+        # So that the user can reopen /dev/stdout, as runc does; the null device stays root's.
+        if identity.uid and os.fstat(fd).st_rdev != os.makedev(1, 3):
+            os.fchown(fd, identity.uid, -1)
+    process.set_limits(settings)
+    process.become(settings, identity)
+    process.enter_cwd(settings.get("cwd") or "/")
+    _place_stdio(plan)
+    # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
+    # (PR_SET_PDEATHSIG(2const)), hence this late.
+    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    process.run(settings, env)
+
+
+def _place_stdio(plan: Plan) -> None:
+    # Above 2 first: a source may itself be 0, 1 or 2.
+    sources = [os.dup(fd) for fd in plan.stdio] if min(plan.stdio) <= 2 else list(plan.stdio)
+    for number, fd in enumerate(sources):
+        os.dup2(fd, number, inheritable=True)
+    sys.close_range(3, 0xFFFFFFFF, sys.CLOSE_RANGE_CLOEXEC)

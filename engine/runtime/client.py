@@ -1,0 +1,396 @@
+"""The service's side of the runtime: starts the launcher, asks it for launches, and stands for running processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from dosirak.engine.errors import HostLimit, StartFailed
+from dosirak.engine.runtime import launcher, monitor
+from dosirak.engine.runtime.model import Attach, Exit, Launch
+
+_MESSAGE = 1 << 16
+
+
+class Task:
+    """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it."""
+
+    def __init__(self, conversation: _Conversation, started: dict[str, Any], pidfd: int) -> None:
+        self._conversation = conversation
+        self.pid: int = started["pid"]
+        self.pidfd = pidfd
+        self.started_at: float = started["at"]
+        self.restarts: int = started["restarts"]
+        self.exit: Exit | None = None
+        self.on_exit: Callable[[Exit, bool], None] | None = None
+        self.on_restart: Callable[[], None] | None = None
+        self._ended = asyncio.get_running_loop().create_future()
+        self._log_seen = 0
+        self._log_grew = asyncio.Event()
+        conversation.listener = self._hear
+
+    @property
+    def exited(self) -> bool:
+        """Whether it has ended for good."""
+        return self.exit is not None
+
+    async def wait(self) -> Exit:
+        """The final end (restarts by policy do not count)."""
+        result: Exit = await asyncio.shield(self._ended)
+        return result
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the process. Raises ProcessLookupError when it is gone."""
+        if self.pidfd < 0:
+            raise ProcessLookupError(3, "the process has ended")
+        signal.pidfd_send_signal(self.pidfd, number)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Size of the terminal, in characters."""
+        self._conversation.send({"op": "resize", "rows": rows, "columns": columns})
+
+    async def attach(self, client: Attach) -> None:
+        """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError."""
+        try:
+            self._conversation.send({"op": "attach", **_attach_entry(client)}, client.sock.fileno())
+        finally:
+            client.sock.close()
+
+    async def follow_log(self) -> AsyncIterator[None]:
+        """Yields at once, then whenever the log has grown; ends with the process."""
+        seen = -1
+        while True:
+            if seen != self._log_seen or seen < 0:
+                seen = self._log_seen
+                yield
+                continue
+            if self.exit is not None:
+                return
+            self._log_grew.clear()
+            with contextlib.suppress(ProcessLookupError):
+                self._conversation.send({"op": "follow", "seen": self._log_seen})
+            await self._log_grew.wait()
+
+    async def stop_restarting(self) -> None:
+        """No restart by policy any more: the next end is final."""
+        with contextlib.suppress(ProcessLookupError):
+            self._conversation.send({"op": "no_restart"})
+
+    async def gone(self) -> None:
+        """The monitor itself has ended too, and with it the container's cgroup."""
+        await self._conversation.closed.wait()
+
+    def _hear(self, message: dict[str, Any] | None, fd: int) -> None:
+        """A message of the monitor; None when it is gone."""
+        if message is None:
+            if self.exit is None:
+                # A monitor that was killed takes the process with it (PR_SET_PDEATHSIG).
+                self._finish(Exit(128 + signal.SIGKILL, False, _now(), "the container's monitor was killed"))
+            return
+        event = message["event"]
+        if event == "log":
+            self._log_seen = message["seen"]
+            self._log_grew.set()
+        elif event == "exited":
+            self._finish(_exit(message))
+        elif event == "restarting":
+            self._set_pid(0, -1)
+            if self.on_exit:
+                self.on_exit(_exit(message), True)
+        elif event == "started":
+            self._set_pid(message["pid"], fd)
+            self.started_at, self.restarts = message["at"], message["restarts"]
+            if self.on_restart:
+                self.on_restart()
+
+    def _finish(self, end: Exit) -> None:
+        self.exit = end
+        self._set_pid(0, -1)
+        self._log_seen += 1
+        self._log_grew.set()
+        self._ended.set_result(end)
+        if self.on_exit:
+            self.on_exit(end, False)
+
+    def _set_pid(self, pid: int, pidfd: int) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        self.pid, self.pidfd = pid, pidfd
+
+
+class Launcher:
+    """The launcher process, restarted when it was killed."""
+
+    def __init__(self) -> None:
+        self._requests: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._last: dict[Path, _Conversation] = {}
+
+    async def start(self) -> None:
+        """Start the launcher. Raises HostLimit."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-S", "-E", "-I", launcher.__file__, str(theirs.fileno())),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={},
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise HostLimit(f"launcher: can't start {sys.executable}: {error.strerror}") from error
+        finally:
+            theirs.close()
+        # Large enough for a burst of launches; each is a few bytes and its descriptors.
+        ours.setblocking(False)
+        self._requests = ours
+
+    async def close(self) -> None:
+        """End the launcher; running containers stay."""
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+        if self._process is not None:
+            await self._process.wait()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        """The launcher's pid, 0 when it is not running."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else 0
+
+    async def launch(self, launch: Launch) -> Task:
+        """Start a container's process: returns once it has exec'd. Raises StartFailed, HostLimit."""
+        previous = self._last.get(launch.bundle)
+        if previous is not None:
+            await previous.closed.wait()  # it still owns the cgroup and the control socket
+        return await self._ask(launch, {"op": "create"}, None)
+
+    async def exec(self, launch: Launch, pidfd: int, process: dict[str, Any]) -> Task:
+        """Start a further process in the container whose first process `pidfd` names.
+
+        `process` is an OCI process object, `launch.bundle` the container's. Raises StartFailed, HostLimit.
+        """
+        return await self._ask(launch, {"op": "exec", "process": process}, pidfd)
+
+    async def adopt(self, bundle: Path) -> Task | Exit | None:
+        """What became of a launch of an earlier service: running (Task), ended (Exit) or no trace (None)."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        conversation = None
+        try:
+            directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                # The whole path may be longer than the 107 bytes that connect(2) takes.
+                sock.connect(f"/proc/self/fd/{directory}/{monitor.SOCKET}")
+            finally:
+                os.close(directory)
+            conversation = _Conversation(sock)
+            message, pidfd = await conversation.first()
+            if message is not None:
+                self._remember(bundle, conversation)
+                if message["event"] == "restarting":
+                    message = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
+                return Task(conversation, message, pidfd)
+        except OSError:
+            pass
+        if conversation is None:
+            sock.close()
+        return _read_exit(bundle)
+
+    async def _ask(self, launch: Launch, request: dict[str, Any], pidfd: int | None) -> Task:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        conversation = _Conversation(ours)
+        try:
+            fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
+            if pidfd is not None:
+                fds.append(pidfd)
+            await self._send(json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
+        except BaseException:
+            conversation.close()
+            raise
+        finally:
+            theirs.close()
+            for client in launch.attach:
+                client.sock.close()
+        message, fd = await conversation.first()
+        if message is None:
+            raise HostLimit(f"{launch.id[:12]}: the launcher ended while it started the container; start it again")
+        if message["event"] == "failed":
+            kind = "exec" if pidfd is not None else "create"
+            raise StartFailed(_words(message["error"], kind), message["code"])
+        if pidfd is None:
+            self._remember(launch.bundle, conversation)
+        return Task(conversation, message, fd)
+
+    def _remember(self, bundle: Path, conversation: _Conversation) -> None:
+        self._last[bundle] = conversation
+
+        def forget() -> None:
+            if self._last.get(bundle) is conversation:
+                del self._last[bundle]
+
+        conversation.on_close = forget
+
+    async def _send(self, request: bytes, fds: list[int]) -> None:
+        memfd = os.memfd_create("request", os.MFD_CLOEXEC)
+        try:
+            os.write(memfd, request)
+            for _ in range(2):
+                async with self._starting:
+                    if self._requests is None or not self.pid:
+                        await self._restart()
+                try:
+                    await self._send_message([memfd, *fds])
+                    return
+                except (BrokenPipeError, ConnectionResetError):
+                    async with self._starting:
+                        await self._restart()
+            raise HostLimit("launcher: ends as soon as it is started; see the service's log")
+        finally:
+            os.close(memfd)
+
+    async def _send_message(self, fds: list[int]) -> None:
+        assert self._requests is not None
+        while True:
+            try:
+                socket.send_fds(self._requests, [b"launch"], fds)
+                return
+            except BlockingIOError:
+                await asyncio.sleep(0.001)  # a burst beyond the socket's buffer
+
+    async def _restart(self) -> None:
+        await self.close()
+        await self.start()
+
+
+class _Conversation:
+    """Messages with one monitor over its socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._first: asyncio.Future[tuple[dict[str, Any] | None, int]] = self._loop.create_future()
+        self.listener: Callable[[dict[str, Any] | None, int], None] | None = None
+        self._early: list[tuple[dict[str, Any] | None, int]] = []
+        self.closed = asyncio.Event()
+        self.on_close: Callable[[], None] | None = None
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    async def first(self) -> tuple[dict[str, Any] | None, int]:
+        """The first message: how the launch went. None when the monitor hung up without one."""
+        try:
+            return await asyncio.shield(self._first)
+        except asyncio.CancelledError:
+            self.close()  # the monitor goes on; a created container can be adopted, a failed one is swept
+            raise
+
+    def send(self, message: dict[str, Any], fd: int = -1) -> None:
+        """Tell the monitor something. Raises ProcessLookupError when it is gone."""
+        try:
+            socket.send_fds(self._sock, [json.dumps(message).encode()], [fd] if fd >= 0 else [])
+        except OSError as error:
+            raise ProcessLookupError(3, "the process has ended") from error
+
+    def close(self) -> None:
+        """Hang up."""
+        if not self.closed.is_set():
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+            self.closed.set()
+            if self.on_close:
+                self.on_close()
+
+    def _readable(self) -> None:
+        while not self.closed.is_set():
+            try:
+                data, fds, _, _ = socket.recv_fds(self._sock, _MESSAGE, 4)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, fds = b"", []
+            message = json.loads(data) if data else None
+            if message is None:
+                self.close()
+            self._deliver(message, fds[0] if fds else -1)
+
+    def _deliver(self, message: dict[str, Any] | None, fd: int) -> None:
+        if not self._first.done():
+            self._first.set_result((message, fd))
+        elif self.listener is None:
+            # The first message is on its way to whoever awaits it; what came with it follows when they listen.
+            self._early.append((message, fd))
+            self._loop.call_soon(self._deliver_early)
+        else:
+            self.listener(message, fd)
+
+    def _deliver_early(self) -> None:
+        if self.listener is None:
+            self._loop.call_later(0.001, self._deliver_early)
+            return
+        early, self._early = self._early, []
+        for message, fd in early:
+            self.listener(message, fd)
+
+
+def _attach_entry(client: Attach) -> dict[str, Any]:
+    return {
+        "stdin": client.stdin,
+        "stdout": client.stdout,
+        "stderr": client.stderr,
+        "framed": client.framed,
+        "detach_keys": client.detach_keys.hex(),
+        "initial": client.initial.hex(),
+    }
+
+
+def _launch_entry(launch: Launch) -> dict[str, Any]:
+    log = launch.log
+    return {
+        "id": launch.id,
+        "bundle": str(launch.bundle),
+        "log": {"path": str(log.path), "max_size": log.max_size, "max_files": log.max_files} if log else None,
+        "stdin": launch.stdin,
+        "stdin_once": launch.stdin_once,
+        "attach": [_attach_entry(client) for client in launch.attach],
+        "join": list(launch.join),
+        "restart": {"policy": launch.restart.policy, "max_retries": launch.restart.max_retries},
+        "size": launch.size or (0, 0),
+    }
+
+
+def _words(error: str, kind: str) -> str:
+    """Docker's sentence around the runtime's reason; clients look for its parts."""
+    if kind == "exec":
+        return f"OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
+    return (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+        f"dosirak create failed: unable to start container process: error during container init: {error}: unknown"
+    )
+
+
+def _exit(message: dict[str, Any]) -> Exit:
+    return Exit(message["code"], message["oom"], message["at"], message["error"], message["restarts"])
+
+
+def _read_exit(bundle: Path) -> Exit | None:
+    try:
+        return _exit(json.loads((bundle / monitor.EXIT_FILE).read_bytes()))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _now() -> float:
+    import time
+
+    return time.time()

@@ -1,0 +1,125 @@
+"""/dev of a container: the nodes and links every container has, further ones on request, and the terminal.
+
+runtime-spec config-linux, "Default Devices" and "Default Filesystems".
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import termios
+
+from dosirak.engine.runtime import inroot
+from dosirak.engine.runtime import syscalls as sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NODES = (
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+)
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+)
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+# asm-generic/ioctls.h; the same on x86_64 and aarch64
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTPEER = 0x5441
+
+
+def make_nodes(spec: dict[str, Any], root_fd: int, host_dev: int) -> None:
+    """Make /dev's nodes and links on its fresh tmpfs. `host_dev`: the host's /dev, for hosts where mknod is refused.
+
+    Raises OSError.
+    """
+    dev = inroot.open_in_root(root_fd, "/dev", os.O_PATH | os.O_DIRECTORY, resolve=sys.RESOLVE_NO_SYMLINKS)
+    try:
+        for name, major, minor in _NODES:
+            _make_node(dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), host_dev)
+        for name, target in _LINKS:
+            try:
+                os.symlink(target, name, dir_fd=dev)
+            except FileExistsError:
+                continue
+    finally:
+        os.close(dev)
+    for device in spec.get("linux", {}).get("devices") or ():
+        _make_asked(device, root_fd, host_dev)
+
+
+def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev: int) -> None:
+    try:
+        os.mknod(name, mode, device, dir_fd=parent)
+        os.chmod(name, stat.S_IMODE(mode), dir_fd=parent)  # mknod's mode goes through the umask
+    except FileExistsError:
+        return
+    except PermissionError:
+        # In a user namespace nobody may mknod: the host's node is bound instead.
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=parent))
+        tree = sys.open_tree(host_dev, name, sys.OPEN_TREE_CLONE)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        sys.move_mount(tree, place)
+        os.close(tree)
+        os.close(place)
+
+
+def _make_asked(device: dict[str, Any], root_fd: int, host_dev: int) -> None:
+    """One of linux.devices; an existing node of another kind is an error, an equal one is fine."""
+    mode = _KINDS[device["type"]] | device.get("fileMode", 0o666)
+    number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    parent, name = inroot.open_parent(root_fd, device["path"], create=True)
+    try:
+        _make_node(parent, name, mode, number, host_dev)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_IFMT(found.st_mode) != stat.S_IFMT(mode) or found.st_rdev != number:
+            raise OSError(errno.EEXIST, "exists and is not that device", device["path"])
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(parent)
+
+
+def open_pty(root_fd: int) -> tuple[int, int]:
+    """A pty pair on the container's own devpts: (master, slave).
+
+    The slave comes by TIOCGPTPEER, never by name: a name can be exchanged (CVE-2025-52565). Raises OSError.
+    """
+    master = inroot.open_in_root(root_fd, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve=sys.RESOLVE_NO_SYMLINKS)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    return master, slave
+
+
+def bind_console(root_fd: int, slave: int) -> None:
+    """/dev/console is the container's own terminal. Raises OSError."""
+    place = inroot.make_file(root_fd, "/dev/console", 0o600)
+    tree = sys.open_tree(slave, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
+    sys.move_mount(tree, place)
+    os.close(tree)
+    os.close(place)
+
+
+def take_terminal(slave: int, rows: int, columns: int) -> None:
+    """Make the slave the controlling terminal of this (new) session, with a size in characters."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    if rows and columns:
+        set_size(slave, rows, columns)
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    """TIOCSWINSZ (ioctl_tty(2)); the kernel sends SIGWINCH to the foreground process group."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

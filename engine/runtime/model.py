@@ -1,0 +1,70 @@
+"""What the engine asks of the runtime and hears from it: plain data."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """A stream client, handed to the monitor as a socket (the caller's own object is closed by the hand-over).
+
+    `sock`: any stream socket, also the HTTP client's own connection. `framed`: Docker's 8-byte multiplex header
+    before each piece of output (without a terminal). `initial`: input that was read from the socket already.
+    """
+
+    sock: socket.socket
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    framed: bool = True
+    detach_keys: bytes = b"\x10\x11"
+    initial: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A json-file log: `max_size` in bytes before it is rotated (0: never), `max_files` kept."""
+
+    path: Path
+    max_size: int = 0
+    max_files: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Docker's restart policy: "no", "always", "on-failure", "unless-stopped"; `max_retries` 0 is without end."""
+
+    policy: str = "no"
+    max_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
+    `size`: rows and columns of its terminal."""
+
+    id: str
+    bundle: Path
+    log: LogFile | None = None
+    stdin: bool = False
+    stdin_once: bool = False
+    attach: tuple[Attach, ...] = ()
+    join: Mapping[str, int] = field(default_factory=dict)
+    restart: Restart = Restart()
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: exit code as a shell has it (128 + signal), whether the kernel killed for want of memory,
+    when (unix time, seconds), and why it never started if it did not."""
+
+    code: int
+    oom: bool
+    at: float
+    error: str = ""
+    restarts: int = 0

@@ -1,0 +1,278 @@
+"""The container's root: its mounts, made by descriptors only, and the pivot into it.
+
+Every target is opened inside the root by openat2 and used as a descriptor from then on, so nothing that an image or
+a neighbour sharing a volume exchanges meanwhile can lead a mount outside (the class of CVE-2021-30465,
+CVE-2025-31133 and a dozen more). Runs in the container's own mount namespace, before anything of the image runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from dosirak.engine.runtime import cgroups, inroot, overlay
+from dosirak.engine.runtime import syscalls as sys
+from dosirak.engine.runtime.mountopts import MountOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# linux/magic.h, linux/proc_fs.h
+_PROC_SUPER_MAGIC = 0x9FA0
+_PROC_ROOT_INO = 1
+
+_DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+# Filesystems whose place must be a real directory of the root, never a symlink of the image (CVE-2019-19921,
+# CVE-2026-41579): procfs or /dev landing elsewhere would leave masks and device nodes elsewhere too.
+_FIXED_PLACES = frozenset(("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"))
+
+
+def open_root(spec: dict[str, Any], bundle: str) -> int:
+    """Mount the root filesystem at `root.path` and return the mount's descriptor.
+
+    A first mount of type overlay at "/" is the root itself; else `root.path` is bound onto itself, since
+    pivot_root(2) needs a mount point. Parameters: `bundle`: the engine's own path of the bundle.
+    """
+    # By path: a descriptor from before the clone lies in the host's mount namespace, where we may not mount.
+    place = os.open(os.path.join(bundle, spec["root"]["path"]), _DIR)
+    try:
+        first = spec.get("mounts", [{}])[0] if spec.get("mounts") else {}
+        if first.get("destination") == "/" and first.get("type") == "overlay":
+            tree = _open_overlay(first.get("options", []))
+        else:
+            tree = sys.open_tree(place, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH | sys.AT_RECURSIVE)
+        sys.move_mount(tree, place)
+        return tree
+    finally:
+        os.close(place)
+
+
+def _open_overlay(options: list[str]) -> int:
+    lower = [option.removeprefix("lowerdir+=") for option in options if option.startswith("lowerdir+=")]
+    for option in options:
+        if option.startswith("lowerdir="):
+            lower += option.removeprefix("lowerdir=").split(":")
+    named = dict(option.partition("=")[::2] for option in options)
+    return overlay.open_overlay(lower, named.get("upperdir"), named.get("workdir"))
+
+
+def mount_all(spec: dict[str, Any], root_fd: int, cgroup: str | None) -> None:
+    """Make the mounts of config.json, in their order. Raises OSError whose filename is the destination."""
+    for entry in spec.get("mounts", ()):
+        if entry["destination"] == "/" and entry.get("type") == "overlay":
+            continue
+        try:
+            mount_one(entry, root_fd, cgroup)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"mounting {entry['destination']!r}: {reason}", entry.get("source")) from error
+
+
+def mount_one(entry: dict[str, Any], root_fd: int, cgroup: str | None) -> None:
+    """Make one mount."""
+    options = MountOptions(entry.get("options") or [])
+    kind = entry.get("type") or "bind"
+    if kind == "cgroup":
+        _mount_cgroup(entry["destination"], root_fd, options, cgroup)
+        return
+    if kind == "bind" or options.bind:
+        tree = _clone_tree(entry["source"], options)
+        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    else:
+        tree = new_filesystem(kind, options, entry.get("source") or kind)
+        is_directory = True
+    try:
+        place = _open_place(root_fd, entry["destination"], is_directory)
+        try:
+            if kind == "tmpfs":
+                _keep_mode(tree, place, options)
+            sys.move_mount(tree, place)
+        finally:
+            os.close(place)
+        if options.propagation[0]:
+            sys.mount_setattr(tree, propagation=options.propagation[0], recursive=options.propagation[1])
+    finally:
+        os.close(tree)
+
+
+def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:
+    if os.path.normpath(destination) not in _FIXED_PLACES:
+        make = inroot.make_dirs if is_directory else inroot.make_file
+        return make(root_fd, destination)
+    try:
+        flags = os.O_PATH | os.O_DIRECTORY
+        return inroot.open_in_root(root_fd, destination, flags, resolve=sys.RESOLVE_NO_SYMLINKS)
+    except FileNotFoundError:
+        os.close(inroot.make_dirs(root_fd, destination))
+        return inroot.open_in_root(root_fd, destination, flags, resolve=sys.RESOLVE_NO_SYMLINKS)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise OSError(error.errno, "must be mounted on an ordinary directory", destination) from error
+        raise
+
+
+def _clone_tree(source: str | bytes, options: MountOptions) -> int:
+    flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if options.recursive else 0)
+    tree = sys.open_tree(sys.AT_FDCWD, source, flags)
+    # A clone keeps the source's propagation: private towards the host unless the document asks otherwise.
+    if not options.propagation[0]:
+        sys.mount_setattr(tree, propagation=sys.MS_PRIVATE, recursive=True)
+    if options.set or options.clear:
+        sys.mount_setattr(tree, set_=options.set, clear=options.clear)
+    if options.tree_set or options.tree_clear:
+        sys.mount_setattr(tree, set_=options.tree_set, clear=options.tree_clear, recursive=True)
+    return tree
+
+
+def new_filesystem(kind: str, options: MountOptions, source: str) -> int:
+    """A detached mount of a new filesystem. Raises OSError with the kernel's explanation."""
+    fs = sys.fsopen(kind)
+    try:
+        sys.fsconfig_string(fs, "source", source)
+        for key, value in options.data:
+            if key == "newinstance":
+                continue  # every devpts mount is one since kernel 4.7
+            if value is None:
+                sys.fsconfig_flag(fs, key)
+            else:
+                sys.fsconfig_string(fs, key, value)
+        sys.fsconfig_create(fs)
+        return sys.fsmount(fs, options.set)
+    except OSError as error:
+        said = sys.fs_messages(fs)
+        raise OSError(error.errno, f"{kind}: {said or os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(fs)
+
+
+def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
+    """A tmpfs without a mode of its own takes that of the directory it covers, as runc does."""
+    if not any(key == "mode" for key, _ in options.data):
+        found = os.fstat(place)
+        _chmod(tree, stat.S_IMODE(found.st_mode))
+        os.chown(".", found.st_uid, found.st_gid, dir_fd=tree)
+
+
+def _chmod(directory: int, mode: int) -> None:
+    os.chmod(".", mode, dir_fd=directory)
+
+
+def _mount_cgroup(destination: str, root_fd: int, options: MountOptions, cgroup: str | None) -> None:
+    """Bind the container's own group(s): the same view as a cgroup mount in a cgroup namespace, without the price of
+    a superblock each (they cost again at teardown)."""
+    if cgroup is None:
+        return
+    binds = cgroups.binds(cgroup)
+    bind = MountOptions([])
+    bind.set = options.set
+    whole = [directory for name, directory in binds if not name]
+    place = _open_place(root_fd, destination, True)
+    try:
+        if whole:
+            tree = _clone_tree(whole[0], bind)
+            sys.move_mount(tree, place)
+            os.close(tree)
+            return
+        # v1: a directory a hierarchy, on a small tmpfs
+        base = new_filesystem("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
+        sys.move_mount(base, place)
+    finally:
+        os.close(place)
+    for name, directory in binds:
+        os.mkdir(name, 0o755, dir_fd=base)
+        point = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=base)
+        tree = _clone_tree(directory, bind)
+        sys.move_mount(tree, point)
+        os.close(tree)
+        os.close(point)
+    for name, target in cgroups.links():
+        os.symlink(target, name, dir_fd=base)
+    sys.mount_setattr(base, set_=options.set)
+    os.close(base)
+
+
+def mask(paths: list[str], root_fd: int) -> None:
+    """Cover files by /dev/null and directories by one shared, empty, read-only tmpfs. Missing paths are skipped."""
+    null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    empty = -1
+    try:
+        found = os.fstat(null)
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
+            raise OSError(errno.ENODEV, "the host's /dev/null is not the null device", "/dev/null")
+        for path in paths:
+            try:
+                place = inroot.open_in_root(root_fd, path, os.O_PATH)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                if stat.S_ISDIR(os.fstat(place).st_mode):
+                    if empty < 0:
+                        empty = new_filesystem("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
+                    cover = sys.open_tree(empty, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
+                    sys.mount_setattr(cover, set_=sys.MOUNT_ATTR_RDONLY)
+                else:
+                    cover = sys.open_tree(null, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
+                sys.move_mount(cover, place)
+                os.close(cover)
+            finally:
+                os.close(place)
+    finally:
+        os.close(null)
+        if empty >= 0:
+            os.close(empty)
+
+
+def make_readonly(paths: list[str], root_fd: int) -> None:
+    """Bind each path on itself, read-only with all below. Missing paths are skipped."""
+    for path in paths:
+        try:
+            place = inroot.open_in_root(root_fd, path, os.O_PATH)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        tree = sys.open_tree(place, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH | sys.AT_RECURSIVE)
+        sys.mount_setattr(tree, set_=sys.MOUNT_ATTR_RDONLY, recursive=True)
+        sys.move_mount(tree, place)
+        os.close(tree)
+        os.close(place)
+
+
+def check_proc(root_fd: int) -> int:
+    """Open the container's /proc after making sure that it is procfs, mounted at its root.
+
+    Raises OSError. Returns a descriptor for writes that must not be led astray (sysctls).
+    """
+    fd = inroot.open_in_root(root_fd, "/proc", os.O_PATH | os.O_DIRECTORY, resolve=sys.RESOLVE_NO_SYMLINKS)
+    if sys.fs_type(fd) != _PROC_SUPER_MAGIC or os.fstat(fd).st_ino != _PROC_ROOT_INO:
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is not a procfs mount", "/proc")
+    return fd
+
+
+def write_sysctls(sysctls: dict[str, str], proc_fd: int) -> None:
+    """Set `linux.sysctl` of the new namespaces. Raises OSError naming the sysctl."""
+    for name, value in sysctls.items():
+        resolve = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_XDEV | sys.RESOLVE_NO_SYMLINKS
+        try:
+            fd = sys.openat2(proc_fd, "sys/" + name.replace(".", "/"), os.O_WRONLY, resolve=resolve)
+            try:
+                os.write(fd, value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise OSError(error.errno, f"sysctl {name}={value}: {os.strerror(error.errno or 0)}") from error
+
+
+def enter(root_fd: int, propagation: int, *, readonly: bool) -> None:
+    """pivot_root into the root and let go of the old one; chroot could be escaped by CAP_SYS_CHROOT."""
+    os.fchdir(root_fd)
+    sys.pivot_root(".", ".")
+    # pivot_root(2): the old root is now on top at "."; detach it, and "/" is the new one.
+    sys.umount2(".", sys.MNT_DETACH)
+    os.chdir("/")
+    if propagation:
+        sys.mount(None, "/", None, propagation)
+    if readonly:
+        sys.mount_setattr(sys.AT_FDCWD, b"/", set_=sys.MOUNT_ATTR_RDONLY)
