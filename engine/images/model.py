@@ -1,0 +1,64 @@
+"""What the images room hands to others: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dosirak.engine.content.model import Descriptor
+from dosirak.engine.images.config import ImageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of the store.
+
+    `id`: digest of the config ("sha256:…"). `layers`: blobs, the lowest first, one for each of
+    `config.rootfs.diff_ids`. `names`: full references ("docker.io/library/ubuntu:22.04"), sorted; empty for a dangling
+    image. `created`: RFC 3339. `size`: bytes its layers take unpacked.
+    """
+
+    id: str
+    manifest: Descriptor
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+    names: tuple[str, ...]
+    created: str
+    size: int
+
+    @property
+    def short_id(self) -> str:
+        """The twelve hex digits Docker shows."""
+        return self.id[7:19]
+
+    @property
+    def diff_ids(self) -> list[str]:
+        """The layers' diff IDs, the lowest first."""
+        return list(self.config.rootfs.diff_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A container that uses an image: what `Images.in_use` tells."""
+
+    container: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """One effect of a removal: a name taken away (as a person writes it), or an image or layer deleted ("sha256:…")."""
+
+    untagged: str = ""
+    deleted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryItem:
+    """One line of `docker history`, newest first. `id` is "<missing>" but for the top. `created`: RFC 3339; bytes."""
+
+    id: str
+    created: str
+    created_by: str
+    size: int
+    comment: str
+    tags: tuple[str, ...] = ()
