@@ -35,7 +35,7 @@ class Task:
         self._ended = asyncio.get_running_loop().create_future()
         self._log_seen = 0
         self._log_grew = asyncio.Event()
-        conversation.listener = self._hear
+        conversation.listen(self._hear)
 
     @property
     def exited(self) -> bool:
@@ -281,7 +281,7 @@ class _Conversation:
         sock.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._first: asyncio.Future[tuple[dict[str, Any] | None, int]] = self._loop.create_future()
-        self.listener: Callable[[dict[str, Any] | None, int], None] | None = None
+        self._listener: Callable[[dict[str, Any] | None, int], None] | None = None
         self._early: list[tuple[dict[str, Any] | None, int]] = []
         self.closed = asyncio.Event()
         self.on_close: Callable[[], None] | None = None
@@ -324,23 +324,24 @@ class _Conversation:
                 self.close()
             self._deliver(message, fds[0] if fds else -1)
 
+    def listen(self, listener: Callable[[dict[str, Any] | None, int], None]) -> None:
+        """Hand the messages after the first one to `listener`, from the next round of the event loop on."""
+        self._listener = listener
+        self._loop.call_soon(self._flush)
+
     def _deliver(self, message: dict[str, Any] | None, fd: int) -> None:
         if not self._first.done():
             self._first.set_result((message, fd))
-        elif self.listener is None:
-            # The first message is on its way to whoever awaits it; what came with it follows when they listen.
+        elif self._listener is None or self._early:
             self._early.append((message, fd))
-            self._loop.call_soon(self._deliver_early)
         else:
-            self.listener(message, fd)
+            self._listener(message, fd)
 
-    def _deliver_early(self) -> None:
-        if self.listener is None:
-            self._loop.call_later(0.001, self._deliver_early)
-            return
+    def _flush(self) -> None:
+        assert self._listener is not None
         early, self._early = self._early, []
         for message, fd in early:
-            self.listener(message, fd)
+            self._listener(message, fd)
 
 
 def _attach_entry(client: Attach) -> dict[str, Any]:

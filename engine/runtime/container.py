@@ -68,8 +68,8 @@ def create(
 ) -> Process:
     """Start the container that config.json describes.
 
-    Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in
-    place of the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal.
+    Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
+    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal.
     Raises StartError; nothing of it is left but the cgroup, which belongs to the caller.
     """
     linux = spec.get("linux") or {}
@@ -114,9 +114,7 @@ def join(
     return _start(plan, 0, stdin, bool(process.get("terminal")), {}, cgroup_fds)
 
 
-def _start(
-    plan: Any, flags: int, stdin: bool, terminal: bool, linux: dict[str, Any], cgroup_fds: list[int]
-) -> Process:
+def _start(plan: Any, flags: int, stdin: bool, terminal: bool, linux: dict[str, Any], cgroup_fds: list[int]) -> Process:
     stdio = Stdio(stdin=stdin, terminal=terminal)
     errors_read, errors_write = os.pipe()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,4 +1,4 @@
-"""The `options` of a mount in config.json, sorted into what the mount calls take (mount(8), runtime-spec config-linux)."""
+"""The `options` of a mount in config.json, sorted into what the mount calls take (mount(8), runtime-spec)."""
 
 from __future__ import annotations
 

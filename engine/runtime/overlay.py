@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def open_overlay(lower: Iterable[str | bytes], upper: str | bytes | None = None, work: str | bytes | None = None) -> int:
+def open_overlay(
+    lower: Iterable[str | bytes], upper: str | bytes | None = None, work: str | bytes | None = None
+) -> int:
     """A detached overlay mount.
 
     Parameters: `lower`: lower directories, the topmost first; `upper` and `work`: directories of one filesystem,

@@ -162,7 +162,10 @@ class Pump:
 
     def _watch_outputs(self) -> None:
         for fd in self._outputs:
-            self._loop.watch(fd, loops.IN, lambda _events, fd=fd: self._output_ready(fd))
+            self._loop.watch(fd, loops.IN, self._reader(fd))
+
+    def _reader(self, fd: int) -> Callable[[int], None]:
+        return lambda _events: self._output_ready(fd)
 
     def _output_ready(self, fd: int) -> None:
         if self._read(fd) is None:

@@ -181,9 +181,7 @@ _capget = _syscall("capget", c_void_p, c_void_p)
 _capset = _syscall("capset", c_void_p, c_void_p)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
 # The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
-_clone = _syscall(
-    "clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True)
-)
+_clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
 
 
 def mount(source: str | None, target: str | bytes, fstype: str | None, flags: int, data: str | None = None) -> None:

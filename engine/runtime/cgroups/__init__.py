@@ -28,7 +28,7 @@ def backend() -> v1.Hierarchies | v2.Hierarchy:
 
 
 def version() -> str:
-    """"2", "1", as `docker info` has it."""
+    """ "2", "1", as `docker info` has it."""
     return backend().version
 
 
