@@ -1,0 +1,104 @@
+"""The session's watch: what was on the machine at its start must be all that is there at its end.
+
+Runs once, in the controller (the process that starts pytest-xdist's workers, or the only one), after every fixture
+of every worker is torn down. A thing left behind is an error of the run, listed by name.
+
+Others may use the same machine. A process is ours by a mark in its environment. Links, cgroups and rules bear no
+such mark: they are judged by difference, unless an engine that is not of this session runs, which is then said.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from support import host
+from support.engines import BASE_VARIABLE
+
+_PATIENCE = 10.0
+"""Seconds that background clean-up (links, cgroups of the just ended) may take."""
+
+
+class LeakWatch:
+    """Snapshot at the start, comparison at the end."""
+
+    def __init__(self) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="dsk-", dir="/tmp"))
+        self.base.chmod(0o711)
+        os.environ[BASE_VARIABLE] = str(self.base)
+        self._before = host.everything()
+        self._before_pids = {process.pid for process in host.engine_processes(BASE_VARIABLE)}
+        self._foreign = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Compare, after pytest-xdist has ended its workers."""
+        left = self._settle()
+        self._sweep(left)
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
+            return
+        if left:
+            text = "Left behind by this run:\n" + "\n".join(f"  {line}" for line in sorted(map(str, left)))
+            reporter.stats.setdefault("error", []).append(_report(text))
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._verdict = (
+            "something was left behind, see above"
+            if left
+            else "no process, mount, link, cgroup, nf_tables table, netns or folder left behind"
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was found, also when nothing was."""
+        note = " (another engine runs here: links, cgroups and rules not judged)" if self._foreign else ""
+        terminalreporter.write_line(f"leak check: {getattr(self, '_verdict', 'not made')}{note}")
+
+    def _settle(self) -> set[object]:
+        deadline = time.monotonic() + _PATIENCE
+        while (left := self._left()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return left
+
+    def _left(self) -> set[object]:
+        left: set[object] = set()
+        self._foreign = False
+        for process in host.engine_processes(BASE_VARIABLE):
+            if process.mark == str(self.base) or str(self.base) in process.command:
+                left.add(process)
+            elif process.mark is not None or process.pid in self._before_pids:
+                self._foreign = True
+            elif "dosirak" in process.command:
+                self._foreign = True  # an engine started by hand, or by another's notebook
+        new = host.everything() - self._before
+        if self._foreign:
+            new = {line for line in new if str(self.base) in line}
+        left |= new
+        left |= {f"folder {path}" for path in self.base.iterdir()}
+        return left
+
+    def _sweep(self, left: set[object]) -> None:
+        """End our processes and remove our folder: a failed run must not spoil the next."""
+        for thing in left:
+            if isinstance(thing, host.Process):
+                try:
+                    os.kill(thing.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+def _report(text: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid="leak check",
+        location=("tests/support/leaks.py", 0, "leak check"),
+        keywords={},
+        outcome="failed",
+        longrepr=text,
+        when="teardown",
+    )
