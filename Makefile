@@ -1,0 +1,99 @@
+# Dosirak: `make` shows the targets. Needs root and Debian (or the packages named below, however they got there).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TOOLS := build/tools
+export PATH := $(PATH):$(CURDIR)/$(TOOLS)
+
+# What the engine and its tests need of the system, and what only the benchmarks compare with.
+SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
+PEER_PACKAGES := runc crun bubblewrap util-linux
+
+# Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
+PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
+
+.PHONY: help
+help: ## Show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: root $(READY) ## Run the first tutorial for real; print its tables, write it as one HTML page
+	@$(BIN)/python notebooks/runner.py notebooks/01-first-containers.ipynb --html build/01-first-containers.html
+
+.PHONY: lab
+lab: root $(READY) ## Open JupyterLab on the tutorials
+	@cd notebooks && ../$(BIN)/jupyter lab --allow-root
+
+.PHONY: test
+test: root docker $(READY) ## Run the test suite
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+.PHONY: bench
+bench: root peers $(READY) ## Time starting a container, side by side with runc, crun, bubblewrap, docker, podman
+	@$(BIN)/python tests/benchmarks/start.py $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## Check style, types and layers (the tests do too)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: setup
+setup: $(READY) ## Only set up: system packages and the virtual environment
+
+.PHONY: clean
+clean: ## Remove what was built: pages, caches, the virtual environment
+	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up: each step looks first, and does nothing when nothing is missing ------------------------------------------
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "This needs root for now (namespaces, mounts, control groups): sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+.PHONY: system
+system:
+	@$(call install,$(SYSTEM_PACKAGES))
+
+.PHONY: peers
+peers:
+	@$(call install,$(PEER_PACKAGES))
+
+# A real docker client is one of the suite's two clients. Where there is none, only the client is taken out of
+# Debian's package: no daemon is installed or started.
+.PHONY: docker
+docker:
+	@if ! command -v docker > /dev/null; then \
+	  echo "Fetching the docker client…"; \
+	  mkdir -p $(TOOLS)/package && cd $(TOOLS)/package && apt-get update -qq; \
+	  package=docker-cli; apt-cache show $$package > /dev/null 2>&1 || package=docker.io; \
+	  apt-get download -qq $$package && dpkg -x $$package*.deb . && mv usr/bin/docker .. && cd .. && rm -r package; \
+	fi
+
+$(READY): pyproject.toml | system
+	@for python in $(PYTHONS) none; do \
+	  $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && break; done; \
+	[ $$python != none ] || { echo "Python 3.11 or newer is needed; python3 is $$(python3 --version 2>&1)" >&2; exit 1; }; \
+	[ -x $(BIN)/python ] || $$python -m venv $(VENV); \
+	echo "Setting up $(VENV) ($$($(BIN)/python --version))…"; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[lab,test]'
+	@touch $@
+
+define install
+missing=$$(for package in $(1); do \
+  dpkg-query -W -f '$${db:Status-Status}\n' $$package 2> /dev/null | grep -qx installed || echo $$package; done); \
+if [ -n "$$missing" ]; then \
+  command -v apt-get > /dev/null || { echo "Not a Debian system: install what Debian calls" $$missing "by hand" >&2; exit 1; }; \
+  [ "$$(id -u)" = 0 ] || { echo "Missing Debian packages:" $$missing "(sudo apt-get install" $$missing")" >&2; exit 1; }; \
+  echo "Installing" $$missing "…"; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing > /dev/null; \
+fi
+endef
