@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from dosirak.engine.build.model import BuildRequest, ProgressSink
 
 if TYPE_CHECKING:
+    from dosirak.engine.containers import Containers
     from dosirak.engine.images import Images
     from dosirak.engine.images.model import Image
     from dosirak.engine.layers import Layers
-
-    from dosirak.engine.containers import Containers
     from dosirak.engine.settings import Settings
     from dosirak.engine.state.database import Database
 

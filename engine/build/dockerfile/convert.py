@@ -12,6 +12,7 @@ from dosirak.engine.build.dockerfile.duration import parse_duration
 from dosirak.engine.build.dockerfile.flags import Flags, Kind
 from dosirak.engine.build.dockerfile.heredoc import opener
 from dosirak.engine.build.dockerfile.mounts import NETWORKS, SECURITY, check_mount
+from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.dockerfile.text import suggestion, trim
 from dosirak.engine.build.errors import DockerfileError
 
@@ -45,7 +46,7 @@ def program(file: Dockerfile) -> typed.Program:
     args: list[typed.Arg] = []
     stages: list[tuple[typed.From, list[typed.Instruction]]] = []
     for node in file.nodes:
-        try:
+        with placed(file, node.lines):
             made = instruction(node)
             if isinstance(made, typed.From):
                 stages.append((made, []))
@@ -54,10 +55,7 @@ def program(file: Dockerfile) -> typed.Program:
             elif isinstance(made, typed.Arg):
                 args.append(made)
             else:
-                raise DockerfileError("no build stage in current context")
-        except DockerfileError as error:
-            placed = DockerfileError(error.problem, node.lines.first, node.lines.last, file.filename, file.source)
-            raise placed from error.__cause__
+                raise DockerfileError("no build stage in current context: a FROM has to come first")
     if not stages:
         last = file.nodes[-1].lines.last
         raise DockerfileError("no build stage: a FROM is missing", last, last, file.filename, file.source)
