@@ -22,6 +22,7 @@ from dosirak.engine.containers.documents import (
     NetworkingConfig,
     PortBinding,
 )
+from dosirak.engine.containers.mounts import MountPlan
 
 __all__ = [
     "Container",
@@ -82,7 +83,7 @@ class Container(msgspec.Struct):
     `name` is without Docker's leading "/". `config` is merged with the image's. `image` is the image's id
     ("sha256:…"), `config.image` the name it was asked by. `path` and `args`: the command line. `networks`: what was
     asked, by network name; addresses stand in the networks room (`Containers.endpoints`). `layers`: the image's
-    overlay lower directories, the topmost first.
+    overlay lower directories, the topmost first; `diff_ids`: their names. `log_path`: the json-file, "" without one.
     """
 
     id: str
@@ -94,14 +95,20 @@ class Container(msgspec.Struct):
     config: ContainerConfig
     host_config: HostConfig
     networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
-    mounts: list[MountPoint] = msgspec.field(default_factory=list)
+    mount_plans: list[MountPlan] = msgspec.field(default_factory=list)
     layers: list[str] = msgspec.field(default_factory=list)
-    anonymous_volumes: list[str] = msgspec.field(default_factory=list)
+    diff_ids: list[str] = msgspec.field(default_factory=list)
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
     manually_stopped: bool = False
+    log_path: str = ""
     platform: str = "linux"
     driver: str = "overlayfs"
+
+    @property
+    def mounts(self) -> list[MountPoint]:
+        """The mounts as `inspect` and `ps` show them."""
+        return [plan.shown() for plan in self.mount_plans]
 
     @property
     def short_id(self) -> str:

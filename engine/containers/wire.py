@@ -78,19 +78,31 @@ def _plan(kind: type[Document]) -> dict[str, _Cleaner | None]:
 def _cleaner(annotation: Any) -> _Cleaner | None:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        found = [cleaner for cleaner in map(_cleaner, arguments) if cleaner]
-        return found[0] if found else None
-    if origin is list and (inner := _cleaner(arguments[0])):
-        return lambda value, path, unknown: (
-            [inner(item, path, unknown) for item in value if item is not None] if isinstance(value, list) else value
-        )
-    if origin is dict and (inner := _cleaner(arguments[1])):
-        return lambda value, path, unknown: (
-            {key: inner(item, path, unknown) for key, item in value.items()} if isinstance(value, dict) else value
-        )
+        return next((cleaner for cleaner in map(_cleaner, arguments) if cleaner), None)
     if isinstance(annotation, type) and issubclass(annotation, Document):
         return lambda value, path, unknown: _clean(annotation, value, path, unknown)
-    return None
+    inner = _cleaner(arguments[-1]) if origin in (list, dict) else None
+    if inner is None:
+        return None
+    return _list_cleaner(inner) if origin is list else _dict_cleaner(inner)
+
+
+def _list_cleaner(inner: _Cleaner) -> _Cleaner:
+    def clean(value: Any, path: str, unknown: list[str]) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [inner(item, path, unknown) for item in value if item is not None]
+
+    return clean
+
+
+def _dict_cleaner(inner: _Cleaner) -> _Cleaner:
+    def clean(value: Any, path: str, unknown: list[str]) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: inner(item, f"{path}{key}.", unknown) for key, item in value.items()}
+
+    return clean
 
 
 def dump(document: Document) -> dict[str, Any]:

@@ -1,0 +1,256 @@
+"""Limits: Docker's Resources as `linux.resources` of config.json, and which of them this host can honour."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dosirak.engine.containers.documents import HostConfig, Resources, ThrottleDevice
+from dosirak.engine.errors import InvalidRequest
+
+_SMALLEST_MEMORY = 6 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the host's cgroups can do. `cpus` and `mems`: the online ones ("0-3")."""
+
+    version: str = "2"
+    memory: bool = True
+    swap: bool = True
+    swappiness: bool = True
+    reservation: bool = True
+    oom_kill_disable: bool = False
+    pids: bool = True
+    cpu_shares: bool = True
+    cpu_quota: bool = True
+    cpuset: bool = True
+    blkio_weight: bool = True
+    blkio_throttle: bool = True
+    cpu_count: int = 1
+    cpus: str = "0"
+    mems: str = "0"
+
+
+def check(limits: HostConfig, facts: HostFacts) -> list[str]:
+    """Docker's checks, in Docker's words. What the host lacks is taken out of `limits`, with a warning each.
+
+    Returns the warnings. Raises InvalidRequest.
+    """
+    warnings: list[str] = []
+    _check_memory(limits, facts, warnings)
+    _check_cpu(limits, facts, warnings)
+    _check_block_io(limits, facts, warnings)
+    if limits.pids_limit is not None and not facts.pids:
+        if limits.pids_limit > 0:
+            warnings.append(
+                "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit"
+                " discarded."
+            )
+        limits.pids_limit = None
+    return warnings
+
+
+def _check_memory(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+    unmounted = "or the cgroup is not mounted."
+    if limits.memory and limits.memory < _SMALLEST_MEMORY:
+        raise InvalidRequest("Minimum memory limit allowed is 6MB")
+    if limits.memory > 0 and not facts.memory:
+        warnings.append(f"Your kernel does not support memory limit capabilities {unmounted} Limitation discarded.")
+        limits.memory, limits.memory_swap = 0, -1
+    if limits.memory > 0 and limits.memory_swap != -1 and not facts.swap:
+        warnings.append(
+            f"Your kernel does not support swap limit capabilities {unmounted} Memory limited without swap."
+        )
+        limits.memory_swap = -1
+    if limits.memory > 0 and 0 < limits.memory_swap < limits.memory:
+        raise InvalidRequest("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if limits.memory == 0 and limits.memory_swap > 0:
+        raise InvalidRequest("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if limits.memory_swappiness == -1:
+        limits.memory_swappiness = None
+    if limits.memory_swappiness is not None:
+        if not facts.swappiness:
+            warnings.append(
+                f"Your kernel does not support memory swappiness capabilities {unmounted} Memory swappiness discarded."
+            )
+            limits.memory_swappiness = None
+        elif not 0 <= limits.memory_swappiness <= 100:
+            raise InvalidRequest(f"Invalid value: {limits.memory_swappiness}, valid memory swappiness range is 0-100")
+    if limits.memory_reservation > 0 and not facts.reservation:
+        warnings.append(
+            f"Your kernel does not support memory soft limit capabilities {unmounted} Limitation discarded."
+        )
+        limits.memory_reservation = 0
+    if 0 < limits.memory_reservation < _SMALLEST_MEMORY:
+        raise InvalidRequest("Minimum memory reservation allowed is 6MB")
+    if 0 < limits.memory < limits.memory_reservation:
+        raise InvalidRequest("Minimum memory limit can not be less than memory reservation limit, see usage")
+    if limits.oom_kill_disable and not facts.oom_kill_disable:
+        warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
+        limits.oom_kill_disable = None
+    if limits.oom_kill_disable and limits.memory == 0:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system"
+            " running out of resources."
+        )
+
+
+def _check_cpu(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+    if limits.nano_cpus > 0 and limits.cpu_period > 0:
+        raise InvalidRequest("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+    if limits.nano_cpus > 0 and limits.cpu_quota > 0:
+        raise InvalidRequest("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+    if limits.nano_cpus > 0 and not facts.cpu_quota:
+        raise InvalidRequest(
+            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted"
+        )
+    if limits.nano_cpus < 0 or limits.nano_cpus > facts.cpu_count * 10**9:
+        raise InvalidRequest(
+            f"range of CPUs is from 0.01 to {facts.cpu_count}.00, as there are only {facts.cpu_count} CPUs available"
+        )
+    if limits.cpu_shares < 0:
+        raise InvalidRequest(f"invalid CPU shares ({limits.cpu_shares}): value must be a positive integer")
+    if limits.cpu_shares and not facts.cpu_shares:
+        warnings.append("Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.")
+        limits.cpu_shares = 0
+    if (limits.cpu_period or limits.cpu_quota) and not facts.cpu_quota:
+        warnings.append("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.")
+        limits.cpu_period = limits.cpu_quota = 0
+    if limits.cpu_period and not 1000 <= limits.cpu_period <= 1000000:
+        raise InvalidRequest("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < limits.cpu_quota < 1000:
+        raise InvalidRequest("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if limits.cpu_realtime_period or limits.cpu_realtime_runtime:
+        warnings.append("Your kernel does not support CPU real-time scheduler. CPU real-time period/runtime discarded.")
+        limits.cpu_realtime_period = limits.cpu_realtime_runtime = 0
+    if limits.cpu_percent > 0:
+        warnings.append("linux does not support CPU percent. Percent discarded.")
+        limits.cpu_percent = 0
+    if (limits.cpuset_cpus or limits.cpuset_mems) and not facts.cpuset:
+        warnings.append("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.")
+        limits.cpuset_cpus = limits.cpuset_mems = ""
+    _check_set("CPUs", "cpus", limits.cpuset_cpus, facts.cpus)
+    _check_set("memory nodes", "mems", limits.cpuset_mems, facts.mems)
+
+
+def _check_set(words: str, short: str, asked: str, available: str) -> None:
+    try:
+        numbers = parse_set(asked)
+    except ValueError as error:
+        raise InvalidRequest(f"Invalid value {asked} for cpuset {short}") from error
+    if not numbers <= parse_set(available):
+        raise InvalidRequest(f"Requested {words} are not available - requested {asked}, available: {available}")
+
+
+def parse_set(text: str) -> set[int]:
+    """The numbers of a list as the kernel writes it: "0-2,4". Raises ValueError."""
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) > 8191:
+            raise ValueError(text)
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _check_block_io(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+    if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
+        raise InvalidRequest("Range of blkio weight is from 10 to 1000")
+    if limits.io_maximum_bandwidth or limits.io_maximum_iops:
+        raise InvalidRequest("Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps")
+    if limits.blkio_weight and not facts.blkio_weight:
+        warnings.append("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
+        limits.blkio_weight = 0
+    if limits.blkio_weight_device:
+        warnings.append(
+            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device"
+            " discarded."
+        )
+        limits.blkio_weight_device = []
+    if facts.blkio_throttle:
+        return
+    for name, unit, what in (
+        ("blkio_device_read_bps", "BPS", "read"),
+        ("blkio_device_write_bps", "BPS", "write"),
+        ("blkio_device_read_iops", "IOPS", "read"),
+        ("blkio_device_write_iops", "IOPS", "write"),
+    ):
+        if getattr(limits, name):
+            warnings.append(
+                f"Your kernel does not support {unit} Block I/O {what} limit or the cgroup is not mounted. Block I/O"
+                f" {unit} {what} limit discarded."
+            )
+            setattr(limits, name, [])
+
+
+def to_oci(limits: Resources) -> dict[str, Any]:
+    """`linux.resources`, with only what is asked. Raises InvalidRequest for a device that isn't there."""
+    found = {
+        "memory": _memory(limits),
+        "cpu": _cpu(limits),
+        "pids": {} if limits.pids_limit is None else {"limit": limits.pids_limit if limits.pids_limit > 0 else -1},
+        "blockIO": _block_io(limits),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _memory(limits: Resources) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if limits.memory > 0:
+        found["limit"] = limits.memory
+    if limits.memory_reservation > 0:
+        found["reservation"] = limits.memory_reservation
+    if limits.memory_swap > 0 or (limits.memory_swap < 0 and limits.memory > 0):
+        found["swap"] = limits.memory_swap
+    if limits.memory_swappiness is not None:
+        found["swappiness"] = limits.memory_swappiness
+    if limits.oom_kill_disable:
+        found["disableOOMKiller"] = True
+    return found
+
+
+def _cpu(limits: Resources) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if limits.cpu_shares:
+        found["shares"] = limits.cpu_shares
+    if limits.nano_cpus > 0:
+        found |= {"period": 100_000, "quota": limits.nano_cpus * 100_000 // 10**9}
+    if limits.cpu_period:
+        found["period"] = limits.cpu_period
+    if limits.cpu_quota:
+        found["quota"] = limits.cpu_quota
+    if limits.cpuset_cpus:
+        found["cpus"] = limits.cpuset_cpus
+    if limits.cpuset_mems:
+        found["mems"] = limits.cpuset_mems
+    return found
+
+
+def _block_io(limits: Resources) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if limits.blkio_weight:
+        found["weight"] = limits.blkio_weight
+    for name, devices in (
+        ("throttleReadBpsDevice", limits.blkio_device_read_bps),
+        ("throttleWriteBpsDevice", limits.blkio_device_write_bps),
+        ("throttleReadIOPSDevice", limits.blkio_device_read_iops),
+        ("throttleWriteIOPSDevice", limits.blkio_device_write_iops),
+    ):
+        if devices:
+            found[name] = _throttles(devices)
+    return found
+
+
+def _throttles(devices: Sequence[ThrottleDevice]) -> list[dict[str, int]]:
+    found = []
+    for device in devices:
+        try:
+            number = Path(device.path).stat().st_rdev
+        except OSError as error:
+            raise InvalidRequest(f"stat {device.path}: {os.strerror(error.errno or 0).lower()}") from error
+        found.append({"major": os.major(number), "minor": os.minor(number), "rate": device.rate})
+    return found

@@ -1,0 +1,219 @@
+"""A container's record as an OCI runtime document (config.json). Pure: what must be looked up comes in by `Resolved`.
+
+Defaults, order and options are Docker's (moby, daemon/oci_linux.go), except that every container has a cgroup
+namespace of its own, on cgroup v1 too.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dosirak.engine.containers import merge, resources, security
+from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.mounts import MountPlan, depth, tmpfs_options
+from dosirak.engine.runtime import defaults
+
+_OCI_VERSION = "1.2.0"
+# Set in every network namespace of a container's own, as Docker does: ping and low ports without capabilities.
+_NETWORK_SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+_WRITABLE_ON_READONLY_ROOT = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the record does not say by itself.
+
+    `lower`: overlay lower directories, the topmost first; `upper`, `work`: the container's own. `files`: destination →
+    the container's own file ("/etc/hosts"). `capabilities`: names. `devices`: entries of linux.devices;
+    `device_rules`: entries of linux.resources.devices. `shm`: a directory to bind on /dev/shm ("": a tmpfs of its own).
+    `joined`: types of namespaces that come as descriptors.
+    """
+
+    lower: Sequence[str]
+    upper: str
+    work: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Sequence[str] = ()
+    no_new_privileges: bool = False
+    writable_cgroups: bool = False
+    unmasked: bool = False
+    devices: Sequence[Mapping[str, Any]] = ()
+    device_rules: Sequence[Mapping[str, Any]] = ()
+    shm: str = ""
+    joined: frozenset[str] = frozenset()
+
+
+def build(container: Container, resolved: Resolved) -> dict[str, Any]:
+    """The document. Raises InvalidRequest where a limit names a device that isn't there."""
+    host = container.host_config
+    spec: dict[str, Any] = {
+        "ociVersion": _OCI_VERSION,
+        "process": process(container, resolved),
+        "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
+        "mounts": [root_mount(resolved), *_mounts(container, resolved)],
+        "linux": _linux(container, resolved),
+    }
+    if host.uts_mode != "host" and "uts" not in resolved.joined:
+        spec["hostname"] = container.config.hostname
+        if container.config.domainname:
+            spec["domainname"] = container.config.domainname
+    annotations = dict(host.annotations or {})
+    annotations.pop("dosirak.groups", None)
+    if host.group_add:
+        annotations["dosirak.groups"] = ",".join(host.group_add)
+    if annotations:
+        spec["annotations"] = annotations
+    return spec
+
+
+def process(container: Container, resolved: Resolved) -> dict[str, Any]:
+    """The first process."""
+    config, host = container.config, container.host_config
+    found: dict[str, Any] = {
+        "terminal": config.tty,
+        "user": {"username": config.user or "0"},
+        "args": [container.path, *container.args],
+        "env": merge.environment(config, config.hostname),
+        "cwd": config.working_dir or "/",
+        "capabilities": capability_sets(resolved.capabilities, config.user),
+        "rlimits": security.rlimits(host),
+        "noNewPrivileges": resolved.no_new_privileges,
+        "oomScoreAdj": host.oom_score_adj,
+    }
+    if config.tty and any(host.console_size):
+        found["consoleSize"] = {"height": host.console_size[0], "width": host.console_size[1]}
+    return found
+
+
+def capability_sets(names: Sequence[str], user: str) -> dict[str, list[str]]:
+    """Docker's sets: inheritable and ambient stay empty (CVE-2022-24769), and without root so do the effective ones.
+
+    A user by name is looked up by the runtime in the container's own files, which then drops them in the same way.
+    """
+    name = user.partition(":")[0]
+    kept = [] if name.isascii() and name.isdigit() and int(name) else list(names)
+    return {"bounding": list(names), "effective": kept, "permitted": kept, "inheritable": [], "ambient": []}
+
+
+def root_mount(resolved: Resolved) -> dict[str, Any]:
+    """The root filesystem: an overlay as the first mount, which is how our runtime takes it."""
+    options = [f"lowerdir+={path}" for path in resolved.lower]
+    options += [f"upperdir={resolved.upper}", f"workdir={resolved.work}"]
+    return {"destination": "/", "type": "overlay", "source": "overlay", "options": options}
+
+
+def _mounts(container: Container, resolved: Resolved) -> list[dict[str, Any]]:
+    host = container.host_config
+    asked = _asked_mounts(container, resolved)
+    places = {entry["destination"] for entry in asked}
+    found = []
+    for entry in _default_mounts(host, resolved):
+        place = entry["destination"]
+        if place in places or ("/dev" in places and place.startswith("/dev/")):
+            continue
+        if host.readonly_rootfs and place not in _WRITABLE_ON_READONLY_ROOT and "ro" not in entry["options"]:
+            entry["options"] = [*(option for option in entry["options"] if option != "rw"), "ro"]
+        found.append(entry)
+    return found + asked
+
+
+def _default_mounts(host: HostConfig, resolved: Resolved) -> list[dict[str, Any]]:
+    writable = host.privileged or resolved.writable_cgroups
+    found: list[dict[str, Any]] = []
+    for entry in defaults.mounts(shm_size=host.shm_size or 64 << 20, privileged=host.privileged):
+        place = entry["destination"]
+        if place == "/sys/fs/cgroup" and writable:
+            entry["options"] = ["nosuid", "noexec", "nodev", "rw"]
+        if place == "/dev/shm":
+            if host.ipc_mode == "none":
+                continue
+            if resolved.shm:
+                entry = _bind(place, resolved.shm, "rw", "rprivate")
+        if place == "/dev/mqueue" and host.ipc_mode == "host":
+            entry = _bind(place, place, "rw", "rprivate")
+        found.append(entry)
+    return found
+
+
+def _asked_mounts(container: Container, resolved: Resolved) -> list[dict[str, Any]]:
+    """Binds, volumes, tmpfs and the container's own files, from the top down so that none hides another."""
+    host = container.host_config
+    found = [_planned(entry) for entry in container.mount_plans]
+    for path, text in (host.tmpfs or {}).items():
+        found.append(_tmpfs(posixpath.normpath(path), tmpfs_options(text.split(",") if text else ())))
+    places = {entry["destination"] for entry in found}
+    access = "ro" if host.readonly_rootfs else "rw"
+    found += [
+        _bind(place, source, access, "rprivate") for place, source in resolved.files.items() if place not in places
+    ]
+    return sorted(found, key=lambda entry: depth(entry["destination"]))
+
+
+def _planned(entry: MountPlan) -> dict[str, Any]:
+    if entry.type == "tmpfs":
+        return _tmpfs(entry.destination, entry.options)
+    access = "rw" if entry.rw else "ro" if entry.flat_readonly else "rro"
+    return _bind(entry.destination, entry.source, access, entry.propagation or "rprivate", recursive=entry.recursive)
+
+
+def _tmpfs(place: str, options: Sequence[str]) -> dict[str, Any]:
+    return {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
+
+
+def _bind(place: str, source: str, access: str, propagation: str, *, recursive: bool = True) -> dict[str, Any]:
+    options = ["rbind" if recursive else "bind", propagation]
+    if access != "rw":
+        options.append(access)
+    return {"destination": place, "type": "bind", "source": source, "options": options}
+
+
+def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
+    host = container.host_config
+    limits: dict[str, Any] = resources.to_oci(host)
+    limits["devices"] = list(resolved.device_rules)
+    found: dict[str, Any] = {
+        "cgroupsPath": f"dosirak/{container.id}",
+        "namespaces": [{"type": name} for name in _namespaces(container)],
+        "resources": limits,
+        "sysctl": _sysctls(host),
+        "maskedPaths": _paths(host.masked_paths, defaults.MASKED_PATHS, host, resolved),
+        "readonlyPaths": _paths(host.readonly_paths, defaults.READONLY_PATHS, host, resolved),
+    }
+    if resolved.devices:
+        found["devices"] = [dict(device) for device in resolved.devices]
+    if propagation := _root_propagation(container.mount_plans):
+        found["rootfsPropagation"] = propagation
+    return found
+
+
+def _paths(asked: Sequence[str] | None, usual: Sequence[str], host: HostConfig, resolved: Resolved) -> list[str]:
+    if host.privileged or resolved.unmasked:
+        return []
+    return list(usual if asked is None else asked)
+
+
+def _namespaces(container: Container) -> list[str]:
+    host = container.host_config
+    shared = {
+        "network": host.network_mode == "host",
+        "ipc": host.ipc_mode == "host",
+        "pid": host.pid_mode == "host",
+        "uts": host.uts_mode == "host",
+        "cgroup": host.cgroupns_mode == "host",
+    }
+    return [name for name in defaults.NAMESPACES if not shared.get(name)]
+
+
+def _sysctls(host: HostConfig) -> dict[str, str]:
+    own_network = host.network_mode != "host" and not host.network_mode.startswith("container:")
+    return {**(_NETWORK_SYSCTLS if own_network else {}), **(host.sysctls or {})}
+
+
+def _root_propagation(plans: Sequence[MountPlan]) -> str:
+    """A bind can be shared with, or a slave of, the host only below a root that is so too."""
+    kinds = {entry.propagation.removeprefix("r") for entry in plans if entry.type == "bind"}
+    return "shared" if "shared" in kinds else "rslave" if "slave" in kinds else ""
