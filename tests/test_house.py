@@ -1,0 +1,75 @@
+"""The rules of the house, held by tools: style, types, layers, sizes, and what the engine may not do."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parents[1]
+ROOMS = ("engine", "magics", "kernel")
+LONGEST_MODULE = 500
+
+TOOLS = {
+    "ruff": ["ruff", "check", "."],
+    "mypy": ["mypy"],
+    "import-linter": ["lint-imports", "--no-cache"],
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_tools_find_nothing(tool: str) -> None:
+    program, *arguments = TOOLS[tool]
+    done = subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments], cwd=HOUSE, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def modules(*rooms: str) -> Iterator[Path]:
+    for room in rooms:
+        yield from sorted((HOUSE / room).rglob("*.py"))
+
+
+def test_no_module_has_grown_past_one_subject() -> None:
+    lengths = {str(path.relative_to(HOUSE)): len(path.read_text().splitlines()) for path in modules(*ROOMS, "tests")}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_the_engine_never_shells_out() -> None:
+    # Kernel interfaces are the product: no ip, nft, mount, tar, runc or docker behind them.
+    names = {"subprocess", "pty", "commands"}
+    calls = {("os", "system"), ("os", "popen")}
+    found = [
+        f"{path.relative_to(HOUSE)}:{node.lineno}"
+        for path in modules("engine")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Import) and any(alias.name in names for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module in names)
+        or (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in calls
+        )
+    ]
+    # The one child it starts by subprocess is its own launcher.
+    assert [where for where in found if not where.startswith("engine/runtime/client.py:")] == []
+
+
+def test_every_folder_of_code_says_what_lives_there() -> None:
+    silent = [
+        str(path.relative_to(HOUSE))
+        for path in modules(*ROOMS)
+        if path.name == "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_the_makefile_shows_its_targets() -> None:
+    shown = subprocess.run(["make"], cwd=HOUSE, capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "lab", "bench", "lint"):
+        assert f"make {target} " in shown
