@@ -160,6 +160,11 @@ class Events:
         self._readers.add(reader)
         return reader
 
+    @property
+    def readers(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._readers)
+
     def leave(self, reader: Subscription) -> None:
         """Called by a subscription that ends."""
         self._readers.discard(reader)

@@ -1,0 +1,153 @@
+"""`/images`: list, inspect, history, tag, delete, load, save, import, pull."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dosirak.engine.api import image_view, reply
+from dosirak.engine.api.router import Route
+from dosirak.engine.errors import EngineError, Forbidden, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.images import parse
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from dosirak.engine.api.call import Call
+
+
+async def listing(call: Call) -> StreamResponse:
+    """`GET /images/json`."""
+    filters = call.filters()
+    if (pattern := call.text("filter")) and call.version < (1, 25):
+        filters.setdefault("reference", []).append(pattern)
+    return reply.json([image_view.summary(call, image) for image in call.rooms.images.list(filters)])
+
+
+async def inspect(call: Call) -> StreamResponse:
+    """`GET /images/{name}/json`."""
+    image = await call.rooms.images.resolve(call.vars["name"])
+    return reply.json(image_view.inspect(call, image, await call.rooms.images.lower_dirs(image)))
+
+
+async def history(call: Call) -> StreamResponse:
+    """`GET /images/{name}/history`."""
+    return reply.json(image_view.history(call, await call.rooms.images.resolve(call.vars["name"])))
+
+
+async def remove(call: Call) -> StreamResponse:
+    """`DELETE /images/{name}`."""
+    name = call.vars["name"]
+    if not name.strip():
+        raise InvalidRequest("image name cannot be blank")
+    removed = await call.rooms.images.remove(name, force=call.flag("force"), prune=not call.flag("noprune"))
+    return reply.json([{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in removed])
+
+
+async def tag(call: Call) -> StreamResponse:
+    """`POST /images/{name}/tag`."""
+    name = _named(call.text("repo"), call.text("tag"))
+    if not name:
+        raise InvalidRequest("invalid reference format: the repository's name is missing")
+    await call.rooms.images.tag(call.vars["name"], name)
+    return reply.empty(201)
+
+
+def _named(repository: str, tag: str) -> str:
+    """The query's `repo` and `tag` as one name; "" without a repository. Raises InvalidRequest in Docker's words."""
+    if not repository:
+        return ""
+    if parse(repository).digest:
+        raise InvalidRequest("refusing to create a tag with a digest reference")
+    return f"{repository}:{tag}" if tag else repository
+
+
+async def load(call: Call) -> StreamResponse:
+    """`POST /images/load`: an archive in, a line for each image out."""
+    call.connection.end_with_client()
+    response: StreamResponse | None = None
+    lines = call.rooms.images.load(call.body())
+    try:
+        async for line in lines:
+            response = response or await reply.stream(call)
+            await response.write(reply.encode({"stream": line}))
+    except EngineError as error:
+        if response is None:
+            raise
+        await _fail(response, error)
+    return response or reply.empty(200)
+
+
+async def save(call: Call) -> StreamResponse:
+    """`GET /images/get?names=…`, `GET /images/{name}/get`."""
+    name = call.vars.get("name")
+    names = [name] if name else call.texts("names")
+    if not names:
+        raise InvalidRequest("no images to save: the parameter names is missing")
+    for wanted in names:
+        await call.rooms.images.resolve(wanted)
+    response = await reply.stream(call, "application/x-tar")
+    async for piece in call.rooms.images.save(names):
+        await response.write(piece)
+    return response
+
+
+async def create(call: Call) -> StreamResponse:
+    """`POST /images/create`: pull (`fromImage`) or import (`fromSrc`)."""
+    if call.text("fromImage"):
+        return await _pull(call)
+    source = call.text("fromSrc")
+    if source != "-":
+        raise NotSupported(f"importing from a URL ({source[:80]}) is not supported by this engine yet")
+    call.connection.end_with_client()
+    image = await call.rooms.images.import_(
+        call.body(),
+        _named(call.text("repo"), call.text("tag")),
+        changes=call.texts("changes"),
+        message=call.text("message") or f"Imported from {source}",
+    )
+    response = await reply.stream(call)
+    await response.write(reply.encode({"status": image.id}))
+    return response
+
+
+async def _pull(call: Call) -> StreamResponse:
+    """There is no registry client yet: an image that is here is up to date, any other can't be had."""
+    reference = parse(call.text("fromImage").removesuffix(":"))
+    if reference.path.removeprefix("library/") == "scratch" and reference.domain == "docker.io":
+        raise Forbidden("'scratch' is a reserved name")
+    wanted = call.text("tag")
+    name = reference.familiar.partition("@")[0]
+    if wanted:
+        joint = "@" if ":" in wanted else ":"
+        bare = parse(reference.name).familiar.removesuffix(":latest")
+        name = f"{bare}{joint}{wanted}"
+    try:
+        image = await call.rooms.images.resolve(name)
+    except NotFound:
+        repository = parse(reference.name).familiar.removesuffix(":latest")
+        raise NotFound(
+            f"pull access denied for {repository}, repository does not exist or may require 'docker login'"
+        ) from None
+    response = await reply.stream(call)
+    for status in (f"Digest: {image.manifest.digest}", f"Status: Image is up to date for {name}"):
+        await response.write(reply.encode({"status": status}))
+    return response
+
+
+async def _fail(response: StreamResponse, error: EngineError) -> None:
+    """A failure after the stream has begun: its last message."""
+    detail: dict[str, Any] = {"errorDetail": {"message": error.message}, "error": error.message}
+    await response.write(reply.encode(detail))
+
+
+ROUTES = (
+    Route("GET", "/images/json", listing),
+    Route("GET", "/images/get", save),
+    Route("GET", "/images/{name}/get", save),
+    Route("GET", "/images/{name}/history", history),
+    Route("GET", "/images/{name}/json", inspect),
+    Route("POST", "/images/load", load),
+    Route("POST", "/images/create", create),
+    Route("POST", "/images/{name}/tag", tag),
+    Route("DELETE", "/images/{name}", remove),
+)

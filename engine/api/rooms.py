@@ -1,0 +1,28 @@
+"""What the API needs of the engine: its rooms, as `engine/service` has put them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dosirak.engine.build import Builder
+    from dosirak.engine.containers import Containers
+    from dosirak.engine.images import Images
+    from dosirak.engine.networks import Networks
+    from dosirak.engine.settings import Settings
+    from dosirak.engine.state import Events
+    from dosirak.engine.volumes import Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The engine's rooms."""
+
+    settings: Settings
+    events: Events
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    containers: Containers
+    builder: Builder

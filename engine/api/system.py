@@ -1,0 +1,195 @@
+"""`/_ping`, `/version`, `/info`, `/system/df`, `/auth`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.web_response import Response, StreamResponse
+
+from dosirak import __version__
+from dosirak.engine.api import container_view, host, image_view, reply, times, versions, volumes
+from dosirak.engine.api.router import Route
+from dosirak.engine.errors import InvalidRequest, NotSupported
+
+if TYPE_CHECKING:
+    from dosirak.engine.api.call import Call
+
+# Builder-Version 1 makes the docker CLI use the classic builder, which is the one answered here.
+_PING = {
+    **reply.COMMON_HEADERS,
+    "Builder-Version": "1",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Content-Type": "text/plain; charset=utf-8",
+    "Pragma": "no-cache",
+    "Swarm": "inactive",
+}
+
+
+async def ping(call: Call) -> StreamResponse:
+    """`GET /_ping`, `HEAD /_ping`."""
+    if call.request.method == "HEAD":
+        return Response(headers={**_PING, "Content-Length": "0"})
+    return Response(body=b"OK", headers=_PING)
+
+
+async def version(call: Call) -> StreamResponse:
+    """`GET /version`."""
+    engine = {
+        "ApiVersion": versions.text(versions.MAXIMUM),
+        "Arch": host.architecture(),
+        "BuildTime": "",
+        "Experimental": "false",
+        "GitCommit": "",
+        "GoVersion": "",
+        "KernelVersion": os.uname().release,
+        "MinAPIVersion": versions.text(versions.MINIMUM),
+        "Os": platform.system().lower(),
+        "PythonVersion": platform.python_version(),
+    }
+    flat = {name: engine[name] for name in ("ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion", "Os", "Arch")}
+    return reply.json(
+        {
+            "Platform": {"Name": "Dosirak Engine"},
+            "Components": [{"Name": "Engine", "Version": __version__, "Details": engine}],
+            "Version": __version__,
+            **flat,
+            "KernelVersion": engine["KernelVersion"],
+            "BuildTime": "",
+        }
+    )
+
+
+async def info(call: Call) -> StreamResponse:
+    """`GET /info`."""
+    rooms = call.rooms
+    containers = rooms.containers.list(all=True)
+    states = [container.state for container in containers]
+    release = host.os_release()
+    controllers = host.controllers()
+    document: dict[str, Any] = {
+        "ID": _identity(str(rooms.settings.data)),
+        "Containers": len(containers),
+        "ContainersRunning": sum(state.running and not state.paused for state in states),
+        "ContainersPaused": sum(state.paused for state in states),
+        "ContainersStopped": sum(not state.running for state in states),
+        "Images": len(rooms.images.list()),
+        "Driver": "overlayfs",
+        "DriverStatus": [["Backing store", "OCI image layout"]],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "null"],
+            "Authorization": None,
+            "Log": ["json-file", "local", "none"],
+        },
+        "MemoryLimit": "memory" in controllers,
+        "SwapLimit": "memory" in controllers,
+        "CpuCfsPeriod": "cpu" in controllers,
+        "CpuCfsQuota": "cpu" in controllers,
+        "CPUShares": "cpu" in controllers,
+        "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers,
+        "IPv4Forwarding": host.ipv4_forwarding(),
+        "Debug": False,
+        "NFd": host.open_files(),
+        "OomKillDisable": host.cgroup_version() == 1 and "memory" in controllers,
+        "NGoroutines": 0,
+        "SystemTime": times.rfc3339_ns(time.time_ns()),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": str(host.cgroup_version()),
+        "NEventsListener": rooms.events.readers,
+        "KernelVersion": os.uname().release,
+        "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+        "OSVersion": release.get("VERSION_ID", ""),
+        "OSType": platform.system().lower(),
+        "Architecture": os.uname().machine,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"], "Mirrors": None},
+        "NCPU": host.cpus(),
+        "MemTotal": host.memory_bytes(),
+        "GenericResources": None,
+        "DockerRootDir": str(rooms.settings.data),
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": os.uname().nodename,
+        "Labels": [],
+        "ExperimentalBuild": False,
+        "ServerVersion": __version__,
+        "Runtimes": {"dosirak": {"path": "dosirak runtime"}},
+        "DefaultRuntime": "dosirak",
+        "Swarm": _NO_SWARM,
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "",
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": ""},
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": ["name=cgroupns"],
+        "FirewallBackend": {"Driver": "nftables"},
+        "CDISpecDirs": [],
+        "Warnings": None,
+    }
+    return reply.json(document)
+
+
+_NO_SWARM = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
+
+
+def _identity(root: str) -> str:
+    """A stable id of this machine's engine of this root, in the form Docker's have (a UUID)."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = os.uname().nodename
+    digest = hashlib.sha256(f"{machine} {root}".encode()).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+
+
+_DISK_OBJECTS = frozenset(("container", "image", "volume", "build-cache"))
+
+
+async def disk_usage(call: Call) -> StreamResponse:
+    """`GET /system/df`."""
+    wanted = set(call.texts("type")) or _DISK_OBJECTS
+    for name in wanted - _DISK_OBJECTS:
+        raise InvalidRequest(f"unknown object type: {name}")
+    document: dict[str, Any] = {}
+    if "image" in wanted:
+        images = [image_view.summary(call, image) for image in call.rooms.images.list()]
+        document |= {"LayersSize": sum(image["Size"] for image in images), "Images": images}
+    if "container" in wanted:
+        found = call.rooms.containers.list(all=True)
+        document["Containers"] = [await container_view.summary(call, container) for container in found]
+    if "volume" in wanted:
+        document["Volumes"] = volumes.documents(call)
+    if "build-cache" in wanted:
+        document["BuildCache"] = []
+    return reply.json(document)
+
+
+async def auth(call: Call) -> StreamResponse:
+    """`POST /auth`: there is no registry client yet."""
+    raise NotSupported("docker login is not supported yet: this engine has no registry client")
+
+
+ROUTES = (
+    Route("GET", "/_ping", ping),
+    Route("HEAD", "/_ping", ping),
+    Route("GET", "/version", version),
+    Route("GET", "/info", info),
+    Route("GET", "/system/df", disk_usage),
+    Route("POST", "/auth", auth),
+)

@@ -1,0 +1,105 @@
+"""The engine: its rooms, put together, started in order, and let go of in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from dosirak.engine.runtime.client import Launcher
+from dosirak.engine.service import lean
+
+if TYPE_CHECKING:
+    from dosirak.engine.api.rooms import Rooms
+    from dosirak.engine.settings import Settings
+
+log = logging.getLogger("dosirak.service")
+
+
+class Engine:
+    """All rooms of one engine root. `rooms` is there after `start`."""
+
+    rooms: Rooms
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._launcher = Launcher()
+
+    async def start(self) -> None:
+        """Bring the engine up: what ran under an earlier service is taken over, what no record names is swept.
+
+        Raises EngineError (a damaged or newer state database, no launcher).
+        """
+        # The launcher is a process of its own: it starts on the other CPU while the imports below keep this one busy.
+        launching = asyncio.create_task(self._launcher.start())
+        await asyncio.sleep(0)
+        self._compose()
+        await launching
+        rooms = self.rooms
+        await rooms.networks.start()
+        await rooms.containers.adopt_all()
+        running = {found.id: found.state.pid for found in rooms.containers.list()}
+        await rooms.networks.readopt(running)
+
+    def _compose(self) -> None:
+        lean.prepare()
+        from dosirak.engine.api.rooms import Rooms
+        from dosirak.engine.build import Builder
+        from dosirak.engine.containers import Containers
+        from dosirak.engine.content import Index, Store
+        from dosirak.engine.images import Images
+        from dosirak.engine.images.model import Usage
+        from dosirak.engine.layers import Layers
+        from dosirak.engine.networks import Networks
+        from dosirak.engine.state import Database, Events
+        from dosirak.engine.volumes import Volumes
+
+        settings = self._settings
+        self._db = db = Database(settings.data / "state.db")
+        events = Events()
+        store = Store(settings.data / "content")
+        self._layers = layers = Layers(settings.data / "layers", store)
+        images = Images(store, Index(settings.data / "content"), layers)
+        networks = Networks(db, settings)
+        volumes = Volumes(settings, db, events)
+        containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
+        images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.using_image(image)]
+        builder = Builder(images, layers, containers, db, settings)
+        self.rooms = Rooms(
+            settings=settings,
+            events=events,
+            images=images,
+            networks=networks,
+            volumes=volumes,
+            containers=containers,
+            builder=builder,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether something goes on that needs the service, requests apart."""
+        return self.rooms.containers.active
+
+    def end_streams(self) -> None:
+        """End the streams that only watch, so that their requests can end."""
+        self.rooms.events.close()
+
+    async def close(self) -> None:
+        """Let go of everything; running containers run on. What the network needs goes when nothing runs."""
+        rooms = self.rooms
+        idle = not rooms.containers.list()
+        await self._quietly("builder", rooms.builder.close())
+        await self._quietly("containers", rooms.containers.close())
+        if idle:
+            await self._quietly("networks", rooms.networks.teardown())
+        await self._quietly("networks", rooms.networks.close())
+        await self._quietly("layers", self._layers.close())
+        await self._quietly("launcher", self._launcher.close())
+        self._db.close()
+
+    async def _quietly(self, room: str, closing: object) -> None:
+        """One room's failure must not keep the others from being closed."""
+        try:
+            await closing  # type: ignore[misc]
+        except Exception:
+            log.exception("closing %s", room)
