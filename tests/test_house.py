@@ -51,9 +51,7 @@ def test_the_engine_never_shells_out() -> None:
         if (isinstance(node, ast.Import) and any(alias.name in names for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and node.module in names)
         or (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and (node.value.id, node.attr) in calls
+            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in calls
         )
     ]
     # The one child it starts by subprocess is its own launcher.

@@ -10,7 +10,7 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 _LINK = re.compile(r"^(dosirak|dsk|veth)")
 _TABLE = re.compile(r"dosirak|dsk")
-_PROGRAM = re.compile(rb"dosirak[./]engine|dosirak\.kernel|dosirak-(launcher|monitor)")
+_PROGRAM = re.compile(rb"dosirak[./]engine|engine/runtime/launcher")
 
 
 class Process:
@@ -18,6 +18,11 @@ class Process:
 
     def __init__(self, pid: int, command: str, mark: str | None) -> None:
         self.pid, self.command, self.mark = pid, command, mark
+
+    @property
+    def is_service(self) -> bool:
+        """Whether this is an engine service (its launcher, monitors and containers have clean environments)."""
+        return "dosirak.engine.service" in self.command
 
     def __str__(self) -> str:
         return f"process {self.pid}: {self.command[:160]}"

@@ -3,8 +3,9 @@
 Runs once, in the controller (the process that starts pytest-xdist's workers, or the only one), after every fixture
 of every worker is torn down. A thing left behind is an error of the run, listed by name.
 
-Others may use the same machine. A process is ours by a mark in its environment. Links, cgroups and rules bear no
-such mark: they are judged by difference, unless an engine that is not of this session runs, which is then said.
+Others may use the same machine. A service is ours by a mark in its environment. Launchers, monitors, containers,
+links, cgroups and rules bear no mark: they are judged by difference, unless an engine or a test session that is not
+ours runs too, which is then said.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import host
-from support.engines import BASE_VARIABLE
+from support.engines import BASE_VARIABLE, alive
 
+_PREFIX = "dsk-"
 _PATIENCE = 10.0
 """Seconds that background clean-up (links, cgroups of the just ended) may take."""
 
@@ -29,7 +32,7 @@ class LeakWatch:
     """Snapshot at the start, comparison at the end."""
 
     def __init__(self) -> None:
-        self.base = Path(tempfile.mkdtemp(prefix="dsk-", dir="/tmp"))
+        self.base = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
         self.base.chmod(0o711)
         os.environ[BASE_VARIABLE] = str(self.base)
         self._before = host.everything()
@@ -56,7 +59,11 @@ class LeakWatch:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was found, also when nothing was."""
-        note = " (another engine runs here: links, cgroups and rules not judged)" if self._foreign else ""
+        note = (
+            " (another engine or test session runs here: what bears no mark of ours is not judged)"
+            if self._foreign
+            else ""
+        )
         terminalreporter.write_line(f"leak check: {getattr(self, '_verdict', 'not made')}{note}")
 
     def _settle(self) -> set[object]:
@@ -67,20 +74,20 @@ class LeakWatch:
 
     def _left(self) -> set[object]:
         left: set[object] = set()
-        self._foreign = False
+        unmarked: set[object] = set()
+        self._foreign = any(_other_sessions(self.base))
         for process in host.engine_processes(BASE_VARIABLE):
             if process.mark == str(self.base) or str(self.base) in process.command:
                 left.add(process)
-            elif process.mark is not None or process.pid in self._before_pids:
+            elif process.pid in self._before_pids or process.mark is not None or process.is_service:
                 self._foreign = True
-            elif "dosirak" in process.command:
-                self._foreign = True  # an engine started by hand, or by another's notebook
+            else:
+                unmarked.add(process)
         new = host.everything() - self._before
         if self._foreign:
-            new = {line for line in new if str(self.base) in line}
-        left |= new
-        left |= {f"folder {path}" for path in self.base.iterdir()}
-        return left
+            new, unmarked = {line for line in new if str(self.base) in line}, set()
+        folders = {f"folder {path}" for path in self.base.iterdir()}
+        return left | unmarked | new | folders
 
     def _sweep(self, left: set[object]) -> None:
         """End our processes and remove our folder: a failed run must not spoil the next."""
@@ -91,6 +98,14 @@ class LeakWatch:
                 except ProcessLookupError:
                     pass
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+def _other_sessions(base: Path) -> Iterator[Path]:
+    """Folders of test sessions that run at this moment."""
+    for folder in Path("/tmp").glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if folder != base and pid.isdigit() and alive(int(pid)):
+            yield folder
 
 
 def _report(text: str) -> pytest.TestReport:
