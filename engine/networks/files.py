@@ -59,9 +59,10 @@ def hosts(
 ) -> str:
     """/etc/hosts.
 
-    Parameters: `ip` is the container's address ("" on `none` and `host`); `extra` holds `--add-host` entries, "name:ip",
-    where ip may be "host-gateway", which becomes `host_gateway`; `base` is the text to begin with instead of the
-    localhost lines (the network `host` begins with the host's own file). Raises InvalidRequest for a malformed entry.
+    Parameters: `ip` is the container's address ("" on `none` and `host`); `extra` holds `--add-host` entries,
+    "name:ip", where ip may be "host-gateway", which becomes `host_gateway`; `base` is the text to begin with instead
+    of the localhost lines (the network `host` begins with the host's own file). Raises InvalidRequest for a malformed
+    entry.
     """
     text = "".join(f"{address}\t{names}\n" for address, names in _LOCALHOST) if base is None else base
     if text and not text.endswith("\n"):

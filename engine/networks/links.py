@@ -16,7 +16,7 @@ _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 _RTM_DELNEIGH = 29
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
@@ -70,13 +70,20 @@ def create_bridge(netlink: Netlink, name: str, mac: str, mtu: int, alias: str) -
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_IFALIAS, alias.encode()))
 
 
-def create_veth(netlink: Netlink, name: str, mtu: int, peer: str, peer_mac: str, peer_namespace: int) -> None:
-    """A veth pair whose other end is born inside `peer_namespace`, with its final name and MAC, both ends down."""
+def create_veth(
+    netlink: Netlink, name: str, mtu: int, peer: str, peer_mac: str, peer_namespace: int
+) -> tuple[int, int]:
+    """A veth pair whose other end is born inside `peer_namespace`, with its final name and MAC, both ends down.
+
+    Returns the two indices: of this end here, of the other end there.
+    """
     size = attribute(_IFLA_MTU, _U32.pack(mtu))
     other = _IFINFO.pack(0, 0, 0, 0, 0) + _named(peer) + attribute(_IFLA_ADDRESS, _mac(peer_mac)) + size
     other += attribute(_IFLA_NET_NS_FD, _U32.pack(peer_namespace))
     body = _IFINFO.pack(0, 0, 0, 0, 0) + _named(name) + size + _info(b"veth", attribute(_VETH_INFO_PEER, other))
     netlink.request(_RTM_NEWLINK, body, NLM_F_CREATE_EXCL)
+    reply = netlink.query(_RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + _named(name))
+    return _IFINFO.unpack_from(reply)[2], _U32.unpack(attributes(reply, _IFINFO.size)[_IFLA_LINK])[0]
 
 
 def set_up(netlink: Netlink, index: int, master: int | None = None) -> None:
@@ -91,7 +98,7 @@ def detach(netlink: Netlink, index: int) -> None:
 
 
 def delete(netlink: Netlink, index: int) -> None:
-    """Deletes a link (and a veth's other end); 20–40 ms, for the kernel waits out RCU grace periods. Gone already: fine."""
+    """Deletes a link, and a veth's other end; gone already is fine. Takes 20–40 ms (RCU grace periods)."""
     try:
         netlink.request(_RTM_DELLINK, _IFINFO.pack(0, 0, index, 0, 0))
     except OSError as error:

@@ -13,7 +13,7 @@ PREDEFINED = ("bridge", "host", "none")
 
 
 class PortBinding(msgspec.Struct, frozen=True):
-    """One published port as a person asks for it (`-p [host_ip:][host_port[-host_port_end]:]container_port[/protocol]`).
+    """One published port as asked for (`-p [host_ip:][host_port[-host_port_end]:]container_port[/protocol]`).
 
     `host_ip` "" means every IPv4 address; `host_port` 0 means any free one from the host's ephemeral range;
     with `host_port_end` the first free one of the range is taken.
@@ -38,8 +38,8 @@ class BoundPort(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A container's connection to one network, as the database keeps it.
 
-    `ip`, `gateway`, `mac` are "" and `prefix` 0 on the networks `host` and `none`. `interface` is the name of the veth's
-    host end, `name` the container's name at the time it was connected.
+    `ip`, `gateway`, `mac` are "" and `prefix` 0 on the networks `host` and `none`. `interface` is the name of the
+    veth's host end, `name` the container's name, `hostname` what it calls itself.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     network_id: str
     network: str
+    hostname: str = ""
     ip: str = ""
     prefix: int = 0
     gateway: str = ""
@@ -84,8 +85,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """A container's network, ready to be joined.
 
-    `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container stays
-    in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
+    `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
+    stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
     """
 
     id: str

@@ -16,7 +16,7 @@ _MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}", re.IGNORECASE)
 
 
 def bridge_name(root: Path) -> str:
-    """The default bridge of the engine whose data lies at `root`: `dosirak0`, or `dosirak-<hash>` (15 bytes, IFNAMSIZ)."""
+    """The default bridge of the engine with its data at `root`: `dosirak0`, or `dosirak-<hash>` (at most 15 bytes)."""
     return "dosirak0" if _is_default(root) else f"dosirak-{_hash(root)}"
 
 

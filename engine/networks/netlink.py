@@ -66,7 +66,9 @@ class Netlink:
     def __enter__(self) -> Netlink:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -79,6 +81,11 @@ class Netlink:
         for _, _ in self._replies():
             pass
 
+    def query(self, kind: int, body: bytes) -> bytes:
+        """Sends one message that is answered by one, and returns that one's body. Raises OSError."""
+        self._send(kind, body, NLM_F_ACK)
+        return b"".join(reply for _, reply in self._replies())
+
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """Yields the body of each message of a dump."""
         self._send(kind, body, NLM_F_DUMP)
@@ -87,9 +94,7 @@ class Netlink:
 
     def _send(self, kind: int, body: bytes, flags: int) -> None:
         self._sequence += 1
-        self._socket.send(
-            _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0) + body
-        )
+        self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self._sequence, 0) + body)
 
     def _replies(self) -> Iterator[tuple[int, bytes]]:
         """Messages that answer the last request, until its acknowledgement or the end of its dump."""

@@ -21,6 +21,14 @@ CREATE TABLE IF NOT EXISTS leases (
     PRIMARY KEY (network, address)
 ) WITHOUT ROWID;
 
+-- A container's connection to a network, while it runs.
+CREATE TABLE IF NOT EXISTS endpoints (
+    container TEXT NOT NULL,
+    network   TEXT NOT NULL,
+    doc       BLOB NOT NULL,
+    PRIMARY KEY (container, network)
+);
+
 CREATE TABLE IF NOT EXISTS volumes (
     name TEXT PRIMARY KEY,
     doc  BLOB NOT NULL

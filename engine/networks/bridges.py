@@ -1,0 +1,174 @@
+"""Bringing a network's bridge up and taking it away, on the network thread.
+
+Two things of the host are shared by all engines: the choice of subnets, and `ip_forward`. Engines take turns at both
+under a lock (flock(2) on the sysctl's own file, so that the lock lies exactly where the thing it guards lies: one a
+network namespace, nothing left behind). Whether forwarding was off before any engine came is noted on each bridge, in
+its alias; the engine that takes the last bridge away switches it off again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from dosirak.engine.errors import HostLimit
+from dosirak.engine.networks import addresses, files, links, names, sysctl
+from dosirak.engine.networks.netlink import Netlink
+from dosirak.engine.networks.rules import Bridge, Publication
+from dosirak.engine.networks.worker import Kernel
+
+_ALIAS = "dosirak"
+_FORWARDING_WAS_OFF = "forwarding was off"
+_GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A bridge as its network's record has it; if `movable`, the subnet may be another when the host uses this one.
+
+    `publications` are the published ports of containers that run already (after a service's restart).
+    """
+
+    name: str
+    subnet: IPv4Network
+    mtu: int
+    movable: bool
+    publications: tuple[Publication, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A bridge that is up: its index and the subnet it really has."""
+
+    index: int
+    subnet: IPv4Network
+
+
+def gateway_of(subnet: IPv4Network) -> IPv4Address:
+    """The address of a bridge in its subnet: the first, as Docker has it."""
+    return subnet[1]
+
+
+def host_subnets(kernel: Kernel) -> list[IPv4Network]:
+    """What the host uses: its addresses' subnets, its routes' destinations, the resolvers it asks."""
+    return list(_used(kernel.netlink, {links.LOOPBACK}))
+
+
+def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
+    """Makes the bridge, with its address and its rules, or takes over the one a predecessor left.
+
+    Raises HostLimit when the name belongs to something else, or the host uses the subnet and it can't be moved.
+    """
+    with _turn():
+        every = list(links.list_links(kernel.netlink))
+        found = next((link for link in every if link.name == wanted.name), None)
+        if found and (found.kind != "bridge" or not found.alias.startswith(_ALIAS)):
+            raise HostLimit(
+                f"{wanted.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
+            )
+        subnet = wanted.subnet if found else _make(kernel.netlink, every, wanted)
+        raised = _configure(kernel.netlink, wanted, subnet)
+        sysctl.write(sysctl.FORWARD, "1")
+    kernel.firewall.install([Bridge(wanted.name, raised.subnet)], wanted.publications)
+    return raised
+
+
+def lower_bridge(kernel: Kernel, name: str) -> None:
+    """Takes the rules and the bridge away, and what is left on it; gone already is fine."""
+    kernel.firewall.uninstall(name)
+    with _turn():
+        every = list(links.list_links(kernel.netlink))
+        bridge = next((link for link in every if link.name == name and link.alias.startswith(_ALIAS)), None)
+        if bridge is None:
+            return
+        for port in every:
+            if port.master == bridge.index:
+                links.delete(kernel.netlink, port.index)
+        links.delete(kernel.netlink, bridge.index)
+        others = [link for link in every if link.alias.startswith(_ALIAS) and link.index != bridge.index]
+        if _FORWARDING_WAS_OFF in bridge.alias and not others:
+            sysctl.write(sysctl.FORWARD, "0")
+
+
+def sweep_ports(kernel: Kernel, bridge: int, keep: frozenset[str]) -> None:
+    """Deletes the bridge's ports that are no living container's."""
+    for link in list(links.list_links(kernel.netlink)):
+        if link.master == bridge and link.name not in keep:
+            links.delete(kernel.netlink, link.index)
+
+
+def wait_gone(kernel: Kernel, veths: Iterable[str]) -> None:
+    """Returns once these links are gone; those that someone else's hold on the namespace keeps alive are deleted."""
+    deadline = time.monotonic() + _GONE_WITHIN
+    for veth in veths:
+        while (index := links.index_of(veth)) is not None:
+            if time.monotonic() > deadline:
+                links.delete(kernel.netlink, index)
+            time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """One engine at a time."""
+    fd = os.open(f"/proc/sys/net/{sysctl.FORWARD}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _make(netlink: Netlink, every: list[links.Link], wanted: Wanted) -> IPv4Network:
+    used = list(_used(netlink, {links.LOOPBACK}))
+    subnet = wanted.subnet
+    if any(subnet.overlaps(other) for other in used):
+        if not wanted.movable:
+            raise HostLimit(f"{wanted.name}: its subnet {subnet} is used by another network of this host")
+        subnet = addresses.choose_subnet(used)
+    was_off = sysctl.read(sysctl.FORWARD) == "0" or any(_FORWARDING_WAS_OFF in link.alias for link in every)
+    alias = f"{_ALIAS}: {_FORWARDING_WAS_OFF}" if was_off else _ALIAS
+    links.create_bridge(netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu, alias)
+    return subnet
+
+
+_SYSCTLS = (
+    # 127.0.0.1 can be translated to a container (the rules keep containers from the host's loopback).
+    ("ipv4/conf/{}/route_localnet", "1"),
+    # What comes from the bridge with an address that isn't routed there is forged.
+    ("ipv4/conf/{}/rp_filter", "1"),
+    # Containers' router advertisements are not believed (CVE-2020-13401); the network is IPv4 only.
+    ("ipv6/conf/{}/accept_ra", "0"),
+    ("ipv6/conf/{}/disable_ipv6", "1"),
+)
+
+
+def _configure(netlink: Netlink, wanted: Wanted, subnet: IPv4Network) -> Raised:
+    """Address, sysctls and "up", of a new bridge or of one found (made by a predecessor, perhaps by halves)."""
+    index = links.index_of(wanted.name)
+    if index is None:
+        raise HostLimit(f"{wanted.name}: gone as soon as made: does something on this host remove links?")
+    own = [address.network for link, address in links.list_addresses(netlink) if link == index]
+    if own and wanted.movable:
+        subnet = own[0]
+    for name, value in _SYSCTLS:
+        sysctl.write(name.format(wanted.name), value)
+    if subnet not in own:
+        links.add_address(netlink, index, IPv4Interface((gateway_of(subnet), subnet.prefixlen)))
+    links.set_up(netlink, index)
+    return Raised(index, subnet)
+
+
+def _used(netlink: Netlink, without: set[int]) -> Iterator[IPv4Network]:
+    """Subnets in use on any link but these."""
+    yield from (address.network for index, address in links.list_addresses(netlink) if index not in without)
+    yield from (network for index, network in links.list_routes(netlink) if index not in without)
+    for line in files.read_resolv_conf().splitlines():
+        words = line.split()
+        if words[:1] == ["nameserver"]:
+            with contextlib.suppress(ValueError, IndexError):
+                yield IPv4Network(words[1])

@@ -1,0 +1,300 @@
+"""Networks of driver `bridge`: a Linux bridge, a veth pair a container, NAT to the outside, published ports.
+
+The bridge comes with the first container that needs it and goes some seconds after the last. A container's start finds
+a namespace made ahead, address, route and all: nothing of it waits for the kernel's link lock, which the ends of other
+containers hold for tens of milliseconds. Only `--mac-address` and `--ip` have one made for them (2 ms).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import msgspec
+
+from dosirak.engine.errors import HostLimit, InvalidRequest
+from dosirak.engine.networks import bridges, links, names
+from dosirak.engine.networks.addresses import Allocator
+from dosirak.engine.networks.bridges import Raised, Wanted
+from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
+from dosirak.engine.networks.model import BoundPort, Network
+from dosirak.engine.networks.namespaces import Prepared, Wiring
+from dosirak.engine.networks.pool import Pool
+from dosirak.engine.networks.ports import Ports, PortTaken, publications
+from dosirak.engine.networks.rules import Publication
+from dosirak.engine.networks.worker import Kernel, Worker
+
+_LOG = logging.getLogger(__name__)
+# Seconds without a container after which bridge, rules and prepared namespaces are given back.
+IDLE = 10.0
+# Seconds after which a veth that still lives though its container is gone (someone joined its namespace) is deleted.
+_LINGER = 1.5
+
+
+class Bridge(Driver):
+    """One bridge network.
+
+    Parameters: `ports` are the engine's published ports, `save` writes a changed record.
+    """
+
+    def __init__(self, network: Network, worker: Worker, ports: Ports, save: Callable[[Network], None]) -> None:
+        super().__init__(network)
+        self._worker = worker
+        self._ports = ports
+        self._save = save
+        self._allocator = self._new_allocator()
+        self._changing = asyncio.Lock()
+        self._raised: Raised | None = None
+        self._pool: Pool | None = None
+        self._users = 0  # containers connected or being connected
+        self._settled = False  # addresses of the present subnet are out: it can't be moved
+        self._leaving: list[str] = []
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Future[None]] = set()
+
+    async def connect(self, request: Request) -> Attachment:
+        """A namespace on the bridge, and its published ports."""
+        mac = names.parse_mac(request.mac) if request.mac else None
+        ip = _parse_ip(request.ip) if request.ip else None
+        self._users += 1
+        try:
+            prepared = await self._take(ip, mac)
+            try:
+                ports = await self._publish(request, prepared)
+            except BaseException:
+                self._release(prepared)
+                raise
+        except BaseException:
+            self._leave()
+            raise
+        self._settled = True
+        return Attachment(prepared, self.network.gateway, tuple(ports))
+
+    def disconnect(self, attachment: Attachment) -> None:
+        """Closes the ports and takes the veth off the bridge, in the background, in this order."""
+        assert attachment.prepared and attachment.prepared.address  # what `connect` and `adopt` give has both
+        self._ports.release(attachment.ports)
+        self._release(attachment.prepared, publications(attachment.ports, attachment.prepared.address.ip))
+        self._leave()
+
+    async def adopt(self, attachments: Sequence[Attachment]) -> None:
+        """Bridge, rules and ports as the records have them; ports of the bridge that no container has are deleted."""
+        async with self._changing:
+            if not attachments:
+                await self._lower()
+                return
+            opened: list[Publication] = []
+            for attachment in attachments:
+                assert attachment.prepared and attachment.prepared.address
+                self._allocator.reserve(attachment.prepared.address.ip)
+                self._ports.readopt(attachment.ports)
+                opened += publications(attachment.ports, attachment.prepared.address.ip)
+            self._users += len(attachments)
+            self._settled = True
+            await self._raise(tuple(opened))
+            keep = frozenset(attachment.prepared.veth for attachment in attachments if attachment.prepared)
+            assert self._raised
+            await self._worker.submit(bridges.sweep_ports, self._raised.index, keep)
+
+    async def down(self) -> None:
+        """Gives back the pool; bridge and rules too if nobody is connected."""
+        async with self._changing:
+            await self._drain()
+            if not self._users:
+                await self._lower()
+        while self._background:
+            await asyncio.wait(self._background)
+            await asyncio.sleep(0)  # lets their callbacks run
+        for timer in (self._idle_timer, self._linger_timer):
+            if timer:
+                timer.cancel()
+        self._idle_timer = self._linger_timer = None
+
+    async def _take(self, ip: IPv4Address | None, mac: str | None) -> Prepared:
+        try:
+            return await self._take_now(ip, mac)
+        except OSError:
+            # Someone has taken the bridge away from under us: once more, from the start.
+            async with self._changing:
+                await self._drain()
+                self._raised = None
+            try:
+                return await self._take_now(ip, mac)
+            except OSError as error:
+                raise HostLimit(f"network {self.network.name}: can't connect a container: {error.strerror}") from error
+
+    async def _take_now(self, ip: IPv4Address | None, mac: str | None) -> Prepared:
+        if self._pool is None:
+            async with self._changing:
+                await self._raise()
+        assert self._pool
+        if ip is None and mac is None:
+            return await self._pool.take()
+        if ip:
+            self._allocator.reserve(ip)
+        # A pool of its own for one: what it makes is not lost if this call is cancelled meanwhile.
+        single = Pool(lambda: self._make(ip or self._allocator.take(), mac), size=0)
+        try:
+            return await single.take()
+        finally:
+            for unused in await single.drain():
+                self._release(unused)
+
+    async def _raise(self, opened: tuple[Publication, ...] = ()) -> None:
+        """Brings the bridge up. Called with `_changing` held, as `_drain` and `_lower` are."""
+        if self._pool:
+            return
+        network = self.network
+        wanted = Wanted(network.bridge, IPv4Network(network.subnet), network.mtu, not self._settled, opened)
+        self._raised = await self._worker.submit(bridges.raise_bridge, wanted)
+        if self._raised.subnet != wanted.subnet:
+            subnet = self._raised.subnet
+            gateway = str(bridges.gateway_of(subnet))
+            self.network = msgspec.structs.replace(network, subnet=str(subnet), gateway=gateway)
+            self._save(self.network)
+            self._allocator = self._new_allocator()
+        self._pool = Pool(self._make)
+
+    async def _drain(self) -> None:
+        pool, self._pool = self._pool, None
+        for prepared in await pool.drain() if pool else ():
+            self._release(prepared)
+
+    async def _lower(self) -> None:
+        if self._raised or links.index_of(self.network.bridge) is not None:
+            self._raised, self._settled = None, False
+            leaving, self._leaving = self._leaving, []
+            await self._worker.submit(_lower, self.network.bridge, leaving)
+
+    def _make(self, ip: IPv4Address | None = None, mac: str | None = None) -> asyncio.Future[Prepared]:
+        assert self._raised
+        ip = ip or self._allocator.take()
+        allocator, subnet = self._allocator, self._raised.subnet
+        wiring = Wiring(
+            bridge=self._raised.index,
+            address=IPv4Interface((ip, subnet.prefixlen)),
+            gateway=bridges.gateway_of(subnet),
+            mac=mac or names.mac_of(ip),
+            mtu=self.network.mtu,
+        )
+        future = self._worker.submit(_wire, wiring)
+        future.add_done_callback(lambda done: allocator.release(ip) if done.cancelled() or done.exception() else None)
+        return future
+
+    async def _publish(self, request: Request, prepared: Prepared) -> list[BoundPort]:
+        if not request.ports:
+            return []
+        assert prepared.address
+        try:
+            ports = self._ports.reserve(request.ports, str(prepared.address.ip))
+        except PortTaken as error:
+            where = f"endpoint {request.name} ({request.endpoint_id})"
+            raise HostLimit(f"driver failed programming external connectivity on {where}: {error}") from error
+        opened = publications(ports, prepared.address.ip)
+        try:
+            await self._worker.submit(_publish, opened)
+        except BaseException:
+            self._ports.release(ports)
+            self._later(self._worker.submit(_withdraw, opened))
+            raise
+        return ports
+
+    def _release(self, prepared: Prepared, closed: Sequence[Publication] = ()) -> None:
+        """Lets go of a namespace; its address is free again once its veth has left the bridge."""
+        allocator = self._allocator
+        self._leaving.append(prepared.veth)
+        if self._linger_timer is None:
+            self._linger_timer = asyncio.get_running_loop().call_later(_LINGER, self._sweep)
+        future = self._worker.submit(_let_go, prepared, self._raised.index if self._raised else 0, closed)
+        if prepared.address:
+            address = prepared.address.ip
+            future.add_done_callback(lambda done: allocator.release(address))
+        self._later(future)
+
+    def _leave(self) -> None:
+        self._users -= 1
+        if not self._users and self._idle_timer is None:
+            self._idle_timer = asyncio.get_running_loop().call_later(IDLE, self._idle)
+
+    def _idle(self) -> None:
+        self._idle_timer = None
+        if not self._users:
+            self._later(asyncio.ensure_future(self._lower_unused()))
+
+    async def _lower_unused(self) -> None:
+        async with self._changing:
+            if not self._users:
+                await self._drain()
+                await self._lower()
+
+    def _sweep(self) -> None:
+        self._linger_timer = None
+        leaving, self._leaving = self._leaving, []
+        if leaving:
+            self._later(self._worker.submit(_delete, leaving))
+
+    def _later(self, future: asyncio.Future[None]) -> None:
+        self._background.add(future)
+        future.add_done_callback(self._done)
+
+    def _done(self, future: asyncio.Future[None]) -> None:
+        self._background.discard(future)
+        error = None if future.cancelled() else future.exception()
+        if error:
+            _LOG.warning("network %s: clearing up: %s", self.network.name, error)
+
+    def _new_allocator(self) -> Allocator:
+        subnet = IPv4Network(self.network.subnet)
+        return Allocator(self.network.name, subnet, IPv4Address(self.network.gateway))
+
+
+def _parse_ip(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise InvalidRequest(f"invalid IPv4 address: {text}") from error
+
+
+# The jobs of the network thread.
+
+
+def _wire(kernel: Kernel, wiring: Wiring) -> Prepared:
+    return kernel.namespaces.wired(wiring)
+
+
+def _publish(kernel: Kernel, opened: Sequence[Publication]) -> None:
+    kernel.firewall.publish(opened)
+
+
+def _withdraw(kernel: Kernel, closed: Sequence[Publication]) -> None:
+    kernel.firewall.withdraw(closed)
+
+
+def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Publication]) -> None:
+    """Taking the veth off the bridge is quick (0.3 ms); its end is the kernel's, once the namespace is let go."""
+    try:
+        with contextlib.suppress(OSError):  # the link is gone already: so is what held the address
+            links.detach(kernel.netlink, prepared.index)
+        if prepared.address and bridge:
+            links.forget_neighbour(kernel.netlink, bridge, prepared.address.ip)
+        if closed:
+            kernel.firewall.withdraw(closed)
+    finally:
+        os.close(prepared.fd)
+
+
+def _delete(kernel: Kernel, veths: Sequence[str]) -> None:
+    for veth in veths:
+        index = links.index_of(veth)
+        if index is not None:
+            links.delete(kernel.netlink, index)
+
+
+def _lower(kernel: Kernel, bridge: str, leaving: Sequence[str]) -> None:
+    bridges.wait_gone(kernel, leaving)
+    bridges.lower_bridge(kernel, bridge)

@@ -1,0 +1,66 @@
+"""The room's part of the state database: networks, endpoints, leases. Every statement it runs stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from dosirak.engine.networks.model import Endpoint, Network
+from dosirak.engine.state.database import Database
+
+_encode = msgspec.json.Encoder().encode
+_network = msgspec.json.Decoder(Network).decode
+_endpoint = msgspec.json.Decoder(Endpoint).decode
+
+
+class Records:
+    """Networks, endpoints and leases as the database keeps them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def networks(self) -> list[Network]:
+        """All networks, without endpoints."""
+        return [_network(doc) for (doc,) in self._db.execute("SELECT doc FROM networks")]
+
+    def save_network(self, network: Network) -> None:
+        """A new network, or its new shape."""
+        doc = _encode(msgspec.structs.replace(network, endpoints=()))
+        self._db.execute(
+            "INSERT INTO networks (id, name, doc) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc",
+            (network.id, network.name, doc),
+        )
+
+    def endpoints(self) -> list[Endpoint]:
+        """Every container's connections, in the order of their making."""
+        return [_endpoint(doc) for (doc,) in self._db.execute("SELECT doc FROM endpoints ORDER BY rowid")]
+
+    def add(self, endpoint: Endpoint) -> None:
+        """A connection and the lease of its address, in one commit."""
+        with self._db.transaction():
+            if endpoint.ip:
+                self._db.execute(
+                    "INSERT INTO leases (network, address, owner) VALUES (?, ?, ?)",
+                    (endpoint.network_id, endpoint.ip, endpoint.container),
+                )
+            self._db.execute(
+                "INSERT INTO endpoints (container, network, doc) VALUES (?, ?, ?)",
+                (endpoint.container, endpoint.network_id, _encode(endpoint)),
+            )
+
+    def save(self, endpoint: Endpoint) -> None:
+        """A connection's new shape (never another address)."""
+        self._db.execute(
+            "UPDATE endpoints SET doc = ? WHERE container = ? AND network = ?",
+            (_encode(endpoint), endpoint.container, endpoint.network_id),
+        )
+
+    def remove(self, endpoints: Iterable[Endpoint]) -> None:
+        """These connections and their leases, in one commit."""
+        with self._db.transaction():
+            for endpoint in endpoints:
+                key = (endpoint.container, endpoint.network_id)
+                self._db.execute("DELETE FROM endpoints WHERE container = ? AND network = ?", key)
+                key = (endpoint.network_id, endpoint.ip)
+                self._db.execute("DELETE FROM leases WHERE network = ? AND address = ?", key)
