@@ -1,9 +1,10 @@
 """The container's process between clone and execve: it builds its own root and becomes what config.json says.
 
-Runs in a forked Python whose parent is the monitor. From the pivot on nothing is imported, no name is resolved and
-no file of the image is read but through `inroot` (CVE-2019-14271): all modules are loaded before the fork. The
-process is non-dumpable until execve, so the container can neither ptrace it nor open its /proc/N/exe and /proc/N/fd
-(CVE-2016-9962, CVE-2019-5736).
+Runs in a forked Python whose parent is the monitor, and waits there for its plan: it may be cloned long before it is
+needed (a *spare*), with the file systems that every container mounts made ready meanwhile. From the pivot on nothing
+is imported, no name is resolved and no file of the image is read but through `inroot` (CVE-2019-14271): all modules
+are loaded before the fork. The process is non-dumpable until execve, so the container can neither ptrace it nor open
+its /proc/N/exe and /proc/N/fd (CVE-2016-9962, CVE-2019-5736).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 import socket
 
-from dosirak.engine.runtime import devices, namespaces, process, rootfs, users
+from dosirak.engine.runtime import defaults, devices, filesystems, namespaces, process, rootfs, users
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -32,9 +33,11 @@ _PROPAGATION = {
     "unbindable": sys.MS_UNBINDABLE,
 }
 
+_MESSAGE, _MAX_FDS = 1 << 16, 64
+
 
 class Plan:
-    """What the child has to do, and the descriptors it does it with. All are close-on-exec."""
+    """What the child has to do, and the descriptors it does it with."""
 
     __slots__ = (
         "bundle",
@@ -46,30 +49,69 @@ class Plan:
         "size",
         "spec",
         "stdio",
-        "sync",
         "target",
     )
 
-    def __init__(self, spec: dict[str, Any], process: dict[str, Any], sync: socket.socket, error_fd: int) -> None:
-        self.spec, self.process, self.sync, self.error_fd = spec, process, sync, error_fd
-        self.bundle = ""
-        self.target = -1
+    def __init__(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Parameters: as `container` sends them; the descriptors stand in the order in which they are taken here."""
+        self.error_fd = fds.pop(0)
+        self.bundle: str = message["bundle"]
+        self.cgroup: str | None = message["cgroup"]
+        self.size: tuple[int, int] = tuple(message["size"])
         self.stdio: tuple[int, int, int] = (-1, -1, -1)
-        self.cgroup: str | None = None
-        self.cgroup_fds: list[int] = []
-        self.namespaces = namespaces.Namespaces([], {})
-        self.size = (0, 0)
+        if message["stdio"]:
+            self.stdio = (fds.pop(0), fds.pop(0), fds.pop(0))
+        self.spec: dict[str, Any] = _read_json(fds.pop(0))
+        self.target, self.process = -1, self.spec["process"]
+        if message["exec"]:
+            self.target, self.process = fds.pop(0), _read_json(fds.pop(0))
+        self.cgroup_fds = [fds.pop(0) for _ in range(message["cgroup_fds"])]
+        self.namespaces = namespaces.Namespaces([{"type": name} for name in message["new"]], {})
+        self.namespaces.joined = dict(zip(message["joined"], fds, strict=True))
 
 
-def run(plan: Plan) -> NoReturn:
-    """Become the container's process. Failures go up the error pipe; the process then ends."""
+def _read_json(fd: int) -> dict[str, Any]:
+    with open(fd, "rb", buffering=0) as file:
+        file.seek(0)
+        document: dict[str, Any] = json.loads(file.read())
+    return document
+
+
+def main(sync: socket.socket, *, early: bool) -> NoReturn:
+    """Wait for the plan and become the container's process. Failures go up the error pipe; the process then ends.
+
+    Parameters: `sync`: to the monitor; `early`: there is time to get things ready before the plan comes.
+    """
     try:
         # The forked monitor may have had these caught; a signal now must end this process, not run Python code.
         sys.prctl(sys.PR_SET_DUMPABLE, 0)
         process.reset_signals()
         os.setsid()
+        ready = filesystems.Ready(_get_ready() if early else [])
+        data, fds, _, _ = socket.recv_fds(sync, _MESSAGE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+        if data:
+            plan = Plan(json.loads(data), fds)
+            _run(plan, sync, ready)
+    except BaseException:  # before there is a pipe to report by; the monitor sees the end
+        os._exit(125)
+    os._exit(0)
+
+
+def _get_ready() -> list[dict[str, Any]]:
+    """In a spare: touch what every start touches (a fork's first write to a page copies it); returns the mounts that
+    can be made already."""
+    sys.mount(None, "/", None, sys.MS_REC | sys.MS_SLAVE)
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    process.identify({"user": {"username": "root"}}, [], host)
+    process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
+    os.close(host)
+    return defaults.mounts()
+
+
+def _run(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> None:
+    try:
         _join_cgroup(plan)
-        root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
+        root_fd = _enter_running(plan, sync) if plan.target >= 0 else _build(plan, sync, ready)
         _finish(plan, root_fd)
     except process.CannotExec as error:
         _report(plan.error_fd, str(error), error.exit_code)
@@ -79,7 +121,6 @@ def run(plan: Plan) -> NoReturn:
         _report(plan.error_fd, _describe(error), 126 if error.errno == errno.EACCES else 128)
     except BaseException as error:  # a defect of ours must not run on as a second monitor
         _report(plan.error_fd, f"{type(error).__name__}: {error}", 128)
-    os._exit(1)
 
 
 def _describe(error: OSError) -> str:
@@ -99,18 +140,18 @@ def _join_cgroup(plan: Plan) -> None:
         sys.unshare(sys.CLONE_NEWCGROUP)
 
 
-def _wait_for_id_maps(plan: Plan) -> None:
+def _wait_for_id_maps(plan: Plan, sync: socket.socket) -> None:
     if "user" in plan.namespaces.new:
-        plan.sync.recv(1)
+        sync.recv(1)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
 
 
-def _build(plan: Plan) -> int:
+def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
     """A new container: namespaces, root, mounts, devices, pivot. Returns the root's descriptor."""
     spec, linux = plan.spec, plan.spec.get("linux") or {}
     _set_oom_score(plan.process)
-    _wait_for_id_maps(plan)
+    _wait_for_id_maps(plan, sync)
     plan.namespaces.join()
     if "uts" in plan.namespaces.new:
         if spec.get("hostname"):
@@ -121,12 +162,12 @@ def _build(plan: Plan) -> int:
     # Nothing mounted from here on may show on the host; what the host mounts later may still come in ("slave").
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)
-    rootfs.mount_all(spec, root_fd, plan.cgroup)
+    rootfs.mount_all(spec, root_fd, plan.cgroup, ready)
     if any(entry["destination"] == "/dev" for entry in spec.get("mounts") or ()):
         host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         devices.make_nodes(spec, root_fd, host_dev)
     if plan.process.get("terminal"):
-        _open_terminal(plan, root_fd, console=True)
+        _open_terminal(plan, sync, root_fd, console=True)
     if linux.get("sysctl"):
         rootfs.write_sysctls(linux["sysctl"], rootfs.check_proc(root_fd))
     process.make_cwd(plan.process.get("cwd") or "/", root_fd)
@@ -136,7 +177,7 @@ def _build(plan: Plan) -> int:
     return root_fd
 
 
-def _enter_running(plan: Plan) -> int:
+def _enter_running(plan: Plan, sync: socket.socket) -> int:
     """A further process in a running container, whose namespaces `target` (a pidfd) gives. Returns its root."""
     _set_oom_score(plan.process)
     kinds = {entry["type"] for entry in (plan.spec.get("linux") or {}).get("namespaces") or ()}
@@ -151,7 +192,7 @@ def _enter_running(plan: Plan) -> int:
     os.close(plan.target)
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if plan.process.get("terminal"):
-        _open_terminal(plan, root_fd, console=False)
+        _open_terminal(plan, sync, root_fd, console=False)
     return root_fd
 
 
@@ -163,13 +204,13 @@ def _set_oom_score(settings: dict[str, Any]) -> None:
             file.write(wanted)
 
 
-def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
+def _open_terminal(plan: Plan, sync: socket.socket, root_fd: int, *, console: bool) -> None:
     """Our own pty on the container's devpts; the master goes to the monitor."""
     master, slave = devices.open_pty(root_fd)
     if console:
         devices.bind_console(root_fd, slave)
     devices.take_terminal(slave, *plan.size)
-    socket.send_fds(plan.sync, [b"t"], [master])
+    socket.send_fds(sync, [b"t"], [master])
     os.close(master)
     plan.stdio = (slave, slave, slave)
 

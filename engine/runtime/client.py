@@ -130,36 +130,37 @@ class Launcher:
     """The launcher process, restarted when it was killed."""
 
     def __init__(self) -> None:
-        self._requests: socket.socket | None = None
+        self._requests: dict[str, socket.socket] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._last: dict[Path, _Conversation] = {}
 
     async def start(self) -> None:
         """Start the launcher. Raises HostLimit."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pairs = {kind: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for kind in ("create", "exec")}
+        fds = [theirs.fileno() for _, theirs in pairs.values()]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-S", "-E", "-I", launcher.__file__, str(theirs.fileno())),
+                *(sys.executable, "-S", "-E", "-I", launcher.__file__, *map(str, fds)),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=fds,
                 env={},
                 start_new_session=True,
             )
         except OSError as error:
-            ours.close()
             raise HostLimit(f"launcher: can't start {sys.executable}: {error.strerror}") from error
         finally:
-            theirs.close()
-        # Large enough for a burst of launches; each is a few bytes and its descriptors.
-        ours.setblocking(False)
-        self._requests = ours
+            for _, theirs in pairs.values():
+                theirs.close()
+        self._requests = {kind: ours for kind, (ours, _) in pairs.items()}
+        for ours in self._requests.values():
+            ours.setblocking(False)
 
     async def close(self) -> None:
         """End the launcher; running containers stay."""
-        if self._requests is not None:
-            self._requests.close()
-            self._requests = None
+        for requests in self._requests.values():
+            requests.close()
+        self._requests = {}
         if self._process is not None:
             await self._process.wait()
             self._process = None
@@ -214,7 +215,7 @@ class Launcher:
             fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
             if pidfd is not None:
                 fds.append(pidfd)
-            await self._send(json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
+            await self._send(request["op"], json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
         except BaseException:
             conversation.close()
             raise
@@ -241,16 +242,16 @@ class Launcher:
 
         conversation.on_close = forget
 
-    async def _send(self, request: bytes, fds: list[int]) -> None:
+    async def _send(self, kind: str, request: bytes, fds: list[int]) -> None:
         memfd = os.memfd_create("request", os.MFD_CLOEXEC)
         try:
             os.write(memfd, request)
             for _ in range(2):
                 async with self._starting:
-                    if self._requests is None or not self.pid:
+                    if not self.pid:
                         await self._restart()
                 try:
-                    await self._send_message([memfd, *fds])
+                    await self._send_message(self._requests[kind], [memfd, *fds])
                     return
                 except (BrokenPipeError, ConnectionResetError):
                     async with self._starting:
@@ -259,11 +260,10 @@ class Launcher:
         finally:
             os.close(memfd)
 
-    async def _send_message(self, fds: list[int]) -> None:
-        assert self._requests is not None
+    async def _send_message(self, requests: socket.socket, fds: list[int]) -> None:
         while True:
             try:
-                socket.send_fds(self._requests, [b"launch"], fds)
+                socket.send_fds(requests, [b"launch"], fds)
                 return
             except BlockingIOError:
                 await asyncio.sleep(0.001)  # a burst beyond the socket's buffer

@@ -63,31 +63,93 @@ class Stdio:
                 os.close(fd)
 
 
+# The namespaces of an ordinary container; its network namespace is made ahead of time elsewhere and joined.
+SPARE_FLAGS = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWPID
+
+
+class Child:
+    """A cloned process that waits for its plan (`child.main`)."""
+
+    __slots__ = ("flags", "pid", "sync")
+
+    def __init__(self, flags: int, *, early: bool = False) -> None:
+        """Clone it. `early`: nobody waits for it yet, it may get things ready. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.flags, self.sync = flags, ours
+        self.pid = sys.clone(flags | signal.SIGCHLD)
+        if self.pid == 0:
+            ours.close()
+            child.main(theirs, early=early)
+        theirs.close()
+
+    def dismiss(self) -> None:
+        """It is not needed."""
+        self.sync.close()
+        os.waitpid(self.pid, 0)
+
+
+class _Order:
+    """What goes to the child: a message, and descriptors in the order in which `child.Plan` takes them."""
+
+    __slots__ = ("fds", "message", "own")
+
+    def __init__(self, bundle: str, *, size: tuple[int, int], cgroup: str | None, cgroup_fds: list[int]) -> None:
+        self.message: dict[str, Any] = {
+            "bundle": bundle,
+            "cgroup": cgroup,
+            "size": size,
+            "stdio": False,
+            "exec": False,
+            "cgroup_fds": len(cgroup_fds),
+            "new": [],
+            "joined": [],
+        }
+        self.fds: list[int] = []
+        self.own = list(cgroup_fds)  # to be closed here once sent
+
+    def document(self, document: dict[str, Any]) -> int:
+        """A descriptor of a document, however long."""
+        memfd = os.memfd_create("document", os.MFD_CLOEXEC)
+        os.write(memfd, json.dumps(document).encode())
+        self.own.append(memfd)
+        return memfd
+
+
 def create(
-    spec: dict[str, Any], bundle: str, *, join: dict[str, int], stdin: bool, size: tuple[int, int] = (0, 0)
+    spec: dict[str, Any],
+    bundle: str,
+    *,
+    join: dict[str, int],
+    stdin: bool,
+    size: tuple[int, int] = (0, 0),
+    spare: Child | None = None,
 ) -> Process:
     """Start the container that config.json describes.
 
     Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
-    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal.
+    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal;
+    `spare`: a child cloned ahead of time, used if it lives in the right namespaces and dismissed otherwise.
     Raises StartError; nothing of it is left but the cgroup, which belongs to the caller.
     """
     linux = spec.get("linux") or {}
+    cgroup = (linux.get("cgroupsPath") or "").lstrip("/") or None
     try:
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
-        spaces.prepare_parent(linux.get("timeOffsets"))
-        cgroup = linux.get("cgroupsPath") or None
-        cgroup_fds = cgroups.create(cgroup.lstrip("/"), linux.get("resources") or {}) if cgroup else []
+        cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
+        if spare is not None and (spaces.clone_flags() != spare.flags or spaces.need_parent()):
+            spare.dismiss()
+            spare = None
+        if spare is None:
+            spaces.prepare_parent(linux.get("timeOffsets"))
+            spare = Child(spaces.clone_flags())
     except OSError as error:
+        if spare is not None:
+            spare.dismiss()
         raise StartError(_describe(error), 128) from error
-
-    def plan(sync: socket.socket, error_fd: int) -> child.Plan:
-        made = child.Plan(spec, spec["process"], sync, error_fd)
-        made.bundle, made.namespaces, made.size = bundle, spaces, size
-        made.cgroup, made.cgroup_fds = cgroup.lstrip("/") if cgroup else None, cgroup_fds
-        return made
-
-    return _start(plan, spaces.clone_flags(), stdin, bool(spec["process"].get("terminal")), linux, cgroup_fds)
+    order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds)
+    order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
+    order.fds = [order.document(spec), *cgroup_fds, *spaces.joined.values()]
+    return _start(spare, order, stdin=stdin, terminal=bool(spec["process"].get("terminal")), linux=linux)
 
 
 def join(
@@ -98,51 +160,46 @@ def join(
     Parameters: `spec`: the container's document; `process`: an OCI process object; `target`: pidfd of its first
     process. Raises StartError.
     """
-    cgroup = (spec.get("linux") or {}).get("cgroupsPath")
+    cgroup = ((spec.get("linux") or {}).get("cgroupsPath") or "").lstrip("/")
     try:
-        cgroup_fds = cgroups.join_fds(cgroup.lstrip("/")) if cgroup else []
+        cgroup_fds = cgroups.join_fds(cgroup) if cgroup else []
         # Only for children: this process stays where it is (setns(2), CLONE_NEWPID).
         sys.setns(target, sys.CLONE_NEWPID)
+        made = Child(0)
     except OSError as error:
         raise StartError(_describe(error), 128) from error
-
-    def plan(sync: socket.socket, error_fd: int) -> child.Plan:
-        made = child.Plan(spec, process, sync, error_fd)
-        made.target, made.cgroup_fds, made.size = target, cgroup_fds, size
-        return made
-
-    return _start(plan, 0, stdin, bool(process.get("terminal")), {}, cgroup_fds)
+    order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds)
+    order.message["exec"] = True
+    order.fds = [order.document(spec), target, order.document(process), *cgroup_fds]
+    return _start(made, order, stdin=stdin, terminal=bool(process.get("terminal")), linux={})
 
 
-def _start(plan: Any, flags: int, stdin: bool, terminal: bool, linux: dict[str, Any], cgroup_fds: list[int]) -> Process:
+def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: dict[str, Any]) -> Process:
+    """Give the child its plan and wait until it has exec'd."""
     stdio = Stdio(stdin=stdin, terminal=terminal)
     errors_read, errors_write = os.pipe()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    todo = plan(theirs, errors_write)
-    todo.stdio = stdio.theirs
-    pid = sys.clone(flags | signal.SIGCHLD)
-    if pid == 0:
-        child.run(todo)
-    theirs.close()
-    os.close(errors_write)
-    stdio.close(stdio.theirs)
-    for fd in cgroup_fds:
-        os.close(fd)
-    process = Process(pid)
+    order.message["stdio"] = not terminal
+    process = Process(made.pid)
     process.stdin, process.stdout, process.stderr = stdio.ours
     try:
-        process.pidfd = sys.pidfd_open(pid)
-        if flags & sys.CLONE_NEWUSER:
-            namespaces.write_id_maps(pid, linux)
-            ours.send(b"m")
+        process.pidfd = sys.pidfd_open(made.pid)
+        streams = [] if terminal else list(stdio.theirs)
+        socket.send_fds(made.sync, [json.dumps(order.message).encode()], [errors_write, *streams, *order.fds])
+        os.close(errors_write)
+        stdio.close(stdio.theirs)
+        for fd in order.own:
+            os.close(fd)
+        if made.flags & sys.CLONE_NEWUSER:
+            namespaces.write_id_maps(made.pid, linux)
+            made.sync.send(b"m")
         if terminal:
-            _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+            _, fds, _, _ = socket.recv_fds(made.sync, 1, 1, socket.MSG_CMSG_CLOEXEC)
             process.terminal = fds[0] if fds else -1
         failure = _read_all(errors_read)
     except OSError as error:
         failure = json.dumps({"error": _describe(error), "exit_code": 128}).encode()
     finally:
-        ours.close()
+        made.sync.close()
         os.close(errors_read)
     if failure:
         _give_up(process, stdio)

@@ -5,7 +5,7 @@ Sources: moby `daemon/pkg/oci/defaults.go` and `daemon/pkg/oci/caps/defaults.go`
 
 from __future__ import annotations
 
-import glob
+import os
 
 DEFAULT_CAPABILITIES = (
     "CAP_CHOWN",
@@ -24,6 +24,16 @@ DEFAULT_CAPABILITIES = (
     "CAP_AUDIT_WRITE",
 )
 
+
+def _thermal_throttle() -> list[str]:
+    cpus = "/sys/devices/system/cpu"
+    try:
+        names = sorted(name for name in os.listdir(cpus) if name[:3] == "cpu" and name[3:].isdigit())
+    except OSError:
+        return []
+    return [path for name in names if os.path.exists(path := f"{cpus}/{name}/thermal_throttle")]
+
+
 # Per-CPU thermal counters leak what the neighbours do (GHSA-6fw5-f8r9-fgfm); which CPUs have them is fixed at boot.
 MASKED_PATHS = (
     "/proc/acpi",
@@ -38,7 +48,7 @@ MASKED_PATHS = (
     "/proc/timer_stats",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
-    *sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")),
+    *_thermal_throttle(),
 )
 
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

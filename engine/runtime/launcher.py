@@ -1,8 +1,8 @@
 """The zygote: a small single-threaded process, all its modules imported, that forks a monitor for each launch.
 
-Started by the service as `python -S -E -I launcher.py FD`, FD being a SOCK_SEQPACKET socket. A launch is one message:
-a descriptor of a memfd with the request's JSON, then the request's own descriptors (`monitor.Monitor`). It answers
-nothing: the monitor does. When the service ends, so does the launcher; monitors live on.
+Started by the service as `python -S -E -I launcher.py FD FD`, two SOCK_SEQPACKET sockets: for new containers and for
+execs. A launch is one message: a descriptor of a memfd with the request's JSON, then the request's own descriptors
+(`monitor.Monitor`). It answers nothing, the monitor does. When the service ends, so does the launcher; not the monitors.
 """
 
 from __future__ import annotations
@@ -25,48 +25,53 @@ import select  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 
-from dosirak.engine.runtime import monitor, syscalls  # noqa: E402
+from dosirak.engine.runtime import container, monitor, syscalls  # noqa: E402
 
 _MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
-# Monitors that wait, forked and warm, for a launch: two, so that one is there while its replacement is being made.
-_SPARES = 2
+# Monitors that wait, forked and warm: for containers two, so that one is there while its replacement is made.
+_SPARES = {"create": 2, "exec": 1}
 
 
-def serve(requests: socket.socket) -> None:
+def serve(sockets: dict[str, socket.socket]) -> None:
     """Keep spare monitors waiting for messages until the service hangs up.
 
     Forking costs a millisecond and the first run of each line in a fork one more (copy-on-write of the pages it
-    touches): spares pay both before they are needed. They all wait on the one socket; the kernel gives each message
-    to one of them, which then asks for its replacement.
+    touches): spares pay both before they are needed, and a container's spare has its child cloned too. The spares of
+    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement.
     """
     taken_read, taken_write = os.pipe()
     poll = select.poll()
     poll.register(taken_read, select.POLLIN)
-    poll.register(requests.fileno(), 0)  # POLLHUP alone
-    for _ in range(_SPARES):
-        _fork_spare(requests, taken_write)
+    for requests in sockets.values():
+        poll.register(requests.fileno(), 0)  # POLLHUP alone
+    for kind, number in _SPARES.items():
+        for _ in range(number):
+            _fork_spare(kind, sockets, taken_write)
     while True:
         for fd, _ in poll.poll():
             if fd != taken_read:
                 return
-            for _ in os.read(taken_read, 64):
-                _fork_spare(requests, taken_write)
+            for letter in os.read(taken_read, 64).decode():
+                _fork_spare("create" if letter == "c" else "exec", sockets, taken_write)
 
 
-def _fork_spare(requests: socket.socket, taken: int) -> None:
+def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> None:
     if os.fork():
         return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    requests = sockets[kind]
     monitor.warm_up()
-    data, fds, _, _ = socket.recv_fds(requests, 16, _MAX_FDS)
+    child = container.Child(container.SPARE_FLAGS, early=True) if kind == "create" else None
+    data, fds, _, _ = socket.recv_fds(requests, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
     if not data:
         os._exit(0)
-    os.write(taken, b"x")
+    os.write(taken, kind[:1].encode())
     os.close(taken)
-    requests.close()
-    monitor.main(_read_request(fds[0]), fds[1:])
+    for sock in sockets.values():
+        sock.close()
+    monitor.main(_read_request(fds[0]), fds[1:], child)
 
 
 def _read_request(memfd: int) -> dict[str, Any]:
@@ -85,7 +90,8 @@ def run_sealed() -> None:
     interpreter = os.path.realpath(sys.executable)
     tree = syscalls.open_tree(syscalls.AT_FDCWD, interpreter, syscalls.OPEN_TREE_CLONE)
     syscalls.mount_setattr(tree, set_=syscalls.MOUNT_ATTR_RDONLY)
-    os.set_inheritable(int(sys.argv[1]), True)
+    for fd in sys.argv[1:]:
+        os.set_inheritable(int(fd), True)
     # argv[0] stays the real path: Python finds its library by it.
     os.execve(tree, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _SEALED: "1"})
 
@@ -94,8 +100,9 @@ def main() -> None:
     """The launcher process."""
     if not os.environ.get(_SEALED):
         run_sealed()
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    requests.set_inheritable(False)
+    sockets = {kind: socket.socket(fileno=int(fd)) for kind, fd in zip(_SPARES, sys.argv[1:], strict=True)}
+    for sock in sockets.values():
+        sock.set_inheritable(False)
     os.chdir("/")
     os.environ.clear()
     # Monitors are reaped by the kernel; the terminal's signals are for the client, not for containers.
@@ -104,7 +111,7 @@ def main() -> None:
     _protect_from_oom()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, every page in each fork
-    serve(requests)
+    serve(sockets)
 
 
 def _protect_from_oom() -> None:

@@ -51,6 +51,10 @@ class Namespaces:
         namespace before (clone(2) has no flag for it)."""
         return sum(FLAGS[name] for name in self.new if name not in ("cgroup", "time"))
 
+    def need_parent(self) -> bool:
+        """Whether `prepare_parent` has something to do."""
+        return "time" in self.new or any(name in self.joined for name in _FOR_CHILDREN)
+
     def prepare_parent(self, offsets: dict[str, dict[str, int]] | None) -> None:
         """In the parent: what only takes effect for the next child. Raises OSError."""
         if "time" in self.new:

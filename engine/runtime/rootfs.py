@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from dosirak.engine.runtime import cgroups, inroot, overlay
+from dosirak.engine.runtime import cgroups, filesystems, inroot, overlay
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -59,19 +59,19 @@ def _open_overlay(options: list[str]) -> int:
     return overlay.open_overlay(lower, named.get("upperdir"), named.get("workdir"))
 
 
-def mount_all(spec: dict[str, Any], root_fd: int, cgroup: str | None) -> None:
-    """Make the mounts of config.json, in their order. Raises OSError whose filename is the destination."""
+def mount_all(spec: dict[str, Any], root_fd: int, cgroup: str | None, ready: filesystems.Ready) -> None:
+    """Make the mounts of config.json, in their order, with what is `ready`. Raises OSError naming the destination."""
     for entry in spec.get("mounts", ()):
         if entry["destination"] == "/" and entry.get("type") == "overlay":
             continue
         try:
-            mount_one(entry, root_fd, cgroup)
+            mount_one(entry, root_fd, cgroup, ready)
         except OSError as error:
             reason = error.strerror or str(error)
             raise OSError(error.errno, f"mounting {entry['destination']!r}: {reason}", entry.get("source")) from error
 
 
-def mount_one(entry: dict[str, Any], root_fd: int, cgroup: str | None) -> None:
+def mount_one(entry: dict[str, Any], root_fd: int, cgroup: str | None, ready: filesystems.Ready) -> None:
     """Make one mount."""
     options = MountOptions(entry.get("options") or [])
     kind = entry.get("type") or "bind"
@@ -82,7 +82,7 @@ def mount_one(entry: dict[str, Any], root_fd: int, cgroup: str | None) -> None:
         tree = _clone_tree(entry["source"], options)
         is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
     else:
-        tree = new_filesystem(kind, options, entry.get("source") or kind)
+        tree = ready.take(entry)
         is_directory = True
     try:
         place = _open_place(root_fd, entry["destination"], is_directory)
@@ -127,27 +127,6 @@ def _clone_tree(source: str | bytes, options: MountOptions) -> int:
     return tree
 
 
-def new_filesystem(kind: str, options: MountOptions, source: str) -> int:
-    """A detached mount of a new filesystem. Raises OSError with the kernel's explanation."""
-    fs = sys.fsopen(kind)
-    try:
-        sys.fsconfig_string(fs, "source", source)
-        for key, value in options.data:
-            if key == "newinstance":
-                continue  # every devpts mount is one since kernel 4.7
-            if value is None:
-                sys.fsconfig_flag(fs, key)
-            else:
-                sys.fsconfig_string(fs, key, value)
-        sys.fsconfig_create(fs)
-        return sys.fsmount(fs, options.set)
-    except OSError as error:
-        said = sys.fs_messages(fs)
-        raise OSError(error.errno, f"{kind}: {said or os.strerror(error.errno or 0)}") from error
-    finally:
-        os.close(fs)
-
-
 def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
     """A tmpfs without a mode of its own takes that of the directory it covers, as runc does."""
     if not any(key == "mode" for key, _ in options.data):
@@ -177,7 +156,7 @@ def _mount_cgroup(destination: str, root_fd: int, options: MountOptions, cgroup:
             os.close(tree)
             return
         # v1: a directory a hierarchy, on a small tmpfs
-        base = new_filesystem("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
+        base = filesystems.create("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
         sys.move_mount(base, place)
     finally:
         os.close(place)
@@ -210,7 +189,7 @@ def mask(paths: list[str], root_fd: int) -> None:
             try:
                 if stat.S_ISDIR(os.fstat(place).st_mode):
                     if empty < 0:
-                        empty = new_filesystem("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
+                        empty = filesystems.create("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
                     cover = sys.open_tree(empty, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
                     sys.mount_setattr(cover, set_=sys.MOUNT_ATTR_RDONLY)
                 else:

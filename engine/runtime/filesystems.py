@@ -1,0 +1,59 @@
+"""New file systems as detached mounts (fsopen(2), kernel 5.2), some of them made before they are needed."""
+
+from __future__ import annotations
+
+import os
+
+from dosirak.engine.runtime import syscalls as sys
+from dosirak.engine.runtime.mountopts import MountOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# These depend on the namespaces a spare child already lives in; sysfs on the network namespace, which comes later.
+_EARLY = frozenset(("proc", "tmpfs", "devpts", "mqueue"))
+
+
+class Ready:
+    """File systems made ahead of time, to be had by an entry of `mounts` that asks for just such a one."""
+
+    def __init__(self, entries: list[dict[str, Any]]) -> None:
+        self._made: dict[tuple[str, ...], int] = {}
+        for entry in entries:
+            if entry["type"] in _EARLY:
+                self._made[_key(entry)] = _make(entry)
+
+    def take(self, entry: dict[str, Any]) -> int:
+        """A detached mount of the file system that `entry` of config.json describes. Raises OSError."""
+        made = self._made.pop(_key(entry), -1)
+        return made if made >= 0 else _make(entry)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (entry["type"], entry.get("source") or entry["type"], *(entry.get("options") or ()))
+
+
+def _make(entry: dict[str, Any]) -> int:
+    return create(entry["type"], MountOptions(entry.get("options") or []), entry.get("source") or entry["type"])
+
+
+def create(kind: str, options: MountOptions, source: str) -> int:
+    """A detached mount of a new file system. Raises OSError with the kernel's explanation."""
+    fs = sys.fsopen(kind)
+    try:
+        sys.fsconfig_string(fs, "source", source)
+        for key, value in options.data:
+            if key == "newinstance":
+                continue  # every devpts mount is one since kernel 4.7
+            if value is None:
+                sys.fsconfig_flag(fs, key)
+            else:
+                sys.fsconfig_string(fs, key, value)
+        sys.fsconfig_create(fs)
+        return sys.fsmount(fs, options.set)
+    except OSError as error:
+        said = sys.fs_messages(fs)
+        raise OSError(error.errno, f"{kind}: {said or os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(fs)
