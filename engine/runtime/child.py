@@ -159,7 +159,7 @@ def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
         if spec.get("domainname"):
             sys.setdomainname(os.fsencode(spec["domainname"]))
     propagation = _PROPAGATION[linux.get("rootfsPropagation") or ""]
-    # Nothing mounted from here on may show on the host; what the host mounts later may still come in ("slave").
+    # Nothing mounted from here on may show on the host.
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)
     rootfs.mount_all(spec, root_fd, plan.cgroup, ready)

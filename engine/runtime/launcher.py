@@ -2,7 +2,7 @@
 
 Started by the service as `python -S -E -I launcher.py FD FD`, two SOCK_SEQPACKET sockets: for new containers and for
 execs. A launch is one message: a descriptor of a memfd with the request's JSON, then the request's own descriptors
-(`monitor.Monitor`). It answers nothing, the monitor does. When the service ends, so does the launcher; not the monitors.
+(`monitor.Monitor`). It answers nothing, the monitor does. When the service ends it ends too; monitors do not.
 """
 
 from __future__ import annotations

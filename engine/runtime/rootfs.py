@@ -118,10 +118,12 @@ def _clone_tree(source: str | bytes, options: MountOptions) -> int:
     flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if options.recursive else 0)
     tree = sys.open_tree(sys.AT_FDCWD, source, flags)
     # A clone keeps the source's propagation: private towards the host unless the document asks otherwise.
-    if not options.propagation[0]:
-        sys.mount_setattr(tree, propagation=sys.MS_PRIVATE, recursive=True)
-    if options.set or options.clear:
-        sys.mount_setattr(tree, set_=options.set, clear=options.clear)
+    private = 0 if options.propagation[0] else sys.MS_PRIVATE
+    if options.recursive and private:
+        sys.mount_setattr(tree, propagation=private, recursive=True)
+        private = 0
+    if options.set or options.clear or private:
+        sys.mount_setattr(tree, set_=options.set, clear=options.clear, propagation=private)
     if options.tree_set or options.tree_clear:
         sys.mount_setattr(tree, set_=options.tree_set, clear=options.tree_clear, recursive=True)
     return tree
@@ -161,12 +163,10 @@ def _mount_cgroup(destination: str, root_fd: int, options: MountOptions, cgroup:
     finally:
         os.close(place)
     for name, directory in binds:
-        os.mkdir(name, 0o755, dir_fd=base)
-        point = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=base)
         tree = _clone_tree(directory, bind)
-        sys.move_mount(tree, point)
+        os.mkdir(name, 0o755, dir_fd=base)
+        sys.move_mount(tree, base, name)
         os.close(tree)
-        os.close(point)
     for name, target in cgroups.links():
         os.symlink(target, name, dir_fd=base)
     sys.mount_setattr(base, set_=options.set)

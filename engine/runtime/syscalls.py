@@ -232,9 +232,10 @@ def open_tree(dir_fd: int, path: str | bytes, flags: int) -> int:
     return _open_tree(dir_fd, _path(path), flags | OPEN_TREE_CLOEXEC)
 
 
-def move_mount(from_fd: int, to_fd: int) -> None:
-    """move_mount(2), kernel 5.2: attach the mount `from_fd` on the object `to_fd`."""
-    _move_mount(from_fd, b"", to_fd, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+def move_mount(from_fd: int, to_fd: int, to_path: str | bytes = b"") -> None:
+    """move_mount(2), kernel 5.2: attach the mount `from_fd` on the object `to_fd`, or on `to_path` below it."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if to_path else MOVE_MOUNT_T_EMPTY_PATH)
+    _move_mount(from_fd, b"", to_fd, _path(to_path), flags)
 
 
 def fsopen(fstype: str) -> int:

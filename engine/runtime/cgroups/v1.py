@@ -59,11 +59,8 @@ class Hierarchies:
 
     def binds(self, path: str) -> list[tuple[str, str]]:
         """One directory a hierarchy."""
-        shown = []
-        for mount in dict.fromkeys(self.mounts.values()):
-            if os.path.isdir(f"{mount}/{path}"):
-                shown.append((os.path.basename(mount), f"{mount}/{path}"))
-        return shown
+        mounts = dict.fromkeys(self.mounts.values())
+        return [(os.path.basename(mount), f"{mount}/{path}") for mount in mounts if os.path.isdir(f"{mount}/{path}")]
 
     def links(self) -> list[tuple[str, str]]:
         """Controllers that share a hierarchy: "cpu" → "cpu,cpuacct"."""
