@@ -1,0 +1,124 @@
+"""A build's context: a directory in place, or a tar stream unpacked beside it; its Dockerfile; its ignore rules."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import BinaryIO
+
+from dosirak.engine.build.errors import DockerfileError
+from dosirak.engine.build.files import Source
+from dosirak.engine.build.ignore import Ignore, read_patterns
+from dosirak.engine.build.model import BuildRequest
+from dosirak.engine.build.paths import inside
+from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.layers.compression import decompressed
+from dosirak.engine.layers.extract import extract
+from dosirak.engine.layers.feed import consume
+from dosirak.engine.runtime import inroot
+
+_LARGEST = 4 << 20
+_DEFAULT = "Dockerfile"
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class BuildContext:
+    """An open context. `dockerfile` is the Dockerfile's text, `filename` its name for errors. To be closed."""
+
+    def __init__(self, source: Source, dockerfile: str | bytes, filename: str) -> None:
+        self.source = source
+        self.dockerfile = dockerfile
+        self.filename = filename
+
+    def close(self) -> None:
+        """Lets go of the directory."""
+        os.close(self.source.root)
+
+
+async def open_context(request: BuildRequest, place: Path) -> BuildContext:
+    """Opens the request's context and reads its Dockerfile.
+
+    Parameters: `place` is a directory of this build alone, in which a stream is unpacked. Raises InvalidRequest
+    when the context or the Dockerfile can't be read.
+    """
+    if isinstance(request.context, AsyncIterable):
+        directory = place / "context"
+        directory.mkdir(mode=0o755)
+        await _unpack(request.context, directory)
+        return await asyncio.to_thread(_open, request, directory, False)
+    if request.context is not None:
+        return await asyncio.to_thread(_open, request, request.context, True)
+    empty = place / "context"
+    empty.mkdir(mode=0o755)
+    return await asyncio.to_thread(_open, request, empty, True)
+
+
+async def _unpack(stream: AsyncIterable[bytes], directory: Path) -> None:
+    fd = os.open(directory, _OPEN_DIR)
+
+    def work(file: BinaryIO) -> None:
+        extract(decompressed(file), fd, whiteouts=False)
+
+    try:
+        await consume(stream, work)
+    finally:
+        os.close(fd)
+
+
+def _open(request: BuildRequest, directory: Path, apply_ignore: bool) -> BuildContext:
+    try:
+        root = os.open(directory, _OPEN_DIR)
+    except OSError as error:
+        raise InvalidRequest(f'unable to prepare context: path "{directory}": {error.strerror}') from error
+    try:
+        name, text = _dockerfile(root, request)
+        patterns = _ignore_patterns(root, name)
+        ignore = Ignore(patterns) if apply_ignore else _hiding(name, patterns)
+        return BuildContext(Source(root, ignore, context=True), text, name)
+    except BaseException:
+        os.close(root)
+        raise
+
+
+def _dockerfile(root: int, request: BuildRequest) -> tuple[str, str | bytes]:
+    name = request.dockerfile or _DEFAULT
+    if request.dockerfile_text is not None:
+        text: str | bytes | None = request.dockerfile_text
+    else:
+        text = _read(root, name)
+        if text is None and name == _DEFAULT:
+            text = _read(root, _DEFAULT.lower())
+    if text is None:
+        raise InvalidRequest(f"Cannot locate specified Dockerfile: {name}")
+    if not text:
+        raise DockerfileError(f"the Dockerfile ({name}) cannot be empty")
+    return name, text
+
+
+def _read(root: int, name: str) -> bytes | None:
+    """A file of the context; links lead nowhere but inside it. None when there is none."""
+    try:
+        return inroot.read_file(root, name, _LARGEST)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        reason = f"larger than {_LARGEST} bytes" if error.errno == errno.EFBIG else error.strerror
+        raise InvalidRequest(f"{name}: can't be read: {reason}") from error
+
+
+def _ignore_patterns(root: int, dockerfile: str) -> list[str]:
+    """`NAME.dockerignore` beside the Dockerfile goes before `.dockerignore`."""
+    text = _read(root, f"{dockerfile}.dockerignore")
+    if text is None:
+        text = _read(root, ".dockerignore")
+    return read_patterns(text or b"")
+
+
+def _hiding(dockerfile: str, patterns: list[str]) -> Ignore:
+    """A client that sends a tar has applied the patterns, but had to send these two, for the engine to read."""
+    ignore = Ignore(patterns)
+    hidden = [name for name in (".dockerignore", inside(dockerfile)) if ignore.excludes(name)]
+    return Ignore("".join(f"\\{char}" for char in name) for name in hidden)

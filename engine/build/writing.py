@@ -1,0 +1,359 @@
+"""Writing into a step's file system: by descriptors in its merged root, never through what lies there. Blocking.
+
+Semantics: BuildKit's file operations (`cp -a`, a directory's contents merged into what is there).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dosirak.engine.build.files import BELOW, Entry, Source, Tree, open_file
+from dosirak.engine.build.threads import Stop
+from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.runtime import inroot
+from dosirak.engine.runtime import syscalls as sys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 1 << 26
+_SMALL = 1 << 16
+_MOST_LINKS = 40
+_OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What becomes of owners and modes: `owner` None keeps the source's, `mode` None too."""
+
+    owner: tuple[int, int] | None = (0, 0)
+    mode: int | None = None
+
+    @property
+    def made(self) -> Rules:
+        """The rules for directories that have no source: root's unless the owner is given."""
+        return Rules(self.owner or (0, 0), self.mode)
+
+
+class Writer:
+    """Writes below `root`, the descriptor of a step's merged file system.
+
+    All methods raise InvalidRequest when what is there forbids it, OSError when the host does, Stopped.
+    """
+
+    def __init__(self, root: int, rules: Rules, stop: Stop) -> None:
+        self._root = root
+        self._rules = rules
+        self._stop = stop
+
+    def make_directory(self, path: str) -> None:
+        """Makes `path` with its parents; those made now get the rules' owner, and mode 0755 unless the rules say."""
+        os.close(self._directory(path))
+
+    def copy_tree(self, source: Source, tree: Tree, destination: str) -> None:
+        """Copies one tree; `destination` is absolute, a slash at its end makes it a directory."""
+        if tree.above:
+            destination = self._make_above(tree, destination)
+        if tree.top is not None:
+            self._copy_single(source, tree, tree.top, destination)
+            return
+        top = self._directory(destination)
+        try:
+            _Copying(self, source, tree, top).run()
+        finally:
+            os.close(top)
+
+    def write_file(self, name: str, content: bytes, destination: str) -> None:
+        """A here-document's file, mode 0644 unless the rules say."""
+        with self._place(name, destination) as (directory, final):
+            fd = self.create(directory, final)
+            try:
+                _write_all(fd, content)
+                os.fchown(fd, *self._rules.made.owner or (0, 0))
+                os.fchmod(fd, 0o644 if self._rules.mode is None else self._rules.mode)
+            finally:
+                os.close(fd)
+
+    def open_directory(self, path: str) -> int:
+        """`path` made as `make_directory` does, and opened for reading."""
+        return self._directory(path)
+
+    def _copy_single(self, source: Source, tree: Tree, entry: Entry, destination: str) -> None:
+        with self._place(tree.name, destination) as (directory, name):
+            self.copy_entry(directory, name, entry, source.root, tree.path, in_root=True)
+
+    @contextmanager
+    def _place(self, name: str, destination: str) -> Iterator[tuple[int, str]]:
+        """Where a single file goes: its directory's descriptor (made if missing) and its name there."""
+        target = destination
+        if destination.endswith("/") or self._is_directory(destination):
+            target = f"{destination.rstrip('/')}/{name}"
+        parent, _, final = self._follow(target).rpartition("/")
+        directory = self._directory(parent or "/")
+        try:
+            yield directory, final
+        finally:
+            os.close(directory)
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            os.close(inroot.open_in_root(self._root, path, os.O_PATH | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def _follow(self, path: str) -> str:
+        """The path behind the symbolic links that `path` itself may be: a copy replaces what a link points at."""
+        for _ in range(_MOST_LINKS):
+            head, _, name = path.rpartition("/")
+            try:
+                directory, _ = inroot.open_parent(self._root, path)
+            except OSError:
+                return path
+            try:
+                target = os.readlink(name, dir_fd=directory)
+            except OSError:
+                return path
+            finally:
+                os.close(directory)
+            path = target if target.startswith("/") else f"{head}/{target}"
+            path = path.rstrip("/") or "/"
+        raise InvalidRequest(f"{path}: too many symbolic links")
+
+    def _directory(self, path: str) -> int:
+        """Opens a directory inside the root, making what is missing, also where a link points at nothing yet."""
+        waiting = [part for part in path.split("/") if part][::-1]
+        made = ""
+        links = 0
+        while waiting:
+            self._stop.check()
+            part = waiting.pop()
+            following = f"{made}/{part}"
+            try:
+                os.close(inroot.open_in_root(self._root, following, os.O_PATH | os.O_DIRECTORY))
+                made = following
+                continue
+            except NotADirectoryError as error:
+                raise InvalidRequest(f"cannot copy to non-directory: {following}") from error
+            except FileNotFoundError:
+                pass
+            target = self._make_or_read(made or "/", part)
+            if target is None:
+                made = following
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise InvalidRequest(f"{path}: too many symbolic links")
+            made = "" if target.startswith("/") else made
+            waiting += [part for part in target.split("/") if part][::-1]
+        return inroot.open_in_root(self._root, made or "/", _OPEN_DIR)
+
+    def _make_or_read(self, parent: str, name: str) -> str | None:
+        """Makes a directory; when a dangling link has that name, the link's text is returned instead."""
+        fd = inroot.open_in_root(self._root, parent, _OPEN_DIR)
+        try:
+            if name in (".", ".."):
+                raise InvalidRequest(f"{parent}/{name}: no such directory")
+            try:
+                os.mkdir(name, 0o700, dir_fd=fd)
+            except FileExistsError:
+                return os.readlink(name, dir_fd=fd)
+            made = sys.openat2(fd, name, _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
+            try:
+                os.fchown(made, *self._rules.made.owner or (0, 0))
+                os.fchmod(made, 0o755 if self._rules.mode is None else self._rules.mode)
+            finally:
+                os.close(made)
+        finally:
+            os.close(fd)
+        return None
+
+    def _make_above(self, tree: Tree, destination: str) -> str:
+        """The directories over a tree (--parents), with their own modes and owners; where the tree itself goes."""
+        base = destination.rstrip("/")
+        for entry in tree.above:
+            exists = self._is_directory(f"{base}/{entry.path}")
+            fd = self._directory(f"{base}/{entry.path}")
+            try:
+                if not exists:
+                    self.set_metadata(fd, entry)
+            finally:
+                os.close(fd)
+        return f"{base}/{tree.above[-1].path}/"
+
+    def create(self, directory: int, name: str) -> int:
+        """A new, empty file in place of whatever but a directory has the name."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, 0o600, dir_fd=directory)
+        except FileExistsError:
+            self.clear(directory, name)
+            return os.open(name, flags, 0o600, dir_fd=directory)
+
+    def clear(self, directory: int, name: str) -> None:
+        """Removes what has the name, unless it is a directory."""
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError as error:
+            raise InvalidRequest(f"cannot replace to directory {name} with file") from error
+
+    def copy_entry(
+        self, directory: int, name: str, entry: Entry, source: int, path: str, *, in_root: bool = False
+    ) -> None:
+        """Copies one entry that is no directory from `path` of the directory `source` to `name` of `directory`."""
+        self._stop.check()
+        mode = entry.stat.st_mode
+        if stat.S_ISREG(mode):
+            self._copy_file(directory, name, entry, open_file(source, path, in_root=in_root))
+            return
+        self.clear(directory, name)
+        if stat.S_ISLNK(mode):
+            os.symlink(entry.target, name, dir_fd=directory)
+        else:
+            os.mknod(name, stat.S_IFMT(mode) | 0o600, entry.stat.st_rdev, dir_fd=directory)
+        uid, gid = self._owner(entry)
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+        if not stat.S_ISLNK(mode):
+            # just made here, so it is no link; chmod(2) has no flag to say so
+            os.chmod(name, self._mode(entry), dir_fd=directory)
+        times = (entry.stat.st_mtime_ns, entry.stat.st_mtime_ns)
+        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+
+    def _copy_file(self, directory: int, name: str, entry: Entry, source: int) -> None:
+        try:
+            _check_unchanged(source, entry, name)
+            target = self.create(directory, name)
+            try:
+                _copy_content(source, target, entry.stat.st_size, self._stop)
+                self.set_metadata(target, entry)
+            finally:
+                os.close(target)
+            _check_unchanged(source, entry, name)
+        finally:
+            os.close(source)
+
+    def set_metadata(self, fd: int, entry: Entry) -> None:
+        """Owner, then mode (chown clears setuid), then attributes (it clears capabilities too), then times."""
+        os.fchown(fd, *self._owner(entry))
+        os.fchmod(fd, self._mode(entry))
+        for name, value in entry.xattrs:
+            os.setxattr(fd, name, value)
+        os.utime(fd, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
+
+    def _owner(self, entry: Entry) -> tuple[int, int]:
+        return self._rules.owner or (entry.stat.st_uid, entry.stat.st_gid)
+
+    def _mode(self, entry: Entry) -> int:
+        return stat.S_IMODE(entry.stat.st_mode) if self._rules.mode is None else self._rules.mode
+
+
+class _Copying:
+    """One directory's entries into another: directories open one at a time on either side."""
+
+    def __init__(self, writer: Writer, source: Source, tree: Tree, target: int) -> None:
+        self._writer = writer
+        self._source = source
+        self._tree = tree
+        self._target = target
+        self._links: dict[tuple[int, int], str] = {}
+
+    def run(self) -> None:
+        top = inroot.open_in_root(self._source.root, self._tree.path, _OPEN_DIR)
+        directories: list[Entry] = []
+        try:
+            for path, entries in _by_directory(self._tree.entries):
+                source = sys.openat2(top, path or ".", _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
+                target = sys.openat2(self._target, path or ".", _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
+                try:
+                    for entry in entries:
+                        if stat.S_ISDIR(entry.stat.st_mode):
+                            self._make(target, entry)
+                            directories.append(entry)
+                        else:
+                            self._copy(source, target, entry)
+                finally:
+                    os.close(source)
+                    os.close(target)
+            self._finish(directories)
+        finally:
+            os.close(top)
+        os.utime(self._target, ns=(self._tree.mtime_ns, self._tree.mtime_ns))
+
+    def _make(self, target: int, entry: Entry) -> None:
+        name = entry.path.rpartition("/")[2]
+        try:
+            os.mkdir(name, 0o700, dir_fd=target)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                raise InvalidRequest(f"cannot copy to non-directory: {entry.path}") from None
+
+    def _copy(self, source: int, target: int, entry: Entry) -> None:
+        name = entry.path.rpartition("/")[2]
+        identity = (entry.stat.st_dev, entry.stat.st_ino)
+        first = self._links.get(identity) if entry.stat.st_nlink > 1 else None
+        if first is not None:
+            self._writer.clear(target, name)
+            os.link(first, name, src_dir_fd=self._target, dst_dir_fd=target, follow_symlinks=False)
+            return
+        self._writer.copy_entry(target, name, entry, source, name)
+        if entry.stat.st_nlink > 1:
+            self._links[identity] = entry.path
+
+    def _finish(self, directories: list[Entry]) -> None:
+        """Modes and times of directories come last: a mode may forbid writing, writing changes a time."""
+        for entry in reversed(directories):
+            fd = sys.openat2(self._target, entry.path, _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
+            try:
+                self._writer.set_metadata(fd, entry)
+            finally:
+                os.close(fd)
+
+
+def _by_directory(entries: Iterable[Entry]) -> Iterator[tuple[str, list[Entry]]]:
+    """Runs of entries that stand in one directory."""
+    current, run = "", list[Entry]()
+    for entry in entries:
+        directory = entry.path.rpartition("/")[0]
+        if directory != current:
+            if run:
+                yield current, run
+            current, run = directory, []
+        run.append(entry)
+    if run:
+        yield current, run
+
+
+def _check_unchanged(fd: int, entry: Entry, name: str) -> None:
+    """What is copied must be what was digested: a context on disk may be edited while it is built from."""
+    now, then = os.fstat(fd), entry.stat
+    same = now.st_ino == then.st_ino and now.st_size == then.st_size
+    if not (same and now.st_mtime_ns == then.st_mtime_ns and now.st_ctime_ns == then.st_ctime_ns):
+        raise InvalidRequest(f"{name} changed while it was being copied; build again")
+
+
+def _copy_content(source: int, target: int, size: int, stop: Stop) -> None:
+    if size <= _SMALL:
+        _write_all(target, os.read(source, _SMALL))
+        return
+    while True:
+        stop.check()
+        try:
+            copied = os.copy_file_range(source, target, _PIECE)
+        except OSError:  # two file systems, or one that can't
+            copied = os.sendfile(target, source, None, _PIECE)
+        if copied == 0:
+            return
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
