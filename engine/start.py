@@ -43,7 +43,7 @@ _SIGNALS = [number for number in range(1, 65) if number not in (9, 19, 32, 33)]
 _KEPT_ENVIRONMENT = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SUDO_UID"),
-        *("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "DOCKER_CONFIG"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX", "DOCKER_CONFIG"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR"),
     )

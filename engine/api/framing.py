@@ -12,7 +12,7 @@ import re
 HEAD_LIMIT = 1 << 20
 """Bytes a request's head may have; longer ones are left to aiohttp, which refuses them."""
 
-_TAKES_OVER = re.compile(rb"POST [^ ]*(?:/attach|/exec/[^ /?]+/start)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
+_TAKES_OVER = re.compile(rb"POST [^ ?]*(?:/attach|/exec/[^ /?]+/start)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")

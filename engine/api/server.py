@@ -23,6 +23,7 @@ from dosirak.engine.api import (
     unsupported,
     versions,
     volumes,
+    websocket,
 )
 from dosirak.engine.api.call import Call
 from dosirak.engine.api.connection import Connection, ConnectionServer
@@ -39,7 +40,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dosirak.api")
 
-_RESOURCES = (system, containers, streams, execs, images, build, events, networks, volumes, extras, unsupported)
+_RESOURCES = (
+    system,
+    containers,
+    streams,
+    execs,
+    images,
+    build,
+    events,
+    networks,
+    volumes,
+    websocket,
+    extras,
+    unsupported,
+)
 
 
 class Api:

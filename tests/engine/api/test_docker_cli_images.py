@@ -1,0 +1,111 @@
+"""The real docker CLI on our socket: images and builds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.engines import Engine
+
+Docker = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A build context with a file in it."""
+    (tmp_path / "greeting").write_text("hello from the context\n")
+    return tmp_path
+
+
+def test_build_streams_its_steps_and_names_the_image(docker: Docker, busybox: str, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        f"FROM {busybox}\nARG WHO=nobody\nENV WHO=$WHO\nCOPY greeting /greeting\n"
+        "RUN echo running for $WHO && cat /greeting > /made\nCMD cat /made\n"
+    )
+    done = docker("build", "-t", "app:1", "--build-arg", "WHO=you", ".", cwd=context)
+    assert "Step 5/6 : RUN echo running for $WHO" in done.stdout
+    assert "running for you" in done.stdout
+    assert "Successfully tagged app:1" in done.stdout
+    assert docker("run", "--rm", "app:1").stdout == "hello from the context\n"
+    again = docker("build", "-t", "app:1", "--build-arg", "WHO=you", ".", cwd=context)
+    assert again.stdout.count("Using cache") >= 4
+    assert "running for you" not in again.stdout
+    quiet = docker("build", "-q", "--build-arg", "WHO=you", ".", cwd=context).stdout.strip()
+    assert quiet == docker("images", "-q", "--no-trunc", "app:1").stdout.strip()
+    docker("rmi", "app:1")
+
+
+def test_a_failing_step_fails_the_build_with_its_status(docker: Docker, busybox: str, context: Path) -> None:
+    (context / "Dockerfile").write_text(f"FROM {busybox}\nRUN echo before; exit 9\nRUN echo never\n")
+    done = docker("build", "-t", "broken", ".", cwd=context, check=False)
+    assert done.returncode == 9
+    assert "before" in done.stdout
+    assert "returned a non-zero code: 9" in done.stderr
+    assert "never" not in done.stdout.replace("echo never", "")
+    assert docker("images", "-q", "broken").stdout == ""
+
+
+def test_a_dockerfile_from_standard_input(docker: Docker, busybox: str) -> None:
+    done = docker("build", "-t", "piped", "-", stdin=f"FROM {busybox}\nRUN echo x > /x\n")
+    assert "Successfully tagged piped:latest" in done.stdout
+    docker("rmi", "piped")
+
+
+def test_a_syntax_error_is_told_with_its_line(docker: Docker, busybox: str, context: Path) -> None:
+    (context / "Dockerfile").write_text(f"FROM {busybox}\nRNU echo\n")
+    done = docker("build", ".", cwd=context, check=False)
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert "RNU" in done.stderr
+
+
+def test_images_are_listed_inspected_tagged_and_removed(docker: Docker, busybox: str) -> None:
+    docker("tag", busybox, "other/name:v2")
+    rows = [json.loads(line) for line in docker("images", "--format", "{{json .}}").stdout.splitlines()]
+    row = next(row for row in rows if row["Repository"] == "other/name")
+    assert row["Tag"] == "v2"
+    document = json.loads(docker("image", "inspect", "other/name:v2").stdout)[0]
+    assert document["Id"].startswith("sha256:" + row["ID"])
+    assert set(document["RepoTags"]) >= {busybox, "other/name:v2"}
+    assert (document["Os"], document["Config"]["Cmd"]) == ("linux", ["sh"])
+    assert "Untagged: other/name:v2" in docker("rmi", "other/name:v2").stdout
+    history = docker("history", "--format", "{{json .}}", busybox).stdout
+    assert json.loads(history.splitlines()[0])["Size"]
+
+
+def test_an_image_in_use_is_not_removed(docker: Docker, busybox: str) -> None:
+    docker("tag", busybox, "used:1")
+    docker("run", "-d", "--name", "user", "used:1", "sleep", "100")
+    done = docker("rmi", busybox, "used:1", check=False)
+    assert done.returncode == 1
+    assert "conflict: unable to" in done.stderr
+    docker("rm", "-f", "user")
+    docker("tag", "used:1", busybox, check=False)
+    docker("rmi", "used:1", check=False)
+
+
+def test_save_load_and_import(docker: Docker, busybox: str, tmp_path: Path) -> None:
+    docker("tag", busybox, "saved:1")
+    docker("save", "-o", tmp_path / "archive.tar", "saved:1")
+    docker("rmi", "saved:1")
+    assert docker("load", "-i", tmp_path / "archive.tar").stdout.strip() == "Loaded image: saved:1"
+    assert docker("run", "--rm", "saved:1", "echo", "back").stdout == "back\n"
+    docker("rmi", "saved:1")
+
+
+def test_a_corrupt_archive_is_one_clear_error(docker: Docker, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(b"this is no archive" * 100)
+    before = docker("images", "-aq").stdout
+    done = docker("load", "-i", tmp_path / "bad.tar", check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert docker("images", "-aq").stdout == before
+
+
+def test_a_missing_image_can_not_be_pulled_yet(docker: Docker) -> None:
+    done = docker("pull", "nosuch", check=False)
+    assert done.returncode == 1
+    assert "pull access denied for nosuch, repository does not exist" in done.stderr
