@@ -14,7 +14,7 @@ export PATH := $(PATH):$(CURDIR)/$(TOOLS)
 
 # What the engine and its tests need of the system, and what only the benchmarks compare with.
 SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
-PEER_PACKAGES := runc crun bubblewrap util-linux
+PEER_PACKAGES := runc crun bubblewrap docker.io podman iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11

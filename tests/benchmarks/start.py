@@ -1,0 +1,86 @@
+"""How long a container that runs `true` takes: ours beside the others, in turns within one run.
+
+    make bench                              all rows
+    make bench ARGS='--rounds 100'          more rounds
+    make bench ARGS='--only runc engine'    rows whose names contain one of the words
+
+A row that can't run here says why. Times are wall-clock milliseconds from the client's side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import ours, peers
+from benchmarks.measure import Case, measure, table
+from support.engines import BASE_VARIABLE, Engine, new_settings
+
+REFERENCE = "runc run"
+
+
+def rows(engine: Engine, dockerd: peers.Dockerd) -> list[Case]:
+    """Every row, in the order of the table."""
+    return [
+        Case("dosirak engine API, net none", ours.api(engine, "none")),
+        Case("dosirak engine API, net bridge", ours.api(engine, "bridge")),
+        Case("dosirak docker-py, net bridge", ours.docker_py(engine, "bridge")),
+        Case("dosirak %container run --rm, net bridge", ours.magic(engine, "bridge")),
+        Case("dosirak docker CLI run --rm, net none", ours.docker_cli(engine, "none")),
+        Case("dosirak docker CLI run --rm, net bridge", ours.docker_cli(engine, "bridge")),
+        Case("dosirak bare runtime", ours.bare),
+        Case(REFERENCE, peers.runtime("runc")),
+        Case("crun run", peers.runtime("crun")),
+        Case("bwrap", peers.bubblewrap),
+        Case("unshare --root", peers.unshare),
+        Case("dockerd API, net none", dockerd.api("none")),
+        Case("dockerd API, net bridge", dockerd.api("bridge")),
+        Case("dockerd docker CLI run --rm, net none", dockerd.run("none")),
+        Case("dockerd docker CLI run --rm, net bridge", dockerd.run("bridge")),
+        Case("podman run --rm, net none", peers.podman_run("none")),
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
+    options = parser.parse_args()
+    base = Path(tempfile.mkdtemp(prefix="dsk-bench-", dir="/tmp"))
+    os.environ[BASE_VARIABLE] = str(base)
+    engine, dockerd = Engine(new_settings("b")), peers.Dockerd(base / "dockerd")
+    try:
+        engine.start()
+        engine.import_busybox()
+        chosen = [
+            row for row in rows(engine, dockerd) if not options.only or any(word in row.name for word in options.only)
+        ]
+        (base / "rows").mkdir()
+        measure(chosen, base / "rows", options.rounds)
+        print(f"create + start + wait + remove of `true`, ms; {options.rounds} rounds in turns, {os.cpu_count()} cores")
+        print("\n".join(table(chosen, REFERENCE)))
+        spent = _cpu_seconds(engine.pid) * 1000
+        cycles = sum(len(row.seconds) for row in chosen if row.name.startswith("dosirak") and "bare" not in row.name)
+        if cycles:
+            print(f"the service's own CPU time: {spent / cycles:.1f} ms a container, start-up included")
+    finally:
+        engine.stop()
+        dockerd.stop()
+        peers.remove_cgroups()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()
