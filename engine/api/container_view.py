@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.api import times
 from dosirak.engine.containers import wire
+from dosirak.engine.errors import NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
     from dosirak.engine.containers import Container
+    from dosirak.engine.containers.model import PortBinding
 
 _LEGACY = (
     *("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen"),
@@ -39,10 +46,7 @@ async def summary(call: Call, container: Container) -> dict[str, Any]:
         "NetworkSettings": {"Networks": networks},
         "Mounts": [wire.dump(mount) for mount in container.mounts],
     }
-    if call.flag("size"):
-        writable, everything = await rooms.containers.size(container.id)
-        document |= {"SizeRw": writable, "SizeRootFs": everything}
-    return document
+    return document | await _sizes(call, container)
 
 
 def command(container: Container) -> str:
@@ -50,7 +54,7 @@ def command(container: Container) -> str:
     return " ".join([container.path, *(f"'{word}'" if " " in word else word for word in container.args)])
 
 
-def _ports(published: dict[str, Any]) -> list[dict[str, Any]]:
+def _ports(published: Mapping[str, Sequence[PortBinding] | None]) -> list[dict[str, Any]]:
     ports = []
     for port, bindings in published.items():
         number, _, protocol = port.partition("/")
@@ -71,7 +75,7 @@ def _ports(published: dict[str, Any]) -> list[dict[str, Any]]:
 async def inspect(call: Call, container: Container) -> dict[str, Any]:
     """A container as `GET /containers/{id}/json` shows it."""
     rooms = call.rooms
-    paths = rooms.containers.paths(container.id)
+    directory = _directory(call, container)
     config = wire.dump(container.config)
     document = {
         "Id": container.id,
@@ -80,10 +84,10 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "Args": container.args,
         "State": _state(container),
         "Image": container.image,
-        "ResolvConfPath": str(paths.resolv_conf),
-        "HostnamePath": str(paths.hostname),
-        "HostsPath": str(paths.hosts),
-        "LogPath": str(paths.log),
+        "ResolvConfPath": str(directory / "resolv.conf"),
+        "HostnamePath": str(directory / "hostname"),
+        "HostsPath": str(directory / "hosts"),
+        "LogPath": container.log_path,
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": container.driver,
@@ -93,15 +97,44 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "AppArmorProfile": "",
         "ExecIDs": rooms.containers.exec_ids(container.id) or None,
         "HostConfig": wire.dump(container.host_config),
-        "GraphDriver": {"Data": _layers(container, paths), "Name": container.driver},
+        "GraphDriver": {"Data": _layers(container, directory), "Name": container.driver},
         "Mounts": [wire.dump(mount) for mount in container.mounts],
         "Config": config,
         "NetworkSettings": _network_settings(call, container),
     }
-    if call.flag("size"):
-        writable, everything = await rooms.containers.size(container.id)
-        document |= {"SizeRw": writable, "SizeRootFs": everything}
-    return document
+    return document | await _sizes(call, container)
+
+
+async def _sizes(call: Call, container: Container) -> dict[str, int]:
+    """`size=1`: bytes of the container's own files, and of everything it sees."""
+    if not call.flag("size"):
+        return {}
+    writable = await asyncio.to_thread(_disk_use, _directory(call, container) / "upper")
+    try:
+        below = (await call.rooms.images.resolve(container.image)).size
+    except NotFound:
+        below = 0  # the image was removed by force
+    return {"SizeRw": writable, "SizeRootFs": below + writable}
+
+
+def _disk_use(directory: Path) -> int:
+    """Bytes of the regular files under a directory, each inode once; what disappears meanwhile counts nothing."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                found = os.lstat(f"{folder}/{name}")
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
+    return total
+
+
+def _directory(call: Call, container: Container) -> Path:
+    return call.rooms.settings.data / "containers" / container.id
 
 
 def _state(container: Container) -> dict[str, Any]:
@@ -121,12 +154,12 @@ def _state(container: Container) -> dict[str, Any]:
     }
 
 
-def _layers(container: Container, paths: Any) -> dict[str, str]:
+def _layers(container: Container, directory: Path) -> dict[str, str]:
     return {
         "LowerDir": ":".join(container.layers),
-        "MergedDir": str(paths.merged),
-        "UpperDir": str(paths.upper),
-        "WorkDir": str(paths.work),
+        "MergedDir": str(directory / "rootfs"),
+        "UpperDir": str(directory / "upper"),
+        "WorkDir": str(directory / "work"),
     }
 
 

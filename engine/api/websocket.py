@@ -26,17 +26,14 @@ async def attach(call: Call) -> StreamResponse:
 
     container = call.rooms.containers.get(call.vars["name"])
     keys = hijack.detach_keys(call.text("detachKeys"))
-    wanted = {
-        # Before API 1.42 all three were meant, whatever the query said.
-        name: call.flag(name) or call.version < (1, 42)
-        for name in ("stdin", "stdout", "stderr")
-    }
+    # Before API 1.42 all three were meant, whatever the query said.
+    stdin, stdout, stderr = (call.flag(name) or call.version < (1, 42) for name in ("stdin", "stdout", "stderr"))
     response = WebSocketResponse()
     await response.prepare(call.request)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     try:
-        client = Attach(sock=theirs, framed=False, detach_keys=keys, **wanted)
+        client = Attach(sock=theirs, stdin=stdin, stdout=stdout, stderr=stderr, framed=False, detach_keys=keys)
         await call.rooms.containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
         await _pump(response, ours)
     finally:
