@@ -31,7 +31,8 @@ _GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by its
 class Wanted:
     """A bridge as its network's record has it; if `movable`, the subnet may be another when the host uses this one.
 
-    `publications` are the published ports of containers that run already (after a service's restart).
+    `publications` are the published ports of containers that run already (after a service's restart);
+    `forwarding_was_off` is what is known from an earlier `Raised`.
     """
 
     name: str
@@ -39,14 +40,16 @@ class Wanted:
     mtu: int
     movable: bool
     publications: tuple[Publication, ...] = ()
+    forwarding_was_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A bridge that is up: its index and the subnet it really has."""
+    """A bridge that is up: its index, the subnet it really has, and how the host was before any bridge."""
 
     index: int
     subnet: IPv4Network
+    forwarding_was_off: bool
 
 
 def gateway_of(subnet: IPv4Network) -> IPv4Address:
@@ -66,13 +69,15 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
     """
     with _turn():
         every = list(links.list_links(kernel.netlink))
+        was_off = wanted.forwarding_was_off or sysctl.read(sysctl.FORWARD) == "0"
+        was_off = was_off or any(_FORWARDING_WAS_OFF in link.alias for link in every)
         found = next((link for link in every if link.name == wanted.name), None)
         if found and (found.kind != "bridge" or not found.alias.startswith(_ALIAS)):
             raise HostLimit(
                 f"{wanted.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
             )
-        subnet = wanted.subnet if found else _make(kernel.netlink, every, wanted)
-        raised = _configure(kernel.netlink, wanted, subnet)
+        subnet = wanted.subnet if found else _make(kernel.netlink, wanted, was_off)
+        raised = _configure(kernel.netlink, wanted, subnet, was_off)
         sysctl.write(sysctl.FORWARD, "1")
     kernel.firewall.install([Bridge(wanted.name, raised.subnet)], wanted.publications)
     return raised
@@ -123,14 +128,13 @@ def _turn() -> Iterator[None]:
         os.close(fd)
 
 
-def _make(netlink: Netlink, every: list[links.Link], wanted: Wanted) -> IPv4Network:
+def _make(netlink: Netlink, wanted: Wanted, was_off: bool) -> IPv4Network:
     used = list(_used(netlink, {links.LOOPBACK}))
     subnet = wanted.subnet
     if any(subnet.overlaps(other) for other in used):
         if not wanted.movable:
             raise HostLimit(f"{wanted.name}: its subnet {subnet} is used by another network of this host")
         subnet = addresses.choose_subnet(used)
-    was_off = sysctl.read(sysctl.FORWARD) == "0" or any(_FORWARDING_WAS_OFF in link.alias for link in every)
     alias = f"{_ALIAS}: {_FORWARDING_WAS_OFF}" if was_off else _ALIAS
     links.create_bridge(netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu, alias)
     return subnet
@@ -147,7 +151,7 @@ _SYSCTLS = (
 )
 
 
-def _configure(netlink: Netlink, wanted: Wanted, subnet: IPv4Network) -> Raised:
+def _configure(netlink: Netlink, wanted: Wanted, subnet: IPv4Network, was_off: bool) -> Raised:
     """Address, sysctls and "up", of a new bridge or of one found (made by a predecessor, perhaps by halves)."""
     index = links.index_of(wanted.name)
     if index is None:
@@ -160,7 +164,7 @@ def _configure(netlink: Netlink, wanted: Wanted, subnet: IPv4Network) -> Raised:
     if subnet not in own:
         links.add_address(netlink, index, IPv4Interface((gateway_of(subnet), subnet.prefixlen)))
     links.set_up(netlink, index)
-    return Raised(index, subnet)
+    return Raised(index, subnet, was_off)
 
 
 def _used(netlink: Netlink, without: set[int]) -> Iterator[IPv4Network]:

@@ -18,7 +18,8 @@ _RTM_DELNEIGH = 29
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
-_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+_IFLA_BRPORT_MODE = 4
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
 _VETH_INFO_PEER = 1
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -90,6 +91,13 @@ def set_up(netlink: Netlink, index: int, master: int | None = None) -> None:
     """Brings a link up, as a port of the bridge `master` if given."""
     body = attribute(_IFLA_MASTER, _U32.pack(master)) if master is not None else b""
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + body)
+
+
+def reflect(netlink: Netlink, index: int) -> None:
+    """Hairpin mode: the bridge may send a frame back out of the port it came in by."""
+    mode = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge")
+    mode += attribute(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
+    netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_LINKINFO, mode))
 
 
 def detach(netlink: Netlink, index: int) -> None:

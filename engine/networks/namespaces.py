@@ -102,6 +102,10 @@ class Namespaces:
         index, eth0 = links.create_veth(self._netlink, veth, wiring.mtu, INTERFACE, wiring.mac, fd)
         sysctl.write(f"ipv6/conf/{veth}/disable_ipv6", "1")
         links.set_up(self._netlink, index, master=wiring.bridge)
+        if sysctl.read(sysctl.BRIDGES_ASK_RULES) == "1":
+            # br_netfilter translates destinations while a frame is still being bridged ("bridged DNAT" in the kernel's
+            # br_netfilter_hooks.c): a container's packet to its own published port leaves by the port it came in by.
+            links.reflect(self._netlink, index)
         links.add_address(inside, eth0, wiring.address)
         links.set_up(inside, eth0)
         links.add_default_route(inside, eth0, wiring.gateway)

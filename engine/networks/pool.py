@@ -66,7 +66,7 @@ class Pool:
         return ready
 
     def _refill(self) -> None:
-        """Makes one, and when it is made the next: the network thread is never busy for long with what nobody awaits."""
+        """Makes one, and when it is made the next, so that what is awaited never waits for more than one."""
         self._refill_timer = None
         if self._open and not self._making and len(self._ready) < self._size:
             self._begin()

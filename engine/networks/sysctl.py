@@ -7,12 +7,16 @@ import os
 from dosirak.engine.errors import HostLimit
 
 FORWARD = "ipv4/ip_forward"
+BRIDGES_ASK_RULES = "bridge/bridge-nf-call-iptables"
 
 
 def read(name: str) -> str:
-    """The value of net.`name` (written with slashes)."""
-    with open(f"/proc/sys/net/{name}") as file:
-        return file.read().strip()
+    """The value of net.`name` (written with slashes); "" where this kernel hasn't got it."""
+    try:
+        with open(f"/proc/sys/net/{name}") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def write(name: str, value: str) -> None:

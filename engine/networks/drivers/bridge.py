@@ -122,7 +122,6 @@ class Bridge(Driver):
             # Someone has taken the bridge away from under us: once more, from the start.
             async with self._changing:
                 await self._drain()
-                self._raised = None
             try:
                 return await self._take_now(ip, mac)
             except OSError as error:
@@ -150,7 +149,14 @@ class Bridge(Driver):
         if self._pool:
             return
         network = self.network
-        wanted = Wanted(network.bridge, IPv4Network(network.subnet), network.mtu, not self._settled, opened)
+        wanted = Wanted(
+            name=network.bridge,
+            subnet=IPv4Network(network.subnet),
+            mtu=network.mtu,
+            movable=not self._settled,
+            publications=opened,
+            forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
+        )
         self._raised = await self._worker.submit(bridges.raise_bridge, wanted)
         if self._raised.subnet != wanted.subnet:
             subnet = self._raised.subnet

@@ -1,0 +1,93 @@
+"""Address management: subnets that don't collide, addresses never given out twice."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dosirak.engine.errors import Conflict, InvalidRequest, Unavailable
+from dosirak.engine.networks.addresses import DEFAULT_POOLS, Allocator, choose_subnet
+
+SMALL = IPv4Network("10.0.0.0/29")
+
+
+def small() -> Allocator:
+    return Allocator("bridge", SMALL, SMALL[1])
+
+
+def test_pools_are_docker_s() -> None:
+    assert [str(pool) for pool in DEFAULT_POOLS[:2]] == ["172.17.0.0/16", "172.18.0.0/16"]
+    assert [str(pool) for pool in DEFAULT_POOLS[14:17]] == ["172.31.0.0/16", "192.168.0.0/20", "192.168.16.0/20"]
+    assert len(DEFAULT_POOLS) == 31
+
+
+@pytest.mark.parametrize(
+    ("used", "chosen"),
+    [
+        ([], "172.17.0.0/16"),
+        (["172.17.0.0/16"], "172.18.0.0/16"),
+        (["172.17.42.0/24", "172.18.1.1/32"], "172.19.0.0/16"),
+        (["172.16.0.0/12"], "192.168.0.0/20"),
+        (["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
+    ],
+)
+def test_a_subnet_overlaps_nothing_the_host_uses(used: list[str], chosen: str) -> None:
+    assert choose_subnet([IPv4Network(subnet) for subnet in used]) == IPv4Network(chosen)
+
+
+def test_no_subnet_left_is_docker_s_error() -> None:
+    with pytest.raises(Unavailable, match="all predefined address pools have been fully subnetted"):
+        choose_subnet([IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16")])
+
+
+def test_addresses_begin_after_the_gateway_and_rotate() -> None:
+    allocator = small()
+    first, second = allocator.take(), allocator.take()
+    assert (str(first), str(second)) == ("10.0.0.2", "10.0.0.3")
+    allocator.release(first)
+    assert [str(allocator.take()) for _ in range(4)] == ["10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2"]
+
+
+def test_a_full_network_says_so() -> None:
+    allocator = small()
+    for _ in range(5):
+        allocator.take()
+    with pytest.raises(Unavailable, match="no available IPv4 addresses on this network's address pools: bridge"):
+        allocator.take()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.7", "10.0.1.1", "127.0.0.1"])
+def test_an_address_that_is_no_host_of_the_subnet_is_refused(address: str) -> None:
+    with pytest.raises(InvalidRequest, match="does not belong to any of this network's subnets"):
+        small().reserve(IPv4Address(address))
+
+
+def test_an_address_in_use_is_refused() -> None:
+    allocator = small()
+    for address in (allocator.take(), SMALL[1]):
+        with pytest.raises(Conflict, match="already in use"):
+            allocator.reserve(address)
+
+
+@given(st.lists(st.one_of(st.just(None), st.integers(0, 5), st.tuples(st.integers(2, 6))), max_size=60))
+def test_no_address_is_ever_out_twice(steps: list[int | tuple[int] | None]) -> None:
+    """None: take one; a number: give that one of those out back; a tuple: ask for exactly this host of the subnet."""
+    allocator, out = small(), []
+    for step in steps:
+        if isinstance(step, int):
+            if out:
+                allocator.release(out.pop(step % len(out)))
+            continue
+        wanted = SMALL[step[0]] if step else None
+        try:
+            if wanted:
+                allocator.reserve(wanted)
+            address = wanted or allocator.take()
+        except (Conflict, Unavailable):
+            assert wanted in out if wanted else len(out) == 5
+            continue
+        assert address not in (*out, SMALL[1])
+        out.append(address)
