@@ -20,11 +20,13 @@ from dosirak.engine.containers.model import (
     LogRecord,
     MountPoint,
     NetworkingConfig,
+    Paths,
     State,
     Top,
     WaitCondition,
     WaitResult,
 )
+from dosirak.engine.containers.run_step import Step
 
 __all__ = [
     "Container",
@@ -40,7 +42,9 @@ __all__ = [
     "LogRecord",
     "MountPoint",
     "NetworkingConfig",
+    "Paths",
     "State",
+    "Step",
     "Top",
     "WaitCondition",
     "WaitResult",

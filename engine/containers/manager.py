@@ -6,9 +6,28 @@ loop's thread. Contrary calls on one container serialise on its lock; each gets 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dosirak.engine.containers import (
+    adopt,
+    attaching,
+    create,
+    execs,
+    facts,
+    lifecycle,
+    listing,
+    removal,
+    run_step,
+    stopping,
+    view,
+)
+from dosirak.engine.containers import logs as logbook
+from dosirak.engine.containers import top as processes
+from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import (
     Container,
     Created,
@@ -18,19 +37,28 @@ from dosirak.engine.containers.model import (
     ExecConfig,
     LogQuery,
     LogRecord,
+    Paths,
     PortBinding,
     Top,
     WaitCondition,
     WaitResult,
 )
+from dosirak.engine.containers.room import Room, Table, Trash
+from dosirak.engine.errors import Conflict, InvalidRequest
+from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
     from dosirak.engine.networks import Networks
-    from dosirak.engine.runtime.client import Attach, Launcher
+    from dosirak.engine.runtime.client import Launcher
+    from dosirak.engine.runtime.model import Attach
     from dosirak.engine.settings import Settings
     from dosirak.engine.volumes import Volumes
+
+T = TypeVar("T")
+# How long a service that ends waits for starts, stops and removals under way.
+_LAST_SECONDS = 3.0
 
 
 class Containers:
@@ -45,118 +73,214 @@ class Containers:
         volumes: Volumes,
         launcher: Launcher,
         events: Events,
-    ) -> None: ...
+    ) -> None:
+        """Reads the records; `adopt_all` brings them up to date. Raises HostLimit."""
+        for name in ("containers", "trash"):
+            (settings.data / name).mkdir(mode=0o710, parents=True, exist_ok=True)
+        self._room = Room(
+            settings=settings,
+            images=images,
+            networks=networks,
+            volumes=volumes,
+            launcher=launcher,
+            events=events,
+            facts=facts.find(),
+            table=Table(db),
+            trash=Trash(settings.data / "trash"),
+        )
+        self._lost: builtins.list[Live] = []
+        self._room.table.load()
+
+    async def _whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
+        """Run to the end even if whoever asked goes away: no container is left half way between two states."""
+        return await asyncio.shield(self._room.operate(coroutine, name))
 
     # Records
 
     def get(self, ref: str) -> Container:
         """The record (not to be changed). Raises NotFound "No such container: x", InvalidRequest if ambiguous."""
-        raise NotImplementedError
+        return self._room.table.find(ref).record
 
-    def list(self, *, all: bool = False, limit: int = 0, filters: Filters | None = None) -> list[Container]:
+    def list(self, *, all: bool = False, limit: int = 0, filters: Filters | None = None) -> builtins.list[Container]:
         """As `docker ps`: the newest first; only running ones unless `all`, `limit` or a status filter.
 
         Raises InvalidRequest for an unknown filter, NotFound for a container named by `before` or `since`.
         """
-        raise NotImplementedError
+        return listing.choose(
+            (live.record for live in self._room.table),
+            all=all,
+            limit=limit,
+            filters=filters or {},
+            find=self.get,
+            published=lambda container: self.ports(container.id),
+        )
 
     def status(self, container: Container) -> str:
         """Docker's words: "Up 2 minutes", "Exited (0) 3 seconds ago", "Created"."""
-        raise NotImplementedError
+        return listing.status(container)
 
     def endpoints(self, ref: str) -> dict[str, EndpointSettings]:
         """The container's networks with what was asked and, while it runs, its addresses."""
-        raise NotImplementedError
+        record = self.get(ref)
+        return view.endpoints(record, self._room.networks.sandbox(record.id))
 
     def ports(self, ref: str) -> Mapping[str, Sequence[PortBinding] | None]:
         """`NetworkSettings.Ports`: "80/tcp" → where it is published, or None when only exposed. {} when not running."""
-        raise NotImplementedError
+        record = self.get(ref)
+        return view.ports(record, self._room.networks.sandbox(record.id))
 
-    def exec_ids(self, ref: str) -> Sequence[str]:
+    def paths(self, ref: str) -> Paths:
+        """Where the container's things lie on the host."""
+        record = self.get(ref)
+        return view.paths(record, self._room.directory(record.id), self._room.directory)
+
+    async def size(self, ref: str) -> tuple[int, int]:
+        """Bytes the container has written, and those together with its image (`ps --size`)."""
+        return await view.size(self._room, self.get(ref))
+
+    def exec_ids(self, ref: str) -> builtins.list[str]:
         """The execs running in the container."""
-        raise NotImplementedError
+        container_id = self.get(ref).id
+        return [
+            key
+            for key, found in self._room.execs.items()
+            if found.record.container == container_id and found.record.running
+        ]
 
-    def using_image(self, image_id: str) -> Sequence[Container]:
+    def using_image(self, image_id: str) -> builtins.list[Container]:
         """The containers made from an image, for `Images`' in-use check."""
-        raise NotImplementedError
+        return [live.record for live in self._room.table if live.record.image == image_id]
 
-    def using_volume(self, name: str) -> Sequence[Container]:
+    def using_volume(self, name: str) -> builtins.list[Container]:
         """The containers that mount a named volume."""
-        raise NotImplementedError
+        return [self.get(container_id) for container_id in removal.using_volume(self._room, name)]
+
+    def kept_layers(self) -> builtins.list[str]:
+        """Diff IDs that containers stand on: they stay even when their image is removed by force."""
+        return list({diff_id for live in self._room.table for diff_id in live.record.diff_ids})
 
     @property
     def active(self) -> bool:
         """Whether something runs, is being started or being removed: the service must not end by idleness."""
-        raise NotImplementedError
+        busy = any(live.record.state.running or live.lock.locked() for live in self._room.table)
+        return busy or bool(self._room.steps)
 
     # Lifecycle
 
-    async def create(self, body: CreateRequest, name: str | None = None) -> Created:
+    async def create(self, body: CreateRequest, name: str | None = None, *, platform: str | None = None) -> Created:
         """A new container. `wire.parse(CreateRequest, json)` makes the body and tells unknown fields (warn of them).
 
-        Raises NotFound "No such image: x:latest", Conflict for a name in use, InvalidRequest.
+        Raises NotFound "No such image: x:latest" (also for a foreign `platform`), Conflict for a name in use,
+        InvalidRequest, NotSupported.
         """
-        raise NotImplementedError
+        return await self._whole(create.create(self._room, body, name, platform), "create")
 
     async def start(self, ref: str) -> None:
         """Start it. Raises NotModified (running already), Conflict, StartFailed."""
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        await self._whole(lifecycle.start(self._room, live), f"start {live.record.short_id}")
 
     async def stop(self, ref: str, *, timeout: int | None = None, signal: str | None = None) -> None:  # noqa: ASYNC109
         """Stop signal, then SIGKILL after `timeout` seconds (-1: never). Raises NotModified if it isn't running."""
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        await self._whole(stopping.stop(self._room, live, timeout, signal), f"stop {live.record.short_id}")
 
     async def restart(self, ref: str, *, timeout: int | None = None, signal: str | None = None) -> None:  # noqa: ASYNC109
         """Stop (if it runs) and start."""
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        await self._whole(lifecycle.restart(self._room, live, timeout, signal), f"restart {live.record.short_id}")
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
-        """Send a signal. Raises Conflict if it isn't running, InvalidRequest "invalid signal: x"."""
-        raise NotImplementedError
+        """Send a signal; after SIGKILL its end is waited for. Raises Conflict if it isn't running, InvalidRequest."""
+        live = self._room.table.find(ref)
+        await self._whole(stopping.kill(self._room, live, signal), f"kill {live.record.short_id}")
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; `force` kills it first, `volumes` removes its anonymous volumes. Raises Conflict."""
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        await self._whole(
+            removal.remove(self._room, live, ref, force=force, volumes=volumes), f"remove {live.record.short_id}"
+        )
 
     async def rename(self, ref: str, new_name: str) -> None:
         """Raises Conflict for a name in use, InvalidRequest for a bad one."""
-        raise NotImplementedError
+        await removal.rename(self._room, self._room.table.find(ref), new_name)
 
     async def resize(self, ref: str, rows: int, columns: int) -> None:
         """The terminal's size. Raises Conflict if it isn't running."""
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        if live.task is None:
+            raise Conflict(f"container {live.record.id} is not running")
+        try:
+            await live.task.resize(rows, columns)
+        except ProcessLookupError:
+            raise Conflict(f"container {live.record.id} is not running") from None
+        self._room.tell(live, "resize", {"height": str(rows), "width": str(columns)})
 
     def wait(self, ref: str, condition: str | WaitCondition = WaitCondition.NOT_RUNNING) -> Awaitable[WaitResult]:
-        """Registers at once (so the API can send its headers), then is awaited. Cancel it to leave."""
-        raise NotImplementedError
+        """Registers at once (so the API can send its headers), then is awaited. Cancel it to leave.
+
+        Raises NotFound, InvalidRequest "invalid condition: x".
+        """
+        live = self._room.table.find(ref)
+        try:
+            wanted = WaitCondition(condition or WaitCondition.NOT_RUNNING)
+        except ValueError:
+            raise InvalidRequest(f'invalid condition: "{condition}"') from None
+        if wanted is WaitCondition.REMOVED:
+            return live.wait_removed()
+        future = live.wait_stop()
+        if wanted is WaitCondition.NOT_RUNNING and not live.record.state.running:
+            future.set_result(live.result())
+        return future
 
     # Streams
 
     async def attach(self, ref: str, attach: Attach, *, logs: bool = False, stream: bool = True) -> None:
-        """Hand a client's socket over; this room (or the monitor) closes it from then on.
+        """Hand a client's socket over; this room (or the monitor) closes it from then on, unless it raises.
 
         A container that isn't running keeps the client until it starts. `logs`: what was logged comes first.
         Returns when the socket is in good hands, not when the stream ends. Raises Conflict when paused or restarting.
         """
-        raise NotImplementedError
+        live = self._room.table.find(ref)
+        await attaching.attach(self._room, live, ref, attach, logs=logs, stream=stream)
 
     def logs(self, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]:
-        """The log, piece by piece; with `follow` until the container ends."""
-        raise NotImplementedError
+        """The log, piece by piece; with `follow` until the container ends.
+
+        Raises (at once) InvalidRequest, Conflict, NotSupported for a driver that can't be read.
+        """
+        live = self._room.table.find(ref)
+        logbook.check(live, query)
+        return logbook.records(live, query)
 
     def log_stream(self, ref: str, query: LogQuery) -> AsyncIterator[bytes]:
-        """The log as `GET /containers/{id}/logs` answers it, in large chunks: multiplexed, or raw with a tty."""
-        raise NotImplementedError
+        """The log as `GET /containers/{id}/logs` answers it, in large chunks: multiplexed, or raw with a tty.
+
+        Raises as `logs`.
+        """
+        live = self._room.table.find(ref)
+        logbook.check(live, query)
+        return logbook.stream(live, query, framed=not live.record.config.tty)
 
     async def top(self, ref: str, ps_args: str = "") -> Top:
         """The container's processes, as `ps PS_ARGS` (default -ef). Raises Conflict "container x is not running"."""
-        raise NotImplementedError
+        columns = processes.parse(ps_args or "-ef")
+        live = self._room.table.find(ref)
+        if live.task is None:
+            raise Conflict(f"container {live.record.id} is not running")
+        if live.record.state.restarting:
+            raise Conflict(f"Container {live.record.id} is restarting, wait until the container is running")
+        pids = cgroups.processes(f"dosirak/{live.record.id}")
+        found = await asyncio.to_thread(processes.table, pids, columns)
+        self._room.tell(live, "top")
+        return found
 
     # Exec
 
     def exec_create(self, ref: str, config: ExecConfig) -> str:
         """A new exec's id. Raises Conflict if the container isn't running, InvalidRequest without a command."""
-        raise NotImplementedError
+        return execs.create(self._room, self._room.table.find(ref), ref, config)
 
     async def exec_start(
         self, exec_id: str, attach: Attach | None = None, *, size: tuple[int, int] | None = None
@@ -166,26 +290,79 @@ class Containers:
         Raises NotFound "No such exec instance: x", Conflict if it ran before, StartFailed (`exec_inspect` then has
         the exit code 126 or 127).
         """
-        raise NotImplementedError
+        await self._whole(execs.start(self._room, exec_id, attach, size), f"start exec {exec_id[:12]}")
 
     def exec_inspect(self, exec_id: str) -> Exec:
         """Raises NotFound "No such exec instance: x"."""
-        raise NotImplementedError
+        return execs.find(self._room, exec_id).record
 
     async def exec_wait(self, exec_id: str) -> int:
         """Wait for the exec's end; its exit code."""
-        raise NotImplementedError
+        return await execs.wait(self._room, exec_id)
 
     async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Raises NotFound, Conflict when it isn't running."""
-        raise NotImplementedError
+        await execs.resize(self._room, exec_id, rows, columns)
+
+    # Build
+
+    async def run_step(
+        self,
+        *,
+        lowers: Sequence[str],
+        upper: str | Path,
+        work: str | Path,
+        argv: Sequence[str],
+        output: run_step.Output,
+        env: Sequence[str] = (),
+        cwd: str = "/",
+        user: str = "",
+        network: str = "bridge",
+        hostname: str = "buildkitsandbox",
+        extra_hosts: Sequence[str] = (),
+        shm_size: int = 64 << 20,
+    ) -> int:
+        """Run a build's RUN; its exit code. Cancelled, it kills the process first.
+
+        Parameters: `lowers`: overlay lower directories, the topmost first; `upper`, `work`: the step's own, on one
+        filesystem; `network`: "bridge" ("default"), "none" or "host"; `output` is called with 1 or 2 (stdout, stderr)
+        and bytes as they come. Raises StartFailed (command not found and the like), HostLimit, InvalidRequest.
+        """
+        step = run_step.Step(
+            lowers=lowers,
+            upper=upper,
+            work=work,
+            argv=argv,
+            env=env,
+            cwd=cwd,
+            user=user,
+            network=network,
+            hostname=hostname,
+            extra_hosts=extra_hosts,
+            shm_size=shm_size,
+        )
+        return await run_step.run_step(self._room, step, output)
 
     # Service
 
     async def adopt_all(self) -> None:
         """On service start: take over what runs, record what ended meanwhile, sweep what no record names."""
-        raise NotImplementedError
+        self._lost = await adopt.adopt_all(self._room)
+
+    async def resume(self) -> None:
+        """After `adopt_all` and once the networks are up: start again what a reboot ended, by its restart policy."""
+        lost, self._lost = self._lost, []
+        await adopt.resume(self._room, lost)
 
     async def close(self) -> None:
-        """The service ends: let go of every container without touching it."""
-        raise NotImplementedError
+        """The service ends: finish what is under way, let go of every container without touching it."""
+        room = self._room
+        room.closing = True
+        if room.operations:
+            await asyncio.wait(room.operations, timeout=_LAST_SECONDS)
+        for task in (*room.operations, *room.supervisors):
+            task.cancel()
+        await asyncio.gather(*room.operations, *room.supervisors, return_exceptions=True)
+        for live in room.table:
+            live.drop_attaches()
+        await room.trash.close()

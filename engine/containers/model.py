@@ -7,6 +7,7 @@ Times are unix seconds as float; 0.0 is "never".
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 
@@ -39,6 +40,7 @@ __all__ = [
     "Mount",
     "MountPoint",
     "NetworkingConfig",
+    "Paths",
     "PortBinding",
     "State",
     "Top",
@@ -114,6 +116,19 @@ class Container(msgspec.Struct):
     def short_id(self) -> str:
         """The first 12 characters, as tables show them."""
         return self.id[:12]
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Where a container's things lie on the host. `merged` is where its root would be seen; `log` "" without one."""
+
+    bundle: Path
+    hosts: Path
+    hostname: Path
+    resolv_conf: Path
+    log: Path | str
+    merged: Path
+    upper: Path
+    work: Path
 
 
 class Created(msgspec.Struct, frozen=True, rename="pascal"):

@@ -1,0 +1,204 @@
+"""What `create` refuses, warns of and fills in, in Docker's words, before anything is made.
+
+A field that this engine can't honour is refused or warned of here; none is left aside in silence.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dosirak.engine.containers import merge, ports, resources, security, signals
+from dosirak.engine.containers.documents import ContainerConfig, HostConfig, NetworkingConfig
+from dosirak.engine.containers.facts import Facts
+from dosirak.engine.containers.logopts import check_log_config
+from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.networks import files
+
+_LONGEST_HOSTNAME = 64
+# What would not stay one word of /etc/hosts: a blank or line feed would add an entry of the client's choosing.
+_NOT_A_WORD = re.compile(r"[\x00-\x20\x7f-\x9f]")
+RUNTIME = "dosirak"
+
+
+def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfig, facts: Facts) -> list[str]:
+    """Check and complete a request (changed in place). Returns warnings. Raises InvalidRequest, NotSupported."""
+    _check_config(config)
+    _refuse_unsupported(host)
+    warnings = _warn(config, host)
+    warnings += resources.check(host, facts.limits)
+    _check_modes(host)
+    _check_restart(host)
+    warnings += check_log_config(host.log_config)
+    security.choose_capabilities(host, facts.capabilities)
+    security.parse_security_options(host.security_opt or (), apparmor=facts.apparmor)
+    security.check_sysctls(host)
+    security.rlimits(host)
+    security.device_rules(host.device_cgroup_rules or ())
+    _check_groups(host)
+    ports.normalise(config, host)
+    if host.network_mode == "host" and host.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
+    _check_networking(config, host, networking)
+    _check_resolver(config, host)
+    _complete(host, facts)
+    return warnings
+
+
+def _check_config(config: ContainerConfig) -> None:
+    config.working_dir = merge.clean_working_dir(config.working_dir)
+    if config.stop_signal:
+        signals.parse(config.stop_signal)
+    check_environment(config.env or ())
+    for what, words in (
+        ("command", [*(config.entrypoint or ()), *(config.cmd or ())]),
+        ("user", [config.user]),
+        ("working directory", [config.working_dir]),
+    ):
+        if any("\0" in word for word in words):
+            raise InvalidRequest(f"invalid {what}: contains a NUL character")
+    if len(config.hostname.encode()) > _LONGEST_HOSTNAME:
+        raise InvalidRequest(f'hostname "{config.hostname}" is too long (maximum {_LONGEST_HOSTNAME} bytes)')
+    for what, name in (("hostname", config.hostname), ("domainname", config.domainname)):
+        if _NOT_A_WORD.search(name):
+            raise InvalidRequest(f"invalid {what}: {name!r}")
+    if (health := config.healthcheck) is not None:
+        for name in ("interval", "timeout", "start_period", "start_interval"):
+            if 0 != getattr(health, name) < 1_000_000:
+                words_ = "".join(word.title() for word in name.split("_"))
+                raise InvalidRequest(f"{words_} in Healthcheck cannot be less than 1ms")
+        if health.retries < 0:
+            raise InvalidRequest("Retries in Healthcheck cannot be negative")
+
+
+def check_environment(items: list[str] | tuple[str, ...]) -> None:
+    """Raises InvalidRequest for a variable without a name, or with a NUL."""
+    for item in items:
+        if not item.partition("=")[0] or "\0" in item:
+            raise InvalidRequest(f"invalid environment variable: {item!r}")
+
+
+def _refuse_unsupported(host: HostConfig) -> None:
+    if host.init:
+        raise NotSupported("--init is not supported yet")
+    if host.links:
+        raise NotSupported("--link is not supported yet: connect both containers to one network instead")
+    if host.cgroup_parent:
+        raise NotSupported("--cgroup-parent is not supported yet: containers live in the cgroup dosirak/ID")
+    if host.device_requests:
+        request = host.device_requests[0]
+        wanted = " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ())
+        raise InvalidRequest(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
+    if host.storage_opt:
+        raise NotSupported("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+    if host.cgroup:
+        raise NotSupported("joining another container's cgroup is not supported")
+    if host.userns_mode not in ("", "host"):
+        raise NotSupported(f"userns mode {host.userns_mode!r} is not supported yet: only 'host' is")
+    if host.runtime not in ("", RUNTIME, "runc"):
+        raise InvalidRequest(f"unknown or invalid runtime name: {host.runtime}")
+    if host.isolation.lower() not in ("", "default"):
+        raise InvalidRequest(f"invalid isolation '{host.isolation}' on linux")
+
+
+def _warn(config: ContainerConfig, host: HostConfig) -> list[str]:
+    warnings = []
+    if host.kernel_memory or host.kernel_memory_tcp:
+        warnings.append("Kernel memory limits are deprecated and not supported. Limitation discarded.")
+        host.kernel_memory = host.kernel_memory_tcp = 0
+    if host.cpu_count:
+        warnings.append("linux does not support CPU count. Count discarded.")
+        host.cpu_count = 0
+    if config.healthcheck and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
+        warnings.append("Health checks are not supported yet. The container's health is not checked.")
+    return warnings
+
+
+def _check_modes(host: HostConfig) -> None:
+    for what, mode, plain in (
+        ("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host")),
+        ("PID", host.pid_mode, ("", "host")),
+        ("UTS", host.uts_mode, ("", "host")),
+        ("cgroup namespace", host.cgroupns_mode, ("", "private", "host")),
+    ):
+        joins = what in ("IPC", "PID") and mode.startswith("container:") and mode != "container:"
+        if mode not in plain and not joins:
+            raise InvalidRequest(f"invalid {what} mode: {mode}")
+    if host.shm_size < 0:
+        raise InvalidRequest("SHM size can not be less than 0")
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidRequest(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    for key in host.annotations or ():
+        if not key:
+            raise InvalidRequest("invalid Annotations: the empty string is not permitted as an annotation key")
+
+
+def _check_restart(host: HostConfig) -> None:
+    policy = host.restart_policy
+    if policy.name not in ("", "no", "always", "on-failure", "unless-stopped"):
+        raise InvalidRequest(
+            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or"
+            " 'unless-stopped'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidRequest("invalid restart policy: maximum retry count cannot be negative")
+    if policy.maximum_retry_count and policy.name not in ("", "on-failure"):
+        raise InvalidRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    policy.name = policy.name or "no"
+    if host.auto_remove and policy.name != "no":
+        raise InvalidRequest("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_groups(host: HostConfig) -> None:
+    for group in host.group_add or ():
+        if not group or _NOT_A_WORD.search(group) or "," in group or ":" in group:
+            raise InvalidRequest(f"invalid group {group!r}")
+
+
+def _check_networking(config: ContainerConfig, host: HostConfig, networking: NetworkingConfig) -> None:
+    if host.network_mode in ("", "default"):
+        host.network_mode = "bridge"
+    if config.network_disabled:
+        host.network_mode = "none"
+    mode, endpoints = host.network_mode, dict(networking.endpoints_config or {})
+    if "default" in endpoints:
+        endpoints["bridge"] = endpoints.pop("default")
+        networking.endpoints_config = endpoints
+    if mode == "container:":
+        raise InvalidRequest("invalid container format container:<name|id>")
+    if mode.startswith("container:"):
+        for what, used in (
+            ("custom hostname", config.hostname),
+            ("mac-address", config.mac_address),
+            ("published ports", host.port_bindings),
+            ("dns", host.dns),
+            ("extra hosts", host.extra_hosts),
+        ):
+            if used:
+                raise InvalidRequest(f"conflicting options: {what} and the network mode")
+    if host.uts_mode == "host" and config.hostname:
+        raise InvalidRequest("conflicting options: hostname and the UTS mode")
+    if len(endpoints) > 1:
+        raise NotSupported(f"several networks at create are not supported yet: {', '.join(sorted(endpoints))}")
+    endpoint = endpoints.get("bridge")
+    if endpoint is not None and endpoint.aliases and mode == "bridge":
+        raise InvalidRequest("network-scoped aliases are only supported for user-defined networks")
+    if endpoint is not None and endpoint.ipam_config and endpoint.ipam_config.ipv4_address and mode == "bridge":
+        raise InvalidRequest("user specified IP address is supported on user defined networks only")
+
+
+def _check_resolver(config: ContainerConfig, host: HostConfig) -> None:
+    """Write the three files for nothing: their words are checked where they are written."""
+    files.hosts(config.hostname or "name", config.domainname, extra=host.extra_hosts or (), host_gateway="127.0.0.1")
+    files.resolv_conf("", dns=host.dns or (), search=host.dns_search or (), options=host.dns_options or ())
+
+
+def _complete(host: HostConfig, facts: Facts) -> None:
+    """Docker's defaults, where the client left a field empty."""
+    if host.memory > 0 and host.memory_swap == 0:
+        host.memory_swap = host.memory * 2
+    host.shm_size = host.shm_size or 64 << 20
+    host.ipc_mode = host.ipc_mode or "private"
+    host.cgroupns_mode = host.cgroupns_mode or "private"
+    host.runtime = RUNTIME
+    if host.oom_kill_disable is None and facts.limits.oom_kill_disable:
+        host.oom_kill_disable = False

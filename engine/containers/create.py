@@ -1,0 +1,210 @@
+"""`create`: a checked request and an image become a record, a directory and volumes; nothing runs yet."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dosirak.engine.containers import checks, logopts, merge, mounts, names
+from dosirak.engine.containers.documents import (
+    ContainerConfig,
+    CreateRequest,
+    EndpointSettings,
+    HostConfig,
+    NetworkingConfig,
+)
+from dosirak.engine.containers.model import Container, Created
+from dosirak.engine.containers.mounts import MountPlan
+from dosirak.engine.containers.room import Room
+from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from dosirak.engine.images import Image
+
+_CONFIG_FIELDS = tuple(ContainerConfig.__struct_fields__)
+
+
+async def create(room: Room, body: CreateRequest, name: str | None, platform: str | None) -> Created:
+    """See `Containers.create`."""
+    config, host, networking = _own(body)
+    warnings = checks.check(config, host, networking, room.facts)
+    if not config.image:
+        raise InvalidRequest("no image specified")
+    image = await room.images.resolve(config.image)
+    _check_platform(platform, image)
+    layers = await room.images.lower_dirs(image)
+    config = merge.merge(config, image.config.config)
+    command = merge.command(config)
+    config.working_dir = merge.clean_working_dir(config.working_dir)
+    _join_by_id(room, host)
+    container_id = names.new_id()
+    name = names.check(name) if name else names.generate(room.table.names, container_id)
+    room.table.reserve(name, container_id)
+    try:
+        record = _record(container_id, name, command, config, host, networking)
+        record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
+        await _make(room, record)
+    except BaseException:
+        room.table.release(name)
+        room.trash.take(room.directory(container_id))
+        raise
+    live = room.table.find(container_id)
+    room.tell(live, "create")
+    return Created(container_id, warnings)
+
+
+def _check_platform(platform: str | None, image: Image) -> None:
+    """`--platform OS[/ARCHITECTURE[/VARIANT]]` must be the image's."""
+    if not platform:
+        return
+    parts = platform.lower().split("/")
+    have = [image.config.os, image.config.architecture, image.config.variant]
+    if len(parts) == 1 and parts[0] not in ("linux", "windows"):
+        have = have[1:]
+    normal = {"x86_64": "amd64", "aarch64": "arm64"}
+    if any(normal.get(wanted, wanted) != found for wanted, found in zip(parts, have, strict=False) if found):
+        shown = "/".join(part for part in (image.config.os, image.config.architecture, image.config.variant) if part)
+        raise NotFound(
+            f"image with reference {image.names[0] if image.names else image.id} was found but its platform ({shown})"
+            f" does not match the specified platform ({platform})"
+        )
+
+
+def _own(body: CreateRequest) -> tuple[ContainerConfig, HostConfig, NetworkingConfig]:
+    """Copies of the request's three parts, which the checks may complete."""
+    config = ContainerConfig(**{field: getattr(body, field) for field in _CONFIG_FIELDS})
+    host = msgspec.structs.replace(
+        body.host_config,
+        log_config=msgspec.structs.replace(body.host_config.log_config),
+        restart_policy=msgspec.structs.replace(body.host_config.restart_policy),
+    )
+    return config, host, msgspec.structs.replace(body.networking_config)
+
+
+def _join_by_id(room: Room, host: HostConfig) -> None:
+    """`container:NAME` becomes `container:ID`: the link survives a rename."""
+    for field in ("network_mode", "ipc_mode", "pid_mode"):
+        mode: str = getattr(host, field)
+        if mode.startswith("container:"):
+            target = room.table.find(mode.removeprefix("container:"))
+            setattr(host, field, f"container:{target.record.id}")
+
+
+def _record(
+    container_id: str,
+    name: str,
+    command: Sequence[str],
+    config: ContainerConfig,
+    host: HostConfig,
+    networking: NetworkingConfig,
+) -> Container:
+    if not config.hostname:
+        config.hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
+    endpoints = networking.endpoints_config or {}
+    mode = host.network_mode
+    networks: dict[str, EndpointSettings] = {}
+    if not mode.startswith("container:"):
+        networks[mode] = endpoints.get(mode) or EndpointSettings()
+        if config.mac_address and not networks[mode].mac_address:
+            networks[mode] = msgspec.structs.replace(networks[mode], mac_address=config.mac_address)
+    return Container(
+        id=container_id,
+        name=name,
+        created=time.time(),
+        image="",
+        path=command[0],
+        args=list(command[1:]),
+        config=config,
+        host_config=host,
+        networks=networks,
+    )
+
+
+async def _make(room: Room, record: Container) -> None:
+    """Directory, volumes, record: in that order, so that a record never names what isn't there."""
+    record.mount_plans = _plan_mounts(room, record)
+    directory = room.directory(record.id)
+    make_directory(directory, record.layers)
+    if logopts.log_file(record.host_config.log_config, directory):
+        record.log_path = str(directory / f"{record.id}-json.log")
+    try:
+        for plan in record.mount_plans:
+            if plan.type == "volume":
+                await _prepare_volume(room, record, plan)
+            elif plan.type == "bind":
+                _prepare_source(plan)
+        room.table.add(record)
+    except BaseException:
+        for plan in record.mount_plans:
+            if plan.anonymous and plan.name:
+                await room.volumes.remove(plan.name, force=True)
+        raise
+
+
+def make_directory(directory: Path, layers: Sequence[str]) -> None:
+    """A bundle's directories: `upper` looks like the image's root, which it covers. Raises HostLimit."""
+    try:
+        directory.mkdir(0o710)
+        root = os.stat(layers[0]) if layers else None  # noqa: PTH116 (hot path)
+        for name in ("upper", "work", "rootfs"):
+            (directory / name).mkdir(0o755)
+        if root is not None and (root.st_uid or root.st_gid or stat.S_IMODE(root.st_mode) != 0o755):
+            upper = directory / "upper"
+            os.chown(upper, root.st_uid, root.st_gid)
+            upper.chmod(stat.S_IMODE(root.st_mode))
+    except OSError as error:
+        raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:
+    config, host = record.config, record.host_config
+    inherited: list[MountPlan] = []
+    for text in host.volumes_from or ():
+        ref, writable = mounts.parse_volumes_from(text)
+        for plan in room.table.find(ref).record.mount_plans:
+            if plan.type != "tmpfs":
+                inherited.append(
+                    msgspec.structs.replace(plan, rw=plan.rw and writable, copy=False, anonymous=False, create=False)
+                )
+    return mounts.plan(
+        image_volumes=config.volumes or (),
+        inherited=inherited,
+        binds=host.binds or (),
+        mounts=host.mounts or (),
+        tmpfs=host.tmpfs or {},
+        volume_driver=host.volume_driver,
+    )
+
+
+async def _prepare_volume(room: Room, record: Container, plan: MountPlan) -> None:
+    """Find or make the volume, fill it."""
+    if plan.source:
+        return  # of another container
+    volume = room.volumes.create(plan.name, labels=plan.labels)
+    plan.name, plan.source, plan.driver = volume.name, volume.mountpoint, volume.driver
+    if plan.copy:
+        await room.volumes.fill(volume.name, record.layers, plan.destination)
+
+
+def _prepare_source(plan: MountPlan) -> None:
+    """A bind's source must be there; `-v` makes a missing one, `--mount` does not."""
+    source = Path(plan.source)
+    try:
+        if plan.create:
+            if not source.exists():
+                source.mkdir(parents=True, exist_ok=True)
+        else:
+            source.lstat()
+    except FileNotFoundError:
+        raise InvalidRequest(
+            f'invalid mount config for type "bind": bind source path does not exist: {plan.source}'
+        ) from None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise InvalidRequest(f"error while creating mount source path '{plan.source}': mkdir: {reason}") from error

@@ -1,0 +1,148 @@
+"""`exec`: further processes in a running container."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from dosirak.engine.containers import checks, launching, merge, names, spec
+from dosirak.engine.containers.live import Live, LiveExec
+from dosirak.engine.containers.model import Container, Exec, ExecConfig
+from dosirak.engine.containers.room import Room
+from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
+from dosirak.engine.runtime.client import Task
+from dosirak.engine.runtime.model import Attach, Launch
+
+# An ended exec can be inspected for so many seconds (Docker: five to ten minutes).
+_KEPT = 600.0
+
+
+def create(room: Room, live: Live, ref: str, config: ExecConfig) -> str:
+    """See `Containers.exec_create`."""
+    _check_running(live, ref)
+    if not config.cmd:
+        raise InvalidRequest("No exec command specified")
+    checks.check_environment(config.env or [])
+    if any("\0" in word for word in [*config.cmd, config.user, config.working_dir]):
+        raise InvalidRequest("invalid exec command: contains a NUL character")
+    if config.working_dir:
+        config.working_dir = merge.clean_working_dir(config.working_dir)
+    record = Exec(names.new_id(), live.record.id, config, privileged=config.privileged, created=time.time())
+    room.execs[record.id] = LiveExec(record)
+    _tell(room, live, record, "exec_create")
+    return record.id
+
+
+def _check_running(live: Live, ref: str) -> None:
+    state = live.record.state
+    if not state.running or live.task is None:
+        raise Conflict(f"container {live.record.id} is not running")
+    if state.paused:
+        raise Conflict(f"container {ref} is paused, unpause the container before exec")
+    if state.restarting:
+        raise Conflict(f"Container {live.record.id} is restarting, wait until the container is running")
+
+
+def _tell(room: Room, live: Live, record: Exec, action: str) -> None:
+    command = " ".join(record.config.cmd or ())
+    room.tell(live, f"{action}: {command}", {"execID": record.id})
+
+
+def find(room: Room, exec_id: str) -> LiveExec:
+    """Raises NotFound "No such exec instance: x"."""
+    try:
+        return room.execs[exec_id]
+    except KeyError:
+        raise NotFound(f"No such exec instance: {exec_id}") from None
+
+
+async def start(room: Room, exec_id: str, attach: Attach | None, size: tuple[int, int] | None) -> None:
+    """See `Containers.exec_start`."""
+    found = find(room, exec_id)
+    record = found.record
+    live = room.table.find(record.container)
+    _check_running(live, record.container)
+    if record.exit_code is not None:
+        raise Conflict(f"exec command {exec_id} has already run")
+    if record.running:
+        raise Conflict(f"exec command {exec_id} is already running")
+    record.running = True
+    _tell(room, live, record, "exec_start")
+    try:
+        found.task = await _launch(room, live, record, attach, size)
+    except EngineError as error:
+        record.running = False
+        record.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
+        _forget_later(room, exec_id)
+        raise
+    record.pid = found.task.pid
+    room.supervise(_supervise(room, live, found, found.task), f"exec {exec_id[:12]}")
+
+
+async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, size: tuple[int, int] | None) -> Task:
+    config, task = record.config, live.task
+    if task is None or task.pidfd < 0:
+        raise Conflict(f"container {live.record.id} is not running")
+    launch = Launch(
+        id=record.id,
+        bundle=room.directory(live.record.id),
+        stdin=config.attach_stdin and attach is not None,
+        stdin_once=True,
+        attach=(attach,) if attach is not None else (),
+        size=size or config.console_size,
+    )
+    return await room.launcher.exec(launch, task.pidfd, process(room, live.record, config))
+
+
+def process(room: Room, container: Container, config: ExecConfig) -> dict[str, Any]:
+    """The OCI process object: the container's own, with what the exec asks for in its place."""
+    resolved = launching.resolve(room, container, {})
+    user = config.user or container.config.user
+    found = spec.process(container, resolved)
+    names_ = room.facts.capabilities if config.privileged else resolved.capabilities
+    found |= {
+        "terminal": config.tty,
+        "user": {"username": user or "0"},
+        "args": list(config.cmd or ()),
+        "env": merge.environment(container.config, container.config.hostname, config.env or (), tty=config.tty),
+        "cwd": config.working_dir or container.config.working_dir or "/",
+        "capabilities": spec.capability_sets(names_, user),
+    }
+    found.pop("consoleSize", None)
+    return found
+
+
+async def _supervise(room: Room, live: Live, found: LiveExec, task: Task) -> None:
+    end = await task.wait()
+    record = found.record
+    record.running, record.exit_code = False, end.code
+    found.task = None
+    if live.record.id in room.table:
+        room.tell(live, "exec_die", {"execID": record.id, "exitCode": str(end.code)})
+        _forget_later(room, record.id)
+
+
+def _forget_later(room: Room, exec_id: str) -> None:
+    asyncio.get_running_loop().call_later(_KEPT, room.execs.pop, exec_id, None)
+
+
+async def wait(room: Room, exec_id: str) -> int:
+    """See `Containers.exec_wait`."""
+    found = find(room, exec_id)
+    if found.task is not None:
+        return (await found.task.wait()).code
+    if found.record.exit_code is None:
+        raise Conflict(f"exec command {exec_id} is not running")
+    return found.record.exit_code
+
+
+async def resize(room: Room, exec_id: str, rows: int, columns: int) -> None:
+    """See `Containers.exec_resize`."""
+    found = find(room, exec_id)
+    if found.task is None:
+        raise Conflict(f"exec command {exec_id} is not running")
+    try:
+        await found.task.resize(rows, columns)
+    except ProcessLookupError:
+        pass

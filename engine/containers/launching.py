@@ -1,0 +1,216 @@
+"""From a record to a running process: network, files, document, launch; and everything undone if a step fails."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dosirak.engine.containers import ipc, logopts, ports, security, spec
+from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.spec import Resolved
+from dosirak.engine.errors import Conflict, EngineError, HostLimit
+from dosirak.engine.networks import files
+from dosirak.engine.runtime.model import Launch, Restart
+
+if TYPE_CHECKING:
+    from dosirak.engine.networks import Sandbox
+    from dosirak.engine.runtime.client import Task
+
+_encode = msgspec.json.Encoder().encode
+_NAMESPACE_FILES = {"network": "net", "ipc": "ipc", "pid": "pid"}
+
+
+async def launch(room: Room, live: Live) -> Task:
+    """Start the container's process. Raises StartFailed, Conflict, NotFound, HostLimit; nothing is left then."""
+    record = live.record
+    async with AsyncExitStack() as undo:
+        join: dict[str, int] = {}
+        _join_others(room, record.host_config, join, undo)
+        sandbox = await _connect(room, record, undo)
+        if sandbox is not None and sandbox.netns_fd is not None:
+            join["network"] = sandbox.netns_fd
+        shm = ipc.prepare(room.directory(record.id), record.host_config, _partner_directory(room, record))
+        undo.callback(ipc.release, room.directory(record.id))
+        write_bundle(room, record, sandbox, shm, frozenset(join))
+        attaches, live.attaches = tuple(live.attaches), []
+        task = await room.launcher.launch(_launch_of(room, record, join, attaches))
+        # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
+        undo.pop_all()
+        for name, fd in join.items():
+            if name != "network" or sandbox is None:
+                os.close(fd)
+        return task
+
+
+def _launch_of(room: Room, record: Container, join: dict[str, int], attaches: Any) -> Launch:
+    config, host = record.config, record.host_config
+    policy = host.restart_policy
+    return Launch(
+        id=record.id,
+        bundle=room.directory(record.id),
+        log=logopts.log_file(host.log_config, Path(record.log_path)) if record.log_path else None,
+        stdin=config.open_stdin,
+        stdin_once=config.stdin_once,
+        attach=attaches,
+        join=join,
+        restart=Restart(policy.name or "no", policy.maximum_retry_count),
+        size=host.console_size if any(host.console_size) else None,
+    )
+
+
+# Namespaces of other containers
+
+
+def _join_others(room: Room, host: HostConfig, join: dict[str, int], undo: AsyncExitStack) -> None:
+    for kind, mode in (("network", host.network_mode), ("ipc", host.ipc_mode), ("pid", host.pid_mode)):
+        if mode.startswith("container:"):
+            join[kind] = _open_namespace(room, kind, mode.removeprefix("container:"))
+            undo.callback(os.close, join[kind])
+
+
+def _open_namespace(room: Room, kind: str, ref: str) -> int:
+    """A descriptor of a running container's namespace. Raises Conflict if it isn't running."""
+    other = room.table.find(ref)
+    task = other.task
+    if task is None or task.pidfd < 0:
+        raise Conflict(
+            f"cannot join {kind} namespace of a non running container: container {other.record.id} is not running"
+        )
+    try:
+        fd = os.open(f"/proc/{task.pid}/ns/{_NAMESPACE_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Conflict(f"container {other.record.id} is not running") from error
+    if task.exited or not _alive(task.pidfd):
+        # The number may be another process's by now.
+        os.close(fd)
+        raise Conflict(f"container {other.record.id} is not running")
+    return fd
+
+
+def _alive(pidfd: int) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _partner_directory(room: Room, record: Container) -> Path | None:
+    mode = record.host_config.ipc_mode
+    return room.directory(mode.removeprefix("container:")) if mode.startswith("container:") else None
+
+
+# Network
+
+
+async def _connect(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox | None:
+    mode = record.host_config.network_mode
+    if mode.startswith("container:"):
+        return None
+    asked = record.networks.get(mode)
+    wanted_ip = asked.ipam_config.ipv4_address if asked and asked.ipam_config else ""
+    try:
+        sandbox = await room.networks.connect(
+            record.id,
+            record.name,
+            mode,
+            ports=ports.published(record.config, record.host_config),
+            hostname=record.config.hostname,
+            mac=(asked.mac_address if asked else "") or None,
+            ip=wanted_ip or None,
+        )
+    except EngineError as error:
+        raise type(error)(f"failed to set up container networking: {error}") from error
+    undo.push_async_callback(room.networks.disconnect, record.id)
+    if asked is not None:
+        asked.network_id = sandbox.endpoint.network_id
+    return sandbox
+
+
+# The bundle's files
+
+
+def write_bundle(room: Room, record: Container, sandbox: Sandbox | None, shm: str, joined: frozenset[str]) -> None:
+    """Write config.json and the three network files. Raises HostLimit (disk full), InvalidRequest."""
+    directory = room.directory(record.id)
+    try:
+        own = write_network_files(room, record, sandbox, directory)
+        resolved = resolve(room, record, own, shm, joined)
+        (directory / "config.json").write_bytes(_encode(spec.build(record, resolved)))
+        if record.state.started_at:
+            (directory / "exit.json").unlink(missing_ok=True)  # of an earlier run
+    except OSError as error:
+        raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def resolve(
+    room: Room, record: Container, own: dict[str, str], shm: str = "", joined: frozenset[str] = frozenset()
+) -> Resolved:
+    """All that the document needs besides the record. Raises InvalidRequest for a device that isn't there."""
+    host, directory = record.host_config, room.directory(record.id)
+    options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
+    devices: list[dict[str, Any]] = security.host_devices() if host.privileged else []
+    rules: list[dict[str, Any]] = (
+        [{"allow": True, "access": "rwm"}] if host.privileged else security.base_device_rules()
+    )
+    present = {device["path"] for device in devices}
+    for mapping in host.devices or ():
+        for device in security.devices_of(mapping):
+            if device["path"] not in present:
+                devices.append(device)
+            if not host.privileged:
+                numbers = {"type": device["type"], "major": device["major"], "minor": device["minor"]}
+                rules.append({"allow": True, **numbers, "access": mapping.cgroup_permissions or "rwm"})
+    if not host.privileged:
+        rules += security.device_rules(host.device_cgroup_rules or ())
+    return Resolved(
+        lower=record.layers,
+        upper=str(directory / "upper"),
+        work=str(directory / "work"),
+        files=own,
+        capabilities=security.choose_capabilities(host, room.facts.capabilities),
+        no_new_privileges=options.no_new_privileges,
+        writable_cgroups=bool(options.writable_cgroups),
+        unmasked=options.unmasked,
+        devices=devices,
+        device_rules=rules,
+        shm=shm,
+        joined=joined,
+    )
+
+
+def write_network_files(room: Room, record: Container, sandbox: Sandbox | None, directory: Path) -> dict[str, str]:
+    """hosts, resolv.conf and hostname in the container's own folder; with another's network they are the other's."""
+    config, host = record.config, record.host_config
+    if sandbox is None:
+        directory = room.directory(host.network_mode.removeprefix("container:"))
+        return {f"/etc/{name}": str(directory / name) for name in ("hosts", "resolv.conf", "hostname")}
+    endpoint, on_host = sandbox.endpoint, sandbox.netns_fd is None
+    texts = {
+        "hostname": files.hostname(config.hostname, config.domainname),
+        "hosts": files.hosts(
+            config.hostname,
+            config.domainname,
+            ip=endpoint.ip,
+            extra=host.extra_hosts or (),
+            host_gateway=endpoint.gateway or "127.0.0.1",
+            base=files.read_hosts() if on_host else None,
+        ),
+        "resolv.conf": files.resolv_conf(
+            files.read_resolv_conf(),
+            dns=host.dns or (),
+            search=host.dns_search or (),
+            options=host.dns_options or (),
+            own_network=not on_host,
+        ),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    return {f"/etc/{name}": str(directory / name) for name in texts}

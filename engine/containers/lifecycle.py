@@ -1,0 +1,158 @@
+"""Start, the end of a run, restart: the transitions between created, running and exited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dosirak.engine.containers import attaching, ipc, launching, removal, stopping
+from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.room import Room
+from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotModified, StartFailed
+from dosirak.engine.runtime import cgroups
+from dosirak.engine.runtime.client import Task
+from dosirak.engine.runtime.model import Exit
+
+_log = logging.getLogger(__name__)
+
+# Start
+
+
+async def start(room: Room, live: Live) -> None:
+    """See `Containers.start`."""
+    async with live.lock:
+        _check_startable(live)
+        try:
+            task = await launching.launch(room, live)
+        except EngineError as error:
+            await _start_failed(room, live, error)
+            raise
+        took_over(room, live, task)
+        state = live.record.state
+        state.started_at, state.pid, state.error, state.exit_code = task.started_at, task.pid, "", 0
+        state.oom_killed = False
+        live.record.manually_stopped = False
+        live.record.restart_count = 0
+        room.table.save(live)
+        room.tell(live, "start")
+        await attaching.flush(live)
+
+
+def _check_startable(live: Live) -> None:
+    state = live.record.state
+    if state.paused:
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if state.running:
+        raise NotModified("container is already running")
+    if state.removing or state.dead:
+        raise Conflict("container is marked for removal and cannot be started")
+
+
+def took_over(room: Room, live: Live, task: Task) -> None:
+    """A process of the container runs, whether just started or found after a service's restart: look after it."""
+    live.task = task
+    live.record.state.running = True
+    live.record.state.restarting = task.pid == 0
+    task.on_exit = lambda end, again: _ended_once(room, live, end) if again else None
+    task.on_restart = lambda: _restarted(room, live, task)
+    room.supervise(_supervise(room, live, task), f"supervise {live.record.short_id}")
+
+
+async def _start_failed(room: Room, live: Live, error: EngineError) -> None:
+    state = live.record.state
+    state.error = str(error)
+    state.exit_code = error.exit_code if isinstance(error, StartFailed) else 128
+    live.drop_attaches()
+    if isinstance(error, StartFailed):
+        # Docker shows such a container as created, with the exit code; and tells that it died.
+        room.tell(live, "die", {"exitCode": str(state.exit_code), "execDuration": "0"})
+    _save(room, live)
+    live.stopped()
+    if live.record.host_config.auto_remove:
+        await removal.delete(room, live, volumes=True)
+
+
+# The end of a run
+
+
+async def _supervise(room: Room, live: Live, task: Task) -> None:
+    end = await task.wait()
+    if room.closing:
+        return  # the next service finds exit.json
+    async with live.lock:
+        auto_remove = live.record.host_config.auto_remove and not live.by_hand
+        await ended(room, live, end)
+        # Who removes it by force waits for this very end, and does the rest.
+        if auto_remove and not live.record.state.removing:
+            await removal.delete(room, live, volumes=True)
+
+
+async def ended(room: Room, live: Live, end: Exit) -> None:
+    """Record the end of a container's run and give back what it held. Called with the lock held."""
+    record, state = live.record, live.record.state
+    live.task = None
+    try:
+        await room.networks.disconnect(record.id)
+        ipc.release(room.directory(record.id))
+        if end.error:
+            # The monitor was killed, so nobody has removed the cgroup.
+            await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
+    except (EngineError, OSError) as error:
+        _log.warning("container %s: cleaning up after its end: %s", record.short_id, error)
+    state.running = state.paused = state.restarting = False
+    state.pid = 0
+    state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
+    state.error = end.error
+    _save(room, live)
+    _tell_end(room, live, end)
+    live.stopped()
+
+
+def _save(room: Room, live: Live) -> None:
+    """Where nobody waits for an answer: a full disk must not lose the event as well (exit.json keeps the end)."""
+    try:
+        room.table.save(live)
+    except HostLimit as error:
+        _log.warning("container %s: %s", live.record.short_id, error)
+
+
+def _tell_end(room: Room, live: Live, end: Exit) -> None:
+    if end.oom:
+        room.tell(live, "oom")
+    seconds = max(0, int(end.at - live.record.state.started_at))
+    room.tell(live, "die", {"exitCode": str(end.code), "execDuration": str(seconds)})
+
+
+def _ended_once(room: Room, live: Live, end: Exit) -> None:
+    """The process has ended and the monitor will start it again after a while."""
+    state = live.record.state
+    state.restarting, state.pid = True, 0
+    state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
+    _save(room, live)
+    _tell_end(room, live, end)
+
+
+def _restarted(room: Room, live: Live, task: Task) -> None:
+    state = live.record.state
+    state.restarting = False
+    state.pid, state.started_at = task.pid, task.started_at
+    live.record.restart_count = task.restarts
+    _save(room, live)
+    room.tell(live, "start")
+
+
+async def restart(room: Room, live: Live, seconds: int | None, signal: str | None) -> None:
+    """See `Containers.restart`."""
+    if live.record.state.running:
+        live.by_hand = True
+        try:
+            await stopping.stop(room, live, seconds, signal)
+        except NotModified:
+            pass  # it ended by itself
+        finally:
+            live.by_hand = False
+    try:
+        await start(room, live)
+    except NotModified:
+        pass  # somebody else was faster
+    room.tell(live, "restart")

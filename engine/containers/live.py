@@ -1,0 +1,83 @@
+"""A container as the service holds it in memory: its record, and what no record can hold."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dosirak.engine.containers.model import Container, Exec, WaitResult
+
+if TYPE_CHECKING:
+    from dosirak.engine.runtime.client import Task
+    from dosirak.engine.runtime.model import Attach
+
+
+class LiveExec:
+    """One `docker exec`: its record and, while it runs, its task."""
+
+    __slots__ = ("record", "task")
+
+    def __init__(self, record: Exec) -> None:
+        self.record = record
+        self.task: Task | None = None
+
+
+class Live:
+    """One container.
+
+    `lock` is held over every change of state that awaits (start, the handling of an end, removal), never while waiting
+    for the process: signals and waits need no lock. `task` is set while the process runs. `attaches` wait for the next
+    start. `by_hand`: a restart is under way, so the end in its middle removes nothing.
+    """
+
+    __slots__ = ("attaches", "by_hand", "lock", "record", "removed_waiters", "stop_waiters", "task")
+
+    def __init__(self, record: Container) -> None:
+        self.record = record
+        self.lock = asyncio.Lock()
+        self.task: Task | None = None
+        self.attaches: list[Attach] = []
+        self.by_hand = False
+        # not-running and next-exit; removed
+        self.stop_waiters: set[asyncio.Future[WaitResult]] = set()
+        self.removed_waiters: set[asyncio.Future[WaitResult]] = set()
+
+    def wait_stop(self) -> asyncio.Future[WaitResult]:
+        """Done at the next end (or removal) of the container."""
+        return _add(self.stop_waiters)
+
+    def wait_removed(self) -> asyncio.Future[WaitResult]:
+        """Done when the container has been removed."""
+        return _add(self.removed_waiters)
+
+    def result(self) -> WaitResult:
+        """How the last run ended."""
+        return WaitResult(self.record.state.exit_code, self.record.state.error)
+
+    def stopped(self) -> None:
+        """Wake those who wait for the end."""
+        _wake(self.stop_waiters, self.result())
+
+    def removed(self) -> None:
+        """Wake everybody: a container may be removed without ever having run."""
+        _wake(self.stop_waiters, self.result())
+        _wake(self.removed_waiters, self.result())
+
+    def drop_attaches(self) -> None:
+        """Let clients go who wait for a start that will not come."""
+        for client in self.attaches:
+            client.sock.close()
+        self.attaches.clear()
+
+
+def _add(waiters: set[asyncio.Future[WaitResult]]) -> asyncio.Future[WaitResult]:
+    future: asyncio.Future[WaitResult] = asyncio.get_running_loop().create_future()
+    waiters.add(future)
+    future.add_done_callback(waiters.discard)
+    return future
+
+
+def _wake(waiters: set[asyncio.Future[WaitResult]], result: WaitResult) -> None:
+    for future in list(waiters):
+        if not future.done():
+            future.set_result(result)

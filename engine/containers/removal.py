@@ -1,0 +1,102 @@
+"""`rm`: by hand, by force, and by `--rm`; and `rename`."""
+
+from __future__ import annotations
+
+from dosirak.engine.containers import names, stopping
+from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.room import Room
+from dosirak.engine.errors import Conflict, EngineError, InvalidRequest
+
+
+async def remove(room: Room, live: Live, ref: str, *, force: bool, volumes: bool) -> None:
+    """See `Containers.remove`."""
+    state = live.record.state
+    if state.removing:
+        raise Conflict(f"removal of container {ref} is already in progress")
+    if not force:
+        _check_not_running(live, ref)
+    state.removing = True  # from here on nobody starts it
+    try:
+        while True:
+            if state.running:
+                await stopping.kill_running(room, live)
+            async with live.lock:
+                if live.record.id not in room.table:
+                    return  # --rm was faster
+                if not state.running:
+                    await delete(room, live, volumes=volumes)
+                    return
+            # A start was under way when we came.
+            if not force:
+                _check_not_running(live, ref)
+    finally:
+        state.removing = False
+
+
+def _check_not_running(live: Live, ref: str) -> None:
+    state = live.record.state
+    if state.running:
+        reason = (
+            "container is paused and must be unpaused first"
+            if state.paused
+            else f"container is {state.status}: stop the container before removing or force remove"
+        )
+        raise Conflict(f'cannot remove container "{ref}": {reason}')
+
+
+async def delete(room: Room, live: Live, *, volumes: bool) -> None:
+    """Forget a container that doesn't run, with its files. Called with the lock held.
+
+    Parameters: `volumes`: its anonymous volumes go too, unless another container uses them.
+    """
+    record = live.record
+    room.table.remove(live)
+    live.drop_attaches()
+    for exec_id in [key for key, found in room.execs.items() if found.record.container == record.id]:
+        del room.execs[exec_id]
+    room.trash.take(room.directory(record.id))
+    if volumes:
+        await _remove_volumes(room, record)
+    room.tell(live, "destroy")
+    live.removed()
+
+
+async def _remove_volumes(room: Room, record: Container) -> None:
+    for plan in record.mount_plans:
+        if plan.anonymous and plan.name:
+            try:
+                await room.volumes.remove(plan.name, users=using_volume(room, plan.name), force=True)
+            except Conflict:
+                continue  # shared by --volumes-from: the last one takes it
+
+
+def using_volume(room: Room, name: str) -> list[str]:
+    """Ids of the containers that mount a volume."""
+    return [live.record.id for live in room.table if any(plan.name == name for plan in live.record.mount_plans)]
+
+
+async def rename(room: Room, live: Live, new_name: str) -> None:
+    """See `Containers.rename`."""
+    new_name = new_name.strip()
+    if not new_name.removeprefix("/"):
+        raise InvalidRequest("Neither old nor new names may be empty")
+    async with live.lock:
+        old = live.record.name
+        if new_name.removeprefix("/") == old:
+            raise InvalidRequest("Renaming a container with the same name as its current name")
+        try:
+            bare = names.check(new_name)
+            room.table.reserve(bare, live.record.id)
+        except EngineError as error:
+            raise type(error)(f"Error when allocating new name: {error}") from error
+        live.record.name = bare
+        try:
+            room.table.save(live)
+        except BaseException:
+            live.record.name = old
+            room.table.release(bare)
+            raise
+        room.table.release(old)
+        room.networks.rename(live.record.id, bare)
+        room.tell(live, "rename", {"oldName": f"/{old}"})

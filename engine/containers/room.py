@@ -1,0 +1,194 @@
+"""What the modules of this room share: the other rooms, the table of containers, and its rows in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from dosirak.engine.containers import names
+from dosirak.engine.containers.facts import Facts
+from dosirak.engine.containers.live import Live, LiveExec
+from dosirak.engine.containers.model import Container
+from dosirak.engine.errors import InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from dosirak.engine.images import Images
+    from dosirak.engine.networks import Networks
+    from dosirak.engine.runtime.client import Launcher
+    from dosirak.engine.settings import Settings
+    from dosirak.engine.state import Database, Events
+    from dosirak.engine.volumes import Volumes
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Container).decode
+
+
+class Table:
+    """Every container of the engine, in memory as in the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._by_id: dict[str, Live] = {}
+        self._ids: dict[str, str] = {}
+
+    def load(self) -> None:
+        """Read all records."""
+        for (doc,) in self._db.execute("SELECT doc FROM containers"):
+            record = _decode(doc)
+            self._by_id[record.id] = Live(record)
+            self._ids[record.name] = record.id
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, container_id: object) -> bool:
+        return container_id in self._by_id
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Name → id."""
+        return self._ids
+
+    def find(self, ref: str) -> Live:
+        """By id, by name, by the beginning of an id. Raises NotFound "No such container: x", InvalidRequest."""
+        if live := self._by_id.get(ref):
+            return live
+        if container_id := self._ids.get(ref.removeprefix("/")):
+            return self._by_id[container_id]
+        if not ref:
+            raise InvalidRequest('invalid name or ID supplied: ""')
+        found = list(itertools.islice((live for key, live in self._by_id.items() if key.startswith(ref)), 2))
+        if len(found) > 1:
+            raise InvalidRequest(f"multiple IDs found with provided prefix: {ref}")
+        if not found:
+            raise NotFound(f"No such container: {ref}")
+        return found[0]
+
+    def reserve(self, name: str, container_id: str) -> None:
+        """Keep a name for a container that is being made. Raises Conflict when another one has it."""
+        owner = self._ids.get(name)
+        if owner is not None and owner != container_id:
+            raise names.in_use(name, owner)
+        self._ids[name] = container_id
+
+    def release(self, name: str) -> None:
+        """Give a reserved name back."""
+        self._ids.pop(name, None)
+
+    def add(self, record: Container) -> Live:
+        """A new container, whose name is reserved. Raises HostLimit."""
+        self._db.execute(
+            "INSERT INTO containers (id, name, doc) VALUES (?, ?, ?)", (record.id, record.name, _encode(record))
+        )
+        live = self._by_id[record.id] = Live(record)
+        return live
+
+    def save(self, live: Live) -> None:
+        """Write the record. Raises HostLimit."""
+        record = live.record
+        self._db.execute(
+            "UPDATE containers SET name = ?, doc = ? WHERE id = ?", (record.name, _encode(record), record.id)
+        )
+
+    def remove(self, live: Live) -> None:
+        """Forget the container. Raises HostLimit."""
+        self._db.execute("DELETE FROM containers WHERE id = ?", (live.record.id,))
+        del self._by_id[live.record.id]
+        self._ids.pop(live.record.name, None)
+
+
+class Trash:
+    """Directories to be deleted when there is time for it: a rename is all that a removal waits for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._numbers = itertools.count()
+        self._pending = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+
+    def take(self, directory: Path) -> None:
+        """Move a directory here, and delete it soon; a missing one is fine."""
+        try:
+            directory.rename(self._path / f"{directory.name}-{next(self._numbers)}")
+        except FileNotFoundError:
+            return
+        self._pending.set()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name="trash")
+
+    async def _work(self) -> None:
+        while True:
+            await self._pending.wait()
+            # A burst of short containers is deleted in one go, after it.
+            await asyncio.sleep(0.25)
+            self._pending.clear()
+            await asyncio.to_thread(self._empty)
+
+    def _empty(self) -> None:
+        for entry in self._path.iterdir():
+            shutil.rmtree(entry, ignore_errors=True)
+
+    async def close(self) -> None:
+        """Delete what is left."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
+        await asyncio.to_thread(self._empty)
+
+
+@dataclass(slots=True)
+class Room:
+    """The containers room: its neighbours and its state."""
+
+    settings: Settings
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    launcher: Launcher
+    events: Events
+    facts: Facts
+    table: Table
+    trash: Trash
+    execs: dict[str, LiveExec] = field(default_factory=dict)
+    # Who waits for an end, and who is changing something: both owned here, and ended by `Containers.close`.
+    supervisors: set[asyncio.Task[Any]] = field(default_factory=set)
+    operations: set[asyncio.Task[Any]] = field(default_factory=set)
+    # Builds' steps under way, by the id they run as.
+    steps: set[str] = field(default_factory=set)
+    closing: bool = False
+
+    def directory(self, container_id: str) -> Path:
+        """The bundle of a container: config.json, upper, work, log."""
+        return self.settings.data / "containers" / container_id
+
+    def supervise(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        """Wait for a process's end in the background."""
+        _own(self.supervisors, asyncio.create_task(coroutine, name=name))
+
+    def operate(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A change of state as a task of its own."""
+        return _own(self.operations, asyncio.create_task(coroutine, name=name))
+
+    def tell(self, live: Live, action: str, attributes: Mapping[str, str] | None = None) -> None:
+        """Publish an event of a container, with the attributes Docker gives all of them."""
+        record = live.record
+        told = {**(record.config.labels or {}), "image": record.config.image, "name": record.name, **(attributes or {})}
+        self.events.publish("container", action, record.id, told)
+
+
+def _own(tasks: set[asyncio.Task[Any]], task: asyncio.Task[T]) -> asyncio.Task[T]:
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
