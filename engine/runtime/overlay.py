@@ -21,8 +21,8 @@ def open_overlay(
     or both None for a read-only view. Returns the mount's descriptor (usable as a root for `inroot`, and for
     move_mount). Raises OSError with the kernel's own explanation.
 
-    Each layer goes in by "lowerdir+" (kernel 6.5), so their number is not bound by a page of mount options;
-    older kernels get the one "lowerdir=a:b" string.
+    Each layer goes in by "lowerdir+" (kernel 6.5), so their number is not bound by a page of mount options; where
+    the kernel does not know it, all go into the one "lowerdir=a:b" string.
     """
     layers = [os.fsencode(path) for path in lower]
     if len(layers) == 1 and upper is None:
@@ -30,31 +30,25 @@ def open_overlay(
         tree = sys.open_tree(sys.AT_FDCWD, layers[0], sys.OPEN_TREE_CLONE)
         sys.mount_setattr(tree, set_=sys.MOUNT_ATTR_RDONLY)
         return tree
+    writable = [] if upper is None or work is None else [("upperdir", upper), ("workdir", work)]
+    try:
+        return _mount([("lowerdir+", layer) for layer in layers] + writable)
+    except OSError as error:
+        # Before 6.5 overlayfs takes every key and only then refuses the mount.
+        if error.errno != errno.EINVAL:
+            raise
+        return _mount([("lowerdir", b":".join(layers)), *writable])
+
+
+def _mount(options: list[tuple[str, str | bytes]]) -> int:
     fs = sys.fsopen("overlay")
     try:
         sys.fsconfig_string(fs, "source", "overlay")
-        _set_lower(fs, layers)
-        if upper is not None and work is not None:
-            sys.fsconfig_string(fs, "upperdir", upper)
-            sys.fsconfig_string(fs, "workdir", work)
-        return _create(fs)
-    finally:
-        os.close(fs)
-
-
-def _set_lower(fs: int, layers: list[bytes]) -> None:
-    for layer in layers:
-        try:
-            sys.fsconfig_string(fs, "lowerdir+", layer)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise OSError(error.errno, os.strerror(error.errno or 0), os.fsdecode(layer)) from error
-            sys.fsconfig_string(fs, "lowerdir", b":".join(layers))
-            return
-
-
-def _create(fs: int) -> int:
-    try:
+        for key, value in options:
+            try:
+                sys.fsconfig_string(fs, key, value)
+            except OSError as error:
+                raise OSError(error.errno, os.strerror(error.errno or 0), os.fsdecode(value)) from error
         sys.fsconfig_create(fs)
         return sys.fsmount(fs)
     except OSError as error:
@@ -62,3 +56,5 @@ def _create(fs: int) -> int:
         if said:
             raise OSError(error.errno, f"overlay: {os.strerror(error.errno or 0)}: {said}") from error
         raise
+    finally:
+        os.close(fs)
