@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +58,24 @@ def busybox_tar() -> bytes:
         archive.addfile(_member("bin/busybox", tarfile.REGTYPE, 0o755, size=len(program)), io.BytesIO(program))
         for applet in sorted(set(applets) - {"busybox"}):
             archive.addfile(_member(f"bin/{applet}", tarfile.SYMTYPE, 0o777, target="busybox"))
+    return buffer.getvalue()
+
+
+def changed_root(files: Mapping[str, bytes] = {}, links: Mapping[str, str] = {}) -> bytes:
+    """The root's tar with some members' contents exchanged, or the members themselves for symbolic links."""
+    buffer = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(busybox_tar())) as source,
+        tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for member in source:
+            if member.name in links:
+                archive.addfile(_member(member.name, tarfile.SYMTYPE, 0o777, target=links[member.name]))
+            elif member.name in files:
+                content = files[member.name]
+                archive.addfile(_member(member.name, tarfile.REGTYPE, 0o644, size=len(content)), io.BytesIO(content))
+            else:
+                archive.addfile(member, source.extractfile(member) if member.isreg() else None)
     return buffer.getvalue()
 
 
