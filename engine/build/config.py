@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dosirak.engine.build.dockerfile import instructions as typed
+from dosirak.engine.build.dockerfile.ast import Lines
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.paths import absolute
 
@@ -95,7 +96,8 @@ def _apply_rare(config: Config, instruction: typed.Instruction) -> tuple[Config,
             _check_signal(name)
             return replace(config, stop_signal=name), f"STOPSIGNAL {name}"
         case typed.Healthcheck():
-            return replace(config, healthcheck=instruction), f"HEALTHCHECK {_health(instruction)}"
+            check = replace(instruction, text="HEALTHCHECK", lines=Lines(0, 0))  # where it stood is of no interest
+            return replace(config, healthcheck=check), f"HEALTHCHECK {_health(instruction)}"
         case typed.Shell(shell=shell):
             return replace(config, shell=shell), f"SHELL {_listed(shell)}"
         case typed.OnBuild(trigger=trigger):

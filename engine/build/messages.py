@@ -91,7 +91,7 @@ class Renderer:
             case model.StepFinished(state=state):
                 container = self._containers.pop(step, "")
                 removed = [_stream(f" ---> Removed intermediate container {container[:12]}\n")] if container else []
-                return [*removed, _stream(f" ---> {state[:12]}\n")]
+                return [*removed, *([_stream(f" ---> {state[:12]}\n")] if state else [])]
             case _:
                 return []
 

@@ -109,7 +109,8 @@ class StepOutput(Progress, frozen=True, tag="step-output"):
 
 
 class StepFinished(Progress, frozen=True, tag="step-finished"):
-    """The step is done: `state` (64 hex digits) names what the stage is now, `seconds` is the time it took."""
+    """The step is done: `state` (64 hex digits) names what the stage is now ("": an ARG before any stage), `seconds` is
+    the time it took."""
 
     step: int
     state: str

@@ -91,7 +91,7 @@ class Writer:
     def _place(self, name: str, destination: str) -> Iterator[tuple[int, str]]:
         """Where a single file goes: its directory's descriptor (made if missing) and its name there."""
         target = destination
-        if destination.endswith("/") or self._is_directory(destination):
+        if destination.endswith("/") or self.is_directory(destination):
             target = f"{destination.rstrip('/')}/{name}"
         parent, _, final = self._follow(target).rpartition("/")
         directory = self._directory(parent or "/")
@@ -100,7 +100,8 @@ class Writer:
         finally:
             os.close(directory)
 
-    def _is_directory(self, path: str) -> bool:
+    def is_directory(self, path: str) -> bool:
+        """Whether `path` leads to a directory."""
         try:
             os.close(inroot.open_in_root(self._root, path, os.O_PATH | os.O_DIRECTORY))
         except OSError:
@@ -177,7 +178,7 @@ class Writer:
         """The directories over a tree (--parents), with their own modes and owners; where the tree itself goes."""
         base = destination.rstrip("/")
         for entry in tree.above:
-            exists = self._is_directory(f"{base}/{entry.path}")
+            exists = self.is_directory(f"{base}/{entry.path}")
             fd = self._directory(f"{base}/{entry.path}")
             try:
                 if not exists:
