@@ -187,21 +187,26 @@ def mask(paths: list[str], root_fd: int) -> None:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                if stat.S_ISDIR(os.fstat(place).st_mode):
-                    if empty < 0:
-                        empty = filesystems.create("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
-                    cover = sys.open_tree(empty, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
-                    sys.mount_setattr(cover, set_=sys.MOUNT_ATTR_RDONLY)
+                if not stat.S_ISDIR(os.fstat(place).st_mode):
+                    _cover(null, place)
+                elif empty >= 0:
+                    _cover(empty, place)
                 else:
-                    cover = sys.open_tree(null, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
-                sys.move_mount(cover, place)
-                os.close(cover)
+                    # Attached before it is cloned: a detached mount can be only since kernel 6.15.
+                    empty = filesystems.create("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
+                    sys.move_mount(empty, place)
             finally:
                 os.close(place)
     finally:
         os.close(null)
         if empty >= 0:
             os.close(empty)
+
+
+def _cover(source: int, place: int) -> None:
+    cover = sys.open_tree(source, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
+    sys.move_mount(cover, place)
+    os.close(cover)
 
 
 def make_readonly(paths: list[str], root_fd: int) -> None:
