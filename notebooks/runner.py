@@ -47,9 +47,12 @@ def execute(path: Path, environment: Mapping[str, str]) -> nbformat.NotebookNode
 
 
 @contextlib.contextmanager
-def own_engine() -> Iterator[dict[str, str]]:
-    """The environment of an engine with a root of its own; its containers, service and files are gone afterwards."""
-    root = Path(tempfile.mkdtemp(prefix="dosirak-", dir="/tmp"))
+def own_engine(folder: Path = Path("/tmp")) -> Iterator[dict[str, str]]:
+    """The environment of an engine with a root of its own; its containers, service and files are gone afterwards.
+
+    `folder` holds the root; its path has to be short (a unix socket's may have 107 bytes).
+    """
+    root = Path(tempfile.mkdtemp(prefix="dosirak-", dir=folder))
     environment = {"DOSIRAK_ROOT": str(root / "data"), "DOSIRAK_RUN": str(root / "run")}
     try:
         yield environment
