@@ -1,7 +1,7 @@
 """Content: the OCI image layout on disk (`oci-layout`, `index.json`, `blobs/sha256/…`), readable by others as it lies.
 
 Blobs are written beside, digested while they stream, renamed into place (`store`). Names live in `index.json`
-(`index`). What no name and no keeper reaches is garbage (`collect`).
+(`index`). Which blobs are still needed is known upstairs (`images`); `Store.collect` removes the rest.
 """
 
 from __future__ import annotations
