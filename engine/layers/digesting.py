@@ -1,0 +1,49 @@
+"""Streams that are digested while they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+from dosirak.engine.layers.errors import CorruptArchive
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# After the end of an archive comes padding to a record (10 KiB by default, rarely a MiB), nothing else.
+_MAX_TRAILER = 64 << 20
+
+
+class DigestingReader(io.RawIOBase):
+    """Passes a stream through; `digest` is that of what was read so far."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """Of the bytes read so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Reads into `buffer`; returns the number of bytes, 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self._source.read(len(view))
+        view[: len(data)] = data
+        self._hash.update(data)
+        return len(data)
+
+
+def drain(stream: BinaryIO) -> None:
+    """Reads what comes after an archive's end. Raises CorruptArchive when that is more than padding could be."""
+    left = _MAX_TRAILER
+    while data := stream.read(1 << 20):
+        left -= len(data)
+        if left < 0:
+            raise CorruptArchive("too much data after the end of the archive")
