@@ -128,8 +128,8 @@ def expand_ports(specs: Iterable[str]) -> tuple[str, ...]:
         if protocol not in ("tcp", "udp", "sctp"):
             raise DockerfileError(f'invalid port: "{spec}": invalid proto: {protocol}')
         # "ip:host:container" was once accepted; only the container's port means anything here
-        first, _, last = numbers.rpartition(":")[2].partition("-")
-        low, high = _port(first, spec), _port(last or first, spec)
+        first, dash, last = numbers.rpartition(":")[2].partition("-")
+        low, high = _port(first, spec), _port(last if dash else first, spec)
         if high < low:
             raise DockerfileError(f"invalid containerPort: {numbers}")
         ports += [f"{number}/{protocol}" for number in range(low, high + 1)]

@@ -71,10 +71,14 @@ def suggestion(word: str, options: Iterable[str], ignore_case: bool = False) -> 
 
 
 def _distance(one: str, other: str) -> int:
-    """Levenshtein's distance."""
+    """Edits from one word to the other: a character put in, left out or exchanged, or two neighbours swapped."""
+    before: list[int] = []
     row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        previous, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+    for i, a in enumerate(one):
+        before, last, row = row, before, [i + 1]
+        for j, b in enumerate(other):
+            cost = min(before[j + 1] + 1, row[j] + 1, before[j] + (a != b))
+            if i and j and a == other[j - 1] and b == one[i - 1]:
+                cost = min(cost, last[j - 1] + 1)
+            row.append(cost)
     return row[-1]
