@@ -16,7 +16,7 @@ from dosirak.engine.runtime import capabilities
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES
 
-_KNOWN = frozenset(f"CAP_{name}" for name in capabilities.NAMES)
+_KNOWN = frozenset(capabilities.NAMES)
 
 
 def available_capabilities() -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def available_capabilities() -> tuple[str, ...]:
     for number, name in enumerate(capabilities.NAMES):
         try:
             if sys.prctl(sys.PR_CAPBSET_READ, number):
-                held.append(f"CAP_{name}")
+                held.append(name)
         except OSError:
             break
     return tuple(held)
