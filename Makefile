@@ -33,7 +33,7 @@ lab: root $(READY) ## Open JupyterLab on the tutorials
 
 .PHONY: test
 test: root docker $(READY) ## Run the test suite
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 .PHONY: bench
 bench: root peers $(READY) ## Time starting a container, side by side with runc, crun, bubblewrap, docker, podman

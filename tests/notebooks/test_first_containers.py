@@ -11,6 +11,8 @@ import pytest
 import runner
 from support.engines import session_base
 
+pytestmark = pytest.mark.xdist_group("tutorial")  # executed once, by one worker
+
 PATH = Path(__file__).resolve().parents[2] / "notebooks/01-first-containers.ipynb"
 
 
