@@ -30,13 +30,12 @@ def resolve(root_fd: int, spec: str, extra: Iterable[str] = ()) -> tuple[int, in
     Raises UnknownUser in Docker's words.
     """
     user, _, group = spec.partition(":")
-    passwd = list(_passwd(root_fd))
-    uid, gid, home, name = _user(user or "0", passwd)
+    uid, gid, home, name = _user(user or "0", _passwd(root_fd))
     groups: list[int] = []
     if group:
         gid = _group(root_fd, group)
     else:
-        groups = [number for _, number, members in _groups(root_fd) if name and name in members]
+        groups = [number for _, number, members in _groups(root_fd) if _is_member(name, members)]
     groups += [_group(root_fd, wanted) for wanted in extra]
     return uid, gid, list(dict.fromkeys([gid, *groups])), home
 
@@ -46,7 +45,7 @@ def home_of(root_fd: int, uid: int) -> bytes:
     return next((home for _, number, _, home in _passwd(root_fd) if number == uid), b"/")
 
 
-def _user(user: str, passwd: list[tuple[bytes, int, int, bytes]]) -> tuple[int, int, bytes, bytes]:
+def _user(user: str, passwd: Iterable[tuple[bytes, int, int, bytes]]) -> tuple[int, int, bytes, bytes]:
     number = _number(user, "user")
     wanted = user.encode()
     for name, uid, gid, home in passwd:
@@ -55,6 +54,11 @@ def _user(user: str, passwd: list[tuple[bytes, int, int, bytes]]) -> tuple[int, 
     if number is None:
         raise UnknownUser(f"unable to find user {user}: no matching entries in passwd file")
     return number, 0, b"/", b""
+
+
+def _is_member(name: bytes, members: bytes) -> bool:
+    """Without splitting the list: half a million members would cost 30 MB of the container's own memory."""
+    return bool(name) and b"," not in name and b"," + name + b"," in b"," + members + b","
 
 
 def _group(root_fd: int, group: str) -> int:
@@ -83,11 +87,11 @@ def _passwd(root_fd: int) -> Iterator[tuple[bytes, int, int, bytes]]:
             yield fields[0], uid, gid, fields[5] or b"/"
 
 
-def _groups(root_fd: int) -> Iterator[tuple[bytes, int, list[bytes]]]:
+def _groups(root_fd: int) -> Iterator[tuple[bytes, int, bytes]]:
     for fields in _lines(root_fd, "/etc/group", 4):
         gid = _id(fields[2])
         if gid is not None:
-            yield fields[0], gid, fields[3].split(b",")
+            yield fields[0], gid, fields[3].strip()
 
 
 def _id(field: bytes) -> int | None:
@@ -103,7 +107,7 @@ def _lines(root_fd: int, path: str, width: int) -> Iterator[list[bytes]]:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return
         raise UnknownUser(f"unable to read {path} of the container: {error.strerror}") from error
-    for line in content.splitlines():
-        fields = line.strip().split(b":")
+    for line in content.split(b"\n"):
+        fields = line.strip().split(b":", width)
         if fields[0] and not fields[0].startswith(b"#") and len(fields) >= 3:
             yield fields + [b""] * (width - len(fields))

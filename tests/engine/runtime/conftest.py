@@ -1,0 +1,99 @@
+"""The runtime's tests: launches on the real kernel, without an engine service (`support.bundles`)."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.bundles import Box, alive, descendants, until
+from support.rootfs import make_root
+
+from dosirak.engine.runtime.client import Launcher
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop a worker for the room, so that its tests can share a launcher."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session")
+def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image: never written to."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: namespaces, mounts and control groups of the real kernel")
+    return make_root(tmp_path_factory.mktemp("runtime") / "busybox")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_launcher() -> AsyncIterator[Launcher]:
+    made = Launcher()
+    await made.start()
+    yield made
+    inside = descendants(made.pid)
+    await made.close()
+    await until(lambda: not [pid for pid in inside if alive(pid, inside[pid])], "the launcher's processes to end")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def box(tmp_path: Path, busybox_root: Path, shared_launcher: Launcher) -> AsyncIterator[Box]:
+    root = tmp_path / "box"
+    root.mkdir()
+    made = Box(root, busybox_root, shared_launcher)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_launcher() -> AsyncIterator[Launcher]:
+    """A launcher of the test's own, to be killed."""
+    made = Launcher()
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="session")
+def python_mounts() -> list[dict[str, Any]]:
+    """Read-only binds that bring the host's Python into a container (`python()` runs it)."""
+    places = dict.fromkeys(("/usr", "/lib", "/lib64", sys.base_prefix))
+    found = []
+    for place in places:
+        if Path(place).is_dir() and not (place != "/usr" and place.startswith("/usr/")):
+            found.append({"destination": place, "type": "bind", "source": place, "options": ["rbind", "ro"]})
+    return found
+
+
+@pytest.fixture
+def python() -> Callable[[str], list[str]]:
+    """The command that runs a Python script in a container with `python_mounts`."""
+    return lambda script: [os.path.realpath(sys.executable), "-I", "-S", "-c", script]
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """A file of the host with a secret, which must stay as it is."""
+    folder = tmp_path / "host"
+    folder.mkdir()
+    path = folder / "marker"
+    secret = uuid.uuid4().hex
+    path.write_text(secret)
+    before = path.stat()
+    yield path
+    after = path.stat()
+    assert path.read_text() == secret
+    assert (after.st_ino, after.st_nlink, after.st_mode, after.st_uid) == (
+        before.st_ino,
+        before.st_nlink,
+        before.st_mode,
+        before.st_uid,
+    )
+    assert os.listdir(folder) == ["marker"]
