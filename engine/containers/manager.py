@@ -27,6 +27,7 @@ from dosirak.engine.containers import (
 )
 from dosirak.engine.containers import logs as logbook
 from dosirak.engine.containers import top as processes
+from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import (
     Container,
@@ -321,12 +322,16 @@ class Containers:
         hostname: str = "buildkitsandbox",
         extra_hosts: Sequence[str] = (),
         shm_size: int = 64 << 20,
+        id: str = "",
+        limits: HostConfig | None = None,
+        mounts: Sequence[Mapping[str, Any]] = (),
     ) -> int:
         """Run a build's RUN; its exit code. Cancelled, it kills the process first.
 
         Parameters: `lowers`: overlay lower directories, the topmost first; `upper`, `work`: the step's own, on one
         filesystem; `network`: "bridge" ("default"), "none" or "host"; `output` is called with 1 or 2 (stdout, stderr)
-        and bytes as they come. Raises StartFailed (command not found and the like), HostLimit, InvalidRequest.
+        and bytes as they come; `id`: 64 hex digits, "" for a new one; `limits`: resources; `mounts`: further mounts, as
+        an OCI config.json has them. Raises StartFailed (command not found and the like), HostLimit, InvalidRequest.
         """
         step = run_step.Step(
             lowers=lowers,
@@ -340,6 +345,9 @@ class Containers:
             hostname=hostname,
             extra_hosts=extra_hosts,
             shm_size=shm_size,
+            id=id,
+            limits=limits or HostConfig(),
+            mounts=mounts,
         )
         return await run_step.run_step(self._room, step, output)
 

@@ -7,10 +7,10 @@ import dataclasses
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -35,7 +35,8 @@ class Step:
     """What to run, and where.
 
     `lowers`: overlay lower directories, the topmost first; `upper` and `work`: the step's own, on one filesystem;
-    `network`: "bridge" (or "default"), "none", "host"; `shm_size` in bytes.
+    `network`: "bridge" (or "default"), "none", "host"; `shm_size` in bytes. `id`: 64 hex digits, "" for a new one;
+    `limits`: resources as a container's HostConfig has them; `mounts`: further mounts as an OCI config.json has them.
     """
 
     lowers: Sequence[str]
@@ -49,11 +50,14 @@ class Step:
     hostname: str = "buildkitsandbox"
     extra_hosts: Sequence[str] = ()
     shm_size: int = 64 << 20
+    id: str = ""
+    limits: HostConfig = field(default_factory=HostConfig)
+    mounts: Sequence[Mapping[str, Any]] = ()
 
 
 async def run_step(room: Room, step: Step, output: Output) -> int:
     """See `Containers.run_step`."""
-    step_id = names.new_id()
+    step_id = step.id or names.new_id()
     directory = room.directory(step_id)
     room.steps.add(step_id)
     try:
@@ -97,8 +101,12 @@ def _record(step_id: str, step: Step) -> Container:
         hostname=step.hostname, user=step.user, env=list(step.env), working_dir=merge.clean_working_dir(step.cwd)
     )
     network = "bridge" if step.network in ("", "default") else step.network
-    host = HostConfig(
-        network_mode=network, extra_hosts=list(step.extra_hosts), shm_size=step.shm_size, cgroupns_mode="private"
+    host = msgspec.structs.replace(
+        step.limits,
+        network_mode=network,
+        extra_hosts=list(step.extra_hosts),
+        shm_size=step.shm_size,
+        cgroupns_mode="private",
     )
     return Container(
         id=step_id,
@@ -119,7 +127,9 @@ def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step) -
         resolved = dataclasses.replace(
             launching.resolve(room, record, own), lower=step.lowers, upper=str(step.upper), work=str(step.work)
         )
-        (directory / "config.json").write_bytes(_encode(spec.build(record, resolved)))
+        document = spec.build(record, resolved)
+        document["mounts"] += step.mounts
+        (directory / "config.json").write_bytes(_encode(document))
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 
