@@ -63,9 +63,6 @@ async def _start_failed(room: Room, live: Live, error: EngineError) -> None:
     state.error = str(error)
     state.exit_code = error.exit_code if isinstance(error, StartFailed) else 128
     live.drop_attaches()
-    if isinstance(error, StartFailed):
-        # Docker shows such a container as created, with the exit code; and tells that it died.
-        room.tell(live, "die", {"exitCode": str(state.exit_code), "execDuration": "0"})
     _save(room, live)
     live.stopped()
     if live.record.host_config.auto_remove:

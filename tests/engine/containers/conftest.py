@@ -1,0 +1,162 @@
+"""A containers room on real rooms, real kernel, in this process: no service and no HTTP between a test and the code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+
+import pytest
+from support.rootfs import make_root
+
+from dosirak.engine.containers import Containers, CreateRequest, HostConfig, LogQuery
+from dosirak.engine.errors import NotFound
+from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
+from dosirak.engine.images.model import Image
+from dosirak.engine.networks import Networks
+from dosirak.engine.runtime.client import Launcher
+from dosirak.engine.runtime.model import Attach
+from dosirak.engine.state import Database, Events
+from dosirak.engine.volumes import Volumes
+
+
+class OneImage:
+    """As much of the images room as containers ask of it: "busybox", lying unpacked in a directory."""
+
+    def __init__(self, root):
+        self._root = root
+        self.config = RunConfig(cmd=["sh"], env=["PATH=/bin", "FROM_IMAGE=yes"])
+
+    async def resolve(self, name):
+        if name not in ("busybox", "busybox:latest"):
+            raise NotFound(f"No such image: {name}:latest")
+        config = ImageConfig(architecture="amd64", os="linux", config=self.config, rootfs=RootFS())
+        return Image("sha256:" + "ab" * 32, None, config, (), ("docker.io/library/busybox:latest",), "", 0)
+
+    async def lower_dirs(self, image):
+        return [str(self._root)]
+
+
+@dataclass
+class Ran:
+    """How a container ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+    id: str
+
+
+class Rig:
+    """The rooms, and shorthands for what every test does."""
+
+    def __init__(self, settings, root):
+        self.settings, self.images = settings, OneImage(root)
+
+    async def open(self):
+        """Put the rooms together, as the service does on its start."""
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        self.settings.run.mkdir(parents=True, exist_ok=True)
+        self.db = Database(self.settings.data / "state.db")
+        self.events = Events()
+        self.networks = Networks(self.db, self.settings)
+        self.volumes = Volumes(self.settings, self.db, self.events)
+        self.launcher = Launcher()
+        await self.launcher.start()
+        self.containers = Containers(
+            self.settings, self.db, self.images, self.networks, self.volumes, self.launcher, self.events
+        )
+        await self.networks.start()
+        await self.containers.adopt_all()
+        await self.networks.readopt({entry.id: entry.state.pid for entry in self.containers.list()})
+        await self.containers.resume()
+
+    async def close(self):
+        """Let go of everything; containers run on."""
+        await self.containers.close()
+        await self.networks.close()
+        await self.launcher.close()
+        self.db.close()
+
+    async def end(self):
+        """Remove every container, and close."""
+        for entry in self.containers.list(all=True):
+            with contextlib.suppress(NotFound):
+                await self.containers.remove(entry.id, force=True, volumes=True)
+        await self.close()
+
+    async def create(self, *cmd, name=None, host=None, **config):
+        """A container of busybox; network none unless asked. Returns its id."""
+        body = CreateRequest(
+            image="busybox",
+            cmd=list(cmd) or None,
+            host_config=HostConfig(**{"network_mode": "none", **(host or {})}),
+            **config,
+        )
+        return (await self.containers.create(body, name)).id
+
+    async def start(self, *cmd, **options):
+        """A started container's id."""
+        container_id = await self.create(*cmd, **options)
+        await self.containers.start(container_id)
+        return container_id
+
+    async def run(self, *cmd, **options):
+        """Run a container to its end."""
+        container_id = await self.create(*cmd, **options)
+        waiter = self.containers.wait(container_id, "next-exit")
+        await self.containers.start(container_id)
+        result = await asyncio.wait_for(waiter, 30)
+        return Ran(
+            result.code, await self.log(container_id, "stdout"), await self.log(container_id, "stderr"), container_id
+        )
+
+    async def log(self, container_id, stream="stdout"):
+        """What a container has logged on one stream."""
+        query = LogQuery(stdout=stream == "stdout", stderr=stream == "stderr")
+        return b"".join([record.data async for record in self.containers.logs(container_id, query)]).decode()
+
+    async def exec(self, container_id, *cmd, **config):
+        """Run an exec to its end: exit code, stdout, stderr."""
+        from dosirak.engine.containers import ExecConfig
+
+        exec_id = self.containers.exec_create(container_id, ExecConfig(cmd=list(cmd), **config))
+        ours, theirs = socket.socketpair()
+        await self.containers.exec_start(exec_id, Attach(theirs))
+        out, err = await frames(ours)
+        return await asyncio.wait_for(self.containers.exec_wait(exec_id), 30), out, err
+
+
+async def frames(sock, limit=30.0):
+    """Read a multiplexed stream to its end: (stdout, stderr)."""
+    reader, writer = await asyncio.open_connection(sock=sock)
+    found = {1: b"", 2: b""}
+    try:
+        async with asyncio.timeout(limit):
+            while head := await reader.read(1):
+                head += await reader.readexactly(7)
+                found[head[0]] += await reader.readexactly(int.from_bytes(head[4:], "big"))
+    finally:
+        writer.close()
+    return found[1].decode(), found[2].decode()
+
+
+@pytest.fixture(scope="session")
+def busybox_root(tmp_path_factory):
+    """busybox, unpacked: the one layer of the tests' image."""
+    root = tmp_path_factory.mktemp("busybox")
+    root.chmod(0o755)  # it becomes the containers' "/"
+    return make_root(root)
+
+
+@pytest.fixture
+async def rig(settings, busybox_root):
+    """The rooms; every container is removed after the test."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    made = Rig(settings, busybox_root)
+    await made.open()
+    yield made
+    await made.end()
