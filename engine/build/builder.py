@@ -18,6 +18,7 @@ from dosirak.engine.build.dockerfile import parse
 from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.model import BuildRequest, ProgressSink
+from dosirak.engine.build.mounting import CacheMounts
 from dosirak.engine.build.plan import Plan, make_plan
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.result import image_config, read_config
@@ -28,6 +29,7 @@ from dosirak.engine.build.stages import Stages
 from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest, NotFound
 from dosirak.engine.images import Image
 from dosirak.engine.images import parse as parse_reference
+from dosirak.engine.layers.feed import outlast
 
 if TYPE_CHECKING:
     from dosirak.engine.containers import Containers
@@ -46,7 +48,8 @@ class Builder:
         self, images: Images, layers: Layers, containers: Containers, database: Database, settings: Settings
     ) -> None:
         self._cache = StepCache(database)
-        self._shared = Shared(images, layers, containers, self._cache, settings.data / "build")
+        mounts = CacheMounts(settings.data / "build-mounts")
+        self._shared = Shared(images, layers, containers, self._cache, settings.data / "build", mounts)
         self._running: set[str] = set()
         images.keepers.append(self._cache.digests)
 
@@ -81,7 +84,7 @@ class Builder:
         except OSError as error:
             raise HostLimit(f"build: {error.strerror or error}: {error.filename or ''}") from error
         finally:
-            await _finish(asyncio.create_task(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)))
+            await outlast(asyncio.ensure_future(asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)))
             self._running.discard(build)
 
     async def _build(
@@ -188,12 +191,3 @@ def _sweep(place: Path) -> None:
     if place.is_dir():
         for entry in place.iterdir():
             shutil.rmtree(entry, ignore_errors=True)
-
-
-async def _finish(task: asyncio.Task[None]) -> None:
-    """Waits for `task` even when cancelled meanwhile; the cancellation goes on afterwards."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import Record, StepCache
 from dosirak.engine.build.digests import Digests
+from dosirak.engine.build.mounting import CacheMounts
 from dosirak.engine.layers import LayerInfo
 
 if TYPE_CHECKING:
@@ -43,13 +44,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Shared:
-    """The engine's rooms as builds use them, and the builds' own memory. `place`: directory of all builds' files."""
+    """The engine's rooms as builds use them, and the builds' own memory.
+
+    `place`: the directory of all builds' files; `mounts`: the cache mounts, which outlive builds.
+    """
 
     images: Images
     layers: Layers
     containers: Containers
     cache: StepCache
     place: Path
+    mounts: CacheMounts
     digests: Digests = field(default_factory=Digests)
     _underway: dict[str, asyncio.Future[Outcome]] = field(default_factory=dict)
     _recording: set[asyncio.Task[None]] = field(default_factory=set)

@@ -16,6 +16,7 @@ from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.files import Selection, Source
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
 from dosirak.engine.build.model import BuildRequest
+from dosirak.engine.build.mounting import StepMounts
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.running import run_command
 from dosirak.engine.build.shared import Outcome, Ready, Shared
@@ -131,12 +132,21 @@ class Solver:
     async def _execute(self, vertex: Execute) -> Root:
         sources = [source for _, source in vertex.mounts if source is not None and not isinstance(source, Context)]
         parent, *mounted = await self._inputs(vertex.parent, *sources)
-        states = tuple(root.state for root in mounted)
-        state = cache.run_state(vertex, parent.state, states, self._request.extra_hosts)
+        self._reporter.started(vertex)
+        lowers = {
+            id(source): root.lowers or [self._empty_layer()] for source, root in zip(sources, mounted, strict=True)
+        }
+        mounts = StepMounts(vertex, self._context, lowers, self._shared.digests)
+        with _host_errors():
+            inputs = (*(root.state for root in mounted), *await mounts.checksums())
+        state = cache.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
 
         async def work() -> Ready | Pending | None:
-            with self._workspace(parent) as workspace:
-                code = await run_command(self._shared.containers, vertex, workspace, self._request, self._reporter)
+            with self._workspace(parent) as workspace, _host_errors():
+                shared = self._shared
+                code = await run_command(
+                    shared.containers, vertex, workspace, mounts, shared.mounts, self._request, self._reporter
+                )
                 if code:
                     raise CommandFailed(" ".join(vertex.argv), code)
                 return self._adopt(workspace)

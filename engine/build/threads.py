@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from dosirak.engine.layers.feed import outlast
+
 Result = TypeVar("Result")
 
 
@@ -41,6 +43,6 @@ async def in_thread(work: Callable[[Stop], Result]) -> Result:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([task])
+        await outlast(task)
         task.exception()  # looked at: it is Stopped, or of no interest any more
         raise

@@ -54,14 +54,15 @@ class Workspace:
     def remove(self) -> None:
         """Deletes the directories of a step whose upper directory has become a layer, or stayed empty.
 
-        What a failed step left may be much: it goes with the build's own directory, in a thread.
+        What a failed step left, or had mounted, may be much: it goes with the build's own directory, in a thread.
         """
-        if self.upper.exists():
-            try:
+        try:
+            shutil.rmtree(self.work)
+            if self.upper.exists():
                 self.upper.rmdir()
-            except OSError:
-                return
-        shutil.rmtree(self.place, ignore_errors=True)
+            self.place.rmdir()
+        except OSError:
+            return
 
 
 @contextmanager
