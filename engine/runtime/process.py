@@ -86,7 +86,8 @@ def become(process: dict[str, Any], identity: Identity) -> None:
     os.umask((process.get("user") or {}).get("umask", 0o022))
     if process.get("noNewPrivileges"):
         sys.prctl(sys.PR_SET_NO_NEW_PRIVS, 1)
-    capabilities.set_sets(sets)
+    # A user by name is Docker's: without root only the bounding set stays, whatever its numbers turn out to be.
+    capabilities.set_sets({} if identity.uid and (process.get("user") or {}).get("username") else sets)
 
 
 def make_cwd(cwd: str, root_fd: int) -> None:
