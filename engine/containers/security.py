@@ -227,7 +227,8 @@ def _device(path: str, target: str) -> dict[str, Any] | None:
     return entry | {"fileMode": stat.S_IMODE(info.st_mode), "uid": info.st_uid, "gid": info.st_gid}
 
 
-_NOT_HOST_DEVICES = frozenset({"pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"})
+# Made anew in every container, or no devices.
+_NOT_HOST_DEVICES = frozenset({"pts", "ptmx", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"})
 
 
 def host_devices() -> list[dict[str, Any]]:

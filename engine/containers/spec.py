@@ -133,8 +133,6 @@ def _default_mounts(host: HostConfig, resolved: Resolved) -> list[dict[str, Any]
                 continue
             if resolved.shm:
                 entry = _bind(place, resolved.shm, "rw", "rprivate")
-        if place == "/dev/mqueue" and host.ipc_mode == "host":
-            entry = _bind(place, place, "rw", "rprivate")
         found.append(entry)
     return found
 

@@ -249,7 +249,7 @@ def test_shared_memory_by_ipc_mode():
     assert shared["type"] == "bind" and shared["source"] == "/c/shm"
     host = build(ipc_mode="host", resolved=with_(shm="/dev/shm"))
     assert mount(host, "/dev/shm")["source"] == "/dev/shm"
-    assert mount(host, "/dev/mqueue")["type"] == "bind"
+    assert mount(host, "/dev/mqueue")["type"] == "mqueue"
     assert f"size={1 << 20}" in mount(build(shm_size=1 << 20), "/dev/shm")["options"]
 
 

@@ -1,0 +1,92 @@
+"""Volumes of containers: anonymous and named, filled from the image, shared, removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dosirak.engine.containers.documents import Mount, VolumeOptions
+from dosirak.engine.errors import Conflict, InvalidRequest
+
+
+def names(rig):
+    return [volume.name for volume in rig.volumes.list()]
+
+
+async def test_a_volume_of_the_image_is_anonymous_and_filled(rig):
+    rig.images.config.volumes = {"/etc": {}}
+    ran = await rig.run("sh", "-c", "cat /etc/passwd | wc -l; stat -c %a /etc; echo new > /etc/new")
+    assert ran.out.split() == ["2", "755"]
+    (volume,) = rig.volumes.list()
+    assert volume.anonymous and len(volume.name) == 64
+    assert (Path(volume.mountpoint) / "new").read_text() == "new\n"
+    (mount,) = rig.containers.get(ran.id).mounts
+    assert (mount.type, mount.name, mount.destination, mount.source) == (
+        "volume",
+        volume.name,
+        "/etc",
+        volume.mountpoint,
+    )
+    await rig.containers.remove(ran.id)
+    assert names(rig) == [volume.name], "rm without -v keeps it"
+
+
+async def test_rm_v_removes_anonymous_volumes_only(rig):
+    ran = await rig.run("true", host={"binds": ["/anon", "named:/named"]})
+    assert len(names(rig)) == 2
+    await rig.containers.remove(ran.id, volumes=True)
+    assert names(rig) == ["named"]
+
+
+async def test_auto_remove_removes_anonymous_volumes(rig):
+    container_id = await rig.create("true", host={"binds": ["/anon"], "auto_remove": True})
+    waiter = rig.containers.wait(container_id, "removed")
+    await rig.containers.start(container_id)
+    await waiter
+    assert names(rig) == []
+
+
+async def test_a_named_volume_outlives_containers_and_is_filled_once(rig):
+    host = {"binds": ["data:/etc"]}
+    await rig.run("sh", "-c", "rm /etc/group; echo kept > /etc/mine", host=host)
+    ran = await rig.run("sh", "-c", "ls /etc; cat /etc/mine", host=host)
+    assert "group" not in ran.out.split() and ran.out.endswith("kept\n")
+
+
+async def test_nocopy(rig):
+    ran = await rig.run("sh", "-c", "ls /etc", host={"binds": ["data:/etc:nocopy"]})
+    assert set(ran.out.split()) <= {"hosts", "hostname", "resolv.conf"}
+    mount = Mount(
+        type="volume", source="other", target="/bin2", volume_options=VolumeOptions(no_copy=True, labels={"a": "b"})
+    )
+    await rig.run("true", host={"mounts": [mount]})
+    assert rig.volumes.get("other").labels == {"a": "b"}
+
+
+async def test_a_readonly_volume(rig):
+    ran = await rig.run("sh", "-c", "touch /data/x; echo $?", host={"binds": ["data:/data:ro"]})
+    assert ran.out == "1\n"
+
+
+async def test_volumes_from(rig):
+    await rig.run("sh", "-c", "echo hello > /data/x", name="keeper", host={"binds": ["/data"]})
+    ran = await rig.run("sh", "-c", "cat /data/x; touch /data/y; echo $?", host={"volumes_from": ["keeper:ro"]})
+    assert ran.out == "hello\n1\n"
+    await rig.containers.remove(ran.id, volumes=True)
+    assert len(names(rig)) == 1, "it belongs to the other container"
+
+
+async def test_a_volume_in_use_is_not_removed(rig):
+    container_id = await rig.create("true", host={"binds": ["data:/data"]})
+    (user,) = rig.containers.using_volume("data")
+    assert user.id == container_id
+    with pytest.raises(Conflict, match=f"remove data: volume is in use - \\[{container_id}\\]"):
+        await rig.volumes.remove("data", users=[user.id])
+
+
+async def test_a_failed_create_leaves_no_anonymous_volume(rig):
+    mount = Mount(type="bind", source="/no/such", target="/zz/deeper")
+    with pytest.raises(InvalidRequest):
+        await rig.create("true", host={"binds": ["/anon"], "mounts": [mount]})
+    assert names(rig) == []
