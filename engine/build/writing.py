@@ -140,7 +140,7 @@ class Writer:
                 made = following
                 continue
             except NotADirectoryError as error:
-                raise InvalidRequest(f"cannot copy to non-directory: {following}") from error
+                raise InvalidRequest(f"mkdir {following}: not a directory") from error
             except FileNotFoundError:
                 pass
             target = self._make_or_read(made or "/", part)
