@@ -12,7 +12,7 @@ import msgspec
 from msgspec import field
 
 
-class Document(msgspec.Struct, rename="pascal", kw_only=True):
+class Document(msgspec.Struct, rename="pascal", kw_only=True, omit_defaults=True):
     """A part of Docker's API: attributes in snake case here, Pascal case on the wire."""
 
 

@@ -34,6 +34,8 @@ async def launch(room: Room, live: Live) -> Task:
         join: dict[str, int] = {}
         _join_others(room, record.host_config, join, undo)
         sandbox = await _connect(room, record, undo)
+        room.tell_network(live, "connect", sandbox)
+        undo.callback(room.tell_network, live, "disconnect", sandbox)
         if sandbox is not None and sandbox.netns_fd is not None:
             join["network"] = sandbox.netns_fd
         shm = ipc.prepare(room.directory(record.id), record.host_config, _partner_directory(room, record))

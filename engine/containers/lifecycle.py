@@ -34,6 +34,7 @@ async def start(room: Room, live: Live) -> None:
         live.record.manually_stopped = False
         live.record.restart_count = 0
         room.table.save(live)
+        room.tell_volumes(live, "mount")
         room.tell(live, "start")
         await attaching.flush(live)
 
@@ -77,19 +78,27 @@ async def _supervise(room: Room, live: Live, task: Task) -> None:
     if room.closing:
         return  # the next service finds exit.json
     async with live.lock:
-        auto_remove = live.record.host_config.auto_remove and not live.by_hand
-        await ended(room, live, end)
         # Who removes it by force waits for this very end, and does the rest.
-        if auto_remove and not live.record.state.removing:
-            await removal.delete(room, live, volumes=True)
+        auto_remove = live.record.host_config.auto_remove and not live.by_hand and not live.record.state.removing
+        await ended(room, live, end, last=auto_remove)
+        if auto_remove:
+            try:
+                await removal.delete(room, live, volumes=True)
+            except EngineError as error:
+                _log.warning("container %s: automatic removal: %s", live.record.short_id, error)
 
 
-async def ended(room: Room, live: Live, end: Exit) -> None:
-    """Record the end of a container's run and give back what it held. Called with the lock held."""
+async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> None:
+    """Record the end of a container's run and give back what it held. Called with the lock held.
+
+    Parameters: `last`: its record goes at once, so it is not written once more.
+    """
     record, state = live.record, live.record.state
     live.task = None
     try:
+        sandbox = room.networks.sandbox(record.id)
         await room.networks.disconnect(record.id)
+        room.tell_network(live, "disconnect", sandbox)
         ipc.release(room.directory(record.id))
         if end.error:
             # The monitor was killed, so nobody has removed the cgroup.
@@ -100,7 +109,9 @@ async def ended(room: Room, live: Live, end: Exit) -> None:
     state.pid = 0
     state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
     state.error = end.error
-    _save(room, live)
+    if not last:
+        _save(room, live)
+    room.tell_volumes(live, "unmount")
     _tell_end(room, live, end)
     live.stopped()
 

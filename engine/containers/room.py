@@ -20,7 +20,7 @@ from dosirak.engine.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
-    from dosirak.engine.networks import Networks
+    from dosirak.engine.networks import Networks, Sandbox
     from dosirak.engine.runtime.client import Launcher
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
@@ -186,6 +186,24 @@ class Room:
         record = live.record
         told = {**(record.config.labels or {}), "image": record.config.image, "name": record.name, **(attributes or {})}
         self.events.publish("container", action, record.id, told)
+
+    def tell_network(self, live: Live, action: str, sandbox: Sandbox | None) -> None:
+        """Publish that a container joins ("connect") or leaves ("disconnect") its network."""
+        if sandbox is not None:
+            endpoint = sandbox.endpoint
+            driver = {"none": "null", "host": "host"}.get(endpoint.network, "bridge")
+            attributes = {"container": live.record.id, "name": endpoint.network, "type": driver}
+            self.events.publish("network", action, endpoint.network_id, attributes)
+
+    def tell_volumes(self, live: Live, action: str) -> None:
+        """Publish that a container uses ("mount") or lets go of ("unmount") its volumes."""
+        for plan in live.record.mount_plans:
+            if plan.type == "volume":
+                attributes = {"container": live.record.id, "driver": plan.driver}
+                if action == "mount":
+                    write = "true" if plan.rw else "false"
+                    attributes |= {"destination": plan.destination, "propagation": "", "read/write": write}
+                self.events.publish("volume", action, plan.name, attributes)
 
 
 def _own(tasks: set[asyncio.Task[Any]], task: asyncio.Task[T]) -> asyncio.Task[T]:

@@ -40,6 +40,7 @@ class Engine:
         await rooms.containers.adopt_all()
         running = {found.id: found.state.pid for found in rooms.containers.list()}
         await rooms.networks.readopt(running)
+        await rooms.containers.resume()
 
     def _compose(self) -> None:
         lean.prepare()
@@ -64,6 +65,7 @@ class Engine:
         volumes = Volumes(settings, db, events)
         containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
         images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.using_image(image)]
+        images.keepers.append(containers.kept_layers)
         builder = Builder(images, layers, containers, db, settings)
         self.rooms = Rooms(
             settings=settings,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.volumes.copyup import copy_up
 from dosirak.engine.volumes.model import Volume
 
@@ -26,7 +26,9 @@ _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Volume).d
 
 
 def check_name(name: str) -> None:
-    """Raises InvalidRequest where Docker refuses a volume's name."""
+    """Raises InvalidRequest where Docker refuses a volume's name, or a directory could not have it."""
+    if len(name) > 255:
+        raise InvalidRequest(f'"{name[:40]}…" is too long for a volume name: at most 255 characters')
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are'
@@ -88,8 +90,11 @@ class Volumes:
     def _make(self, name: str, anonymous: bool, labels: dict[str, str]) -> Volume:
         data = self._root / name / "_data"
         # What stands there has no record: a half-made or half-removed volume (the sweeper has not come by yet).
-        data.parent.mkdir(0o711, exist_ok=True)
-        data.mkdir(0o755, exist_ok=True)
+        try:
+            data.parent.mkdir(0o711, exist_ok=True)
+            data.mkdir(0o755, exist_ok=True)
+        except OSError as error:
+            raise HostLimit(f"volume {name}: {os.strerror(error.errno or 0).lower()}: {data}") from error
         volume = Volume(name=name, mountpoint=str(data), created=time.time(), anonymous=anonymous, labels=labels)
         self._db.execute("INSERT INTO volumes (name, doc) VALUES (?, ?)", (name, _encode(volume)))
         self._volumes[name] = volume

@@ -359,6 +359,23 @@ async def test_active_says_whether_something_runs(rig):
     assert rig.containers.active is False
 
 
+async def test_events_of_networks_and_volumes(rig):
+    async with rig.events.subscribe(filters={"type": ["network", "volume"]}) as reader:
+        ran = await rig.run("true", host={"network_mode": "bridge", "binds": ["data:/data:ro"]})
+        found = [await asyncio.wait_for(anext(reader), 5) for _ in range(5)]
+    assert [(event.type, event.action) for event in found] == [
+        ("volume", "create"),
+        ("network", "connect"),
+        ("volume", "mount"),
+        ("network", "disconnect"),
+        ("volume", "unmount"),
+    ]
+    network = rig.networks.inspect("bridge")
+    assert found[1].id == found[3].id == network.id
+    assert found[1].attributes == {"container": ran.id, "name": "bridge", "type": "bridge"}
+    assert found[2].id == "data" and found[2].attributes["read/write"] == "false"
+
+
 async def test_using_image(rig):
     container_id = await rig.create("true")
     image = (await rig.images.resolve("busybox")).id
