@@ -27,13 +27,13 @@ _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Volume).d
 
 def check_name(name: str) -> None:
     """Raises InvalidRequest where Docker refuses a volume's name, or a directory could not have it."""
-    if len(name) > 255:
-        raise InvalidRequest(f'"{name[:40]}…" is too long for a volume name: at most 255 characters')
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are'
             " allowed. If you intended to pass a host directory, use absolute path"
         )
+    if len(name) > 255:
+        raise InvalidRequest(f'"{name[:40]}…" is too long for a volume name: at most 255 characters')
 
 
 class Volumes:
