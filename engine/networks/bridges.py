@@ -100,11 +100,21 @@ def lower_bridge(kernel: Kernel, name: str) -> None:
             sysctl.write(sysctl.FORWARD, "0")
 
 
-def sweep_ports(kernel: Kernel, bridge: int, keep: frozenset[str]) -> None:
-    """Deletes the bridge's ports that are no living container's."""
+def settle_ports(kernel: Kernel, bridge: int, wanted: frozenset[str]) -> None:
+    """Makes these links, and no others, the ports of the bridge (after a killed service, or a bridge made anew)."""
     for link in list(links.list_links(kernel.netlink)):
-        if link.master == bridge and link.name not in keep:
+        if link.name in wanted and link.master != bridge:
+            links.set_up(kernel.netlink, link.index, master=bridge)
+        elif link.master == bridge and link.name not in wanted:
             links.delete(kernel.netlink, link.index)
+
+
+def delete_links(kernel: Kernel, names: Iterable[str]) -> None:
+    """Deletes these links; gone already is fine."""
+    for name in names:
+        index = links.index_of(name)
+        if index is not None:
+            links.delete(kernel.netlink, index)
 
 
 def wait_gone(kernel: Kernel, veths: Iterable[str]) -> None:

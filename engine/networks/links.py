@@ -17,9 +17,10 @@ _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 _RTM_DELNEIGH = 29
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
-_IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
+_IFLA_OPERSTATE, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 16, 20, 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-_IFLA_BRPORT_MODE = 4
+_IFLA_BRPORT_STATE, _IFLA_BRPORT_MODE = 1, 4
+_IF_OPER_UP, _BR_STATE_FORWARDING = b"\6", b"\3"
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
 _VETH_INFO_PEER = 1
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -98,6 +99,18 @@ def reflect(netlink: Netlink, index: int) -> None:
     mode = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge")
     mode += attribute(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_LINKINFO, mode))
+
+
+def carries(netlink: Netlink, index: int) -> bool:
+    """Whether packets pass: carrier noticed, and forwarding if it is a bridge's port.
+
+    A veth's carrier takes effect only when the kernel's link watch work has run, which may have to wait for the link
+    lock. Since Linux 6.9 asking makes it run at once (rtnl_getlink); before, one has to ask again.
+    """
+    found = attributes(netlink.query(_RTM_GETLINK, _IFINFO.pack(0, 0, index, 0, 0)), _IFINFO.size)
+    port = attributes(attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_SLAVE_DATA, b""))
+    up = found.get(_IFLA_OPERSTATE) == _IF_OPER_UP
+    return up and port.get(_IFLA_BRPORT_STATE, _BR_STATE_FORWARDING) == _BR_STATE_FORWARDING
 
 
 def detach(netlink: Netlink, index: int) -> None:

@@ -162,14 +162,19 @@ class Networks:
         gone: list[Endpoint] = []
         adopted: dict[str, list[Attachment]] = defaultdict(list)
         for endpoint in self._records.endpoints():
-            connected = _readopt(endpoint, running.get(endpoint.container))
-            if connected is None or endpoint.network_id not in self._drivers:
+            known = endpoint.network_id in self._drivers
+            connected = _readopt(endpoint, running.get(endpoint.container)) if known else None
+            if connected is None:
                 gone.append(endpoint)
                 continue
             self._connected[endpoint.container] = connected
             adopted[endpoint.network_id].append(connected.attachment)
         if gone:
             self._records.remove(gone)
+            # Most have gone with their namespaces; an orphaned process may still hold one.
+            orphans = [endpoint.interface for endpoint in gone if endpoint.interface]
+            if any(links.index_of(name) for name in orphans):
+                await self._worker.submit(bridges.delete_links, orphans)
         await asyncio.gather(*(driver.adopt(adopted[identifier]) for identifier, driver in self._drivers.items()))
 
     def _find(self, ref: str) -> Driver:

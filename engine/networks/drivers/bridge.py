@@ -51,7 +51,7 @@ class Bridge(Driver):
         self._raised: Raised | None = None
         self._pool: Pool | None = None
         self._users = 0  # containers connected or being connected
-        self._settled = False  # addresses of the present subnet are out: it can't be moved
+        self._attached: set[str] = set()  # the veths of those that are
         self._leaving: list[str] = []
         self._idle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -72,12 +72,13 @@ class Bridge(Driver):
         except BaseException:
             self._leave()
             raise
-        self._settled = True
+        self._attached.add(prepared.veth)
         return Attachment(prepared, self.network.gateway, tuple(ports))
 
     def disconnect(self, attachment: Attachment) -> None:
         """Closes the ports and takes the veth off the bridge, in the background, in this order."""
         assert attachment.prepared and attachment.prepared.address  # what `connect` and `adopt` give has both
+        self._attached.discard(attachment.prepared.veth)
         self._ports.release(attachment.ports)
         self._release(attachment.prepared, publications(attachment.ports, attachment.prepared.address.ip))
         self._leave()
@@ -94,12 +95,9 @@ class Bridge(Driver):
                 self._allocator.reserve(attachment.prepared.address.ip)
                 self._ports.readopt(attachment.ports)
                 opened += publications(attachment.ports, attachment.prepared.address.ip)
+                self._attached.add(attachment.prepared.veth)
             self._users += len(attachments)
-            self._settled = True
             await self._raise(tuple(opened))
-            keep = frozenset(attachment.prepared.veth for attachment in attachments if attachment.prepared)
-            assert self._raised
-            await self._worker.submit(bridges.sweep_ports, self._raised.index, keep)
 
     async def down(self) -> None:
         """Gives back the pool; bridge and rules too if nobody is connected."""
@@ -153,7 +151,7 @@ class Bridge(Driver):
             name=network.bridge,
             subnet=IPv4Network(network.subnet),
             mtu=network.mtu,
-            movable=not self._settled,
+            movable=not self._attached,
             publications=opened,
             forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
         )
@@ -164,6 +162,8 @@ class Bridge(Driver):
             self.network = msgspec.structs.replace(network, subnet=str(subnet), gateway=gateway)
             self._save(self.network)
             self._allocator = self._new_allocator()
+        if self._attached:
+            await self._worker.submit(bridges.settle_ports, self._raised.index, frozenset(self._attached))
         self._pool = Pool(self._make)
 
     async def _drain(self) -> None:
@@ -173,7 +173,7 @@ class Bridge(Driver):
 
     async def _lower(self) -> None:
         if self._raised or links.index_of(self.network.bridge) is not None:
-            self._raised, self._settled = None, False
+            self._raised = None
             leaving, self._leaving = self._leaving, []
             await self._worker.submit(_lower, self.network.bridge, leaving)
 
@@ -242,7 +242,7 @@ class Bridge(Driver):
         self._linger_timer = None
         leaving, self._leaving = self._leaving, []
         if leaving:
-            self._later(self._worker.submit(_delete, leaving))
+            self._later(self._worker.submit(bridges.delete_links, leaving))
 
     def _later(self, future: asyncio.Future[None]) -> None:
         self._background.add(future)
@@ -292,13 +292,6 @@ def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Pu
             kernel.firewall.withdraw(closed)
     finally:
         os.close(prepared.fd)
-
-
-def _delete(kernel: Kernel, veths: Sequence[str]) -> None:
-    for veth in veths:
-        index = links.index_of(veth)
-        if index is not None:
-            links.delete(kernel.netlink, index)
 
 
 def _lower(kernel: Kernel, bridge: str, leaving: Sequence[str]) -> None:
