@@ -1,0 +1,219 @@
+"""`build` and `%%dockerfile`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dosirak.magics.building import context
+from dosirak.magics.building.steps import Build
+from dosirak.magics.doors import Result, Session
+from dosirak.magics.errors import DosirakError, Interrupted, NotSupported, UsageError
+from dosirak.magics.grammar.create.keyvalues import pair_map
+from dosirak.magics.grammar.flags import Command, flag, switch
+from dosirak.magics.grammar.values import EXTRA_HOST, INT, LABEL, LIST, SIZE, SWAP, ULIMIT, value_type
+
+if TYPE_CHECKING:
+    from dosirak.magics.engine import Engine
+
+
+def _argument(text: str) -> str:
+    if not text.partition("=")[0]:
+        raise ValueError(f"invalid environment variable: {text}")
+    return text
+
+
+_FLAGS = [
+    flag("-t", "--tag", "tags", type=LIST, many=True, help="Name the image, name[:tag]."),
+    flag("--build-arg", "arguments", type=value_type("list", _argument), many=True, help="Set an ARG, name=value."),
+    flag("--target", help="Build up to this stage."),
+    switch("--no-cache", help="Do not use the cache."),
+    switch("--pull", help="Always try to pull newer base images."),
+    flag("--label", "labels", type=LABEL, many=True, help="Set a label on the image."),
+    flag("--network", help="Network of the RUN steps: default, none, host."),
+    flag("--add-host", "hosts", type=EXTRA_HOST, many=True, help="Add a line to /etc/hosts, host:ip."),
+    flag("--platform", help="Set the platform."),
+    switch("-q", "--quiet", help="Print only the image's id."),
+    flag("--iidfile", help="Write the image's id to a file."),
+    switch("--rm", default=True, help="Remove intermediate containers.", hidden=True),
+    switch("--force-rm", help="Always remove intermediate containers.", hidden=True),
+    flag("-m", "--memory", type=SIZE, default=0, help="Memory limit of the RUN steps."),
+    flag("--memory-swap", type=SWAP, default=0, help="Memory plus swap."),
+    flag("--shm-size", type=SIZE, default=0, help="Size of /dev/shm."),
+    flag("-c", "--cpu-shares", type=INT, default=0, help="CPU shares."),
+    flag("--cpu-period", type=INT, default=0, help="CFS period in microseconds."),
+    flag("--cpu-quota", type=INT, default=0, help="CFS quota in microseconds."),
+    flag("--cpuset-cpus", help="CPUs the steps may run on."),
+    flag("--cpuset-mems", help="Memory nodes the steps may use."),
+    flag("--ulimit", "ulimits", type=ULIMIT, many=True, help="Set a ulimit."),
+    flag("--cache-from", "cache_from", type=LIST, many=True, help="Images to take cached layers from."),
+    flag("--progress", default="auto", help="auto or plain.", hidden=True),
+    *(
+        flag(f"--{name}", name.replace("-", "_"), type=LIST, many=True, help="Not supported yet.", hidden=True)
+        for name in ("secret", "ssh", "build-context", "output", "cache-to", "no-cache-filter")
+    ),
+]
+_LACKING = ("secret", "ssh", "build_context", "output", "cache_to", "no_cache_filter")
+
+
+def _build_flags(command: Any) -> Any:
+    for option in reversed(_FLAGS):
+        command = option(command)
+    return command
+
+
+@click.command("build", cls=Command, usage="[OPTIONS] PATH | -", at_least=1, at_most=1)
+@flag("-f", "--file", "dockerfile", help="The Dockerfile (PATH/Dockerfile); - reads it from standard input.")
+@_build_flags
+@click.argument("path")
+@click.pass_obj
+def build(session: Session, path: str, dockerfile: str, **flags: Any) -> Result:
+    """Build an image from a Dockerfile; the value is the image."""
+    _refuse(flags)
+    if path.startswith(("http://", "https://", "git@", "git://", "github.com/")):
+        raise NotSupported(f"build context {path}: remote contexts are not supported by Dosirak yet")
+    if path == "-":
+        name, archive = _from_input(session)
+    elif dockerfile == "-":
+        name, archive = context.stream(Path(path), "", _input_text(session))
+    else:
+        name, archive = context.stream(Path(path), *_located(Path(path), dockerfile))
+    return _run(session, name, archive, flags)
+
+
+@click.command("dockerfile", cls=Command, usage="-t NAME [OPTIONS] [CONTEXT]", at_most=1, body="dockerfile")
+@_build_flags
+@click.argument("path", required=False)
+@click.pass_obj
+def dockerfile(session: Session, path: str | None, **flags: Any) -> Result:
+    """Build an image; the cell's body is the Dockerfile, the value is the image.
+
+    CONTEXT is what COPY and ADD see: the notebook's folder unless given.
+    """
+    _refuse(flags)
+    text = session.door.body()
+    if text is None:
+        raise UsageError("%dockerfile: the Dockerfile is the cell's body: write %%dockerfile -t NAME, and it below", 1)
+    if not text.strip():
+        raise UsageError("%%dockerfile: the cell's body is empty: write the Dockerfile below the first line", 1)
+    name, archive = context.stream(Path(path or "."), "", text)
+    return _run(session, name, archive, flags)
+
+
+def _refuse(flags: dict[str, Any]) -> None:
+    for name in _LACKING:
+        if flags[name]:
+            raise NotSupported(f"--{name.replace('_', '-')}: not supported by Dosirak yet")
+
+
+def _located(folder: Path, dockerfile: str) -> tuple[str, str | None]:
+    """Return the Dockerfile's name within `folder`, or its text when it lies elsewhere."""
+    if not dockerfile:
+        return "Dockerfile", None
+    absolute = Path(dockerfile).absolute()
+    try:
+        return str(absolute.relative_to(folder.absolute())), None
+    except ValueError:
+        pass
+    try:
+        return "", absolute.read_text()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise DosirakError(f"unable to read Dockerfile: open {dockerfile}: {reason}") from error
+
+
+def _input_text(session: Session) -> str:
+    import sys
+
+    body = session.door.body()
+    if body is None and session.door.escalates:
+        raise UsageError("-f -: a cell has no standard input; use %%dockerfile", 1)
+    return sys.stdin.read() if body is None else body
+
+
+def _from_input(session: Session) -> tuple[str, Any]:
+    """Return a context whose tar, or whose lone Dockerfile, comes from standard input."""
+    import sys
+    import tempfile
+
+    if session.door.escalates:
+        raise UsageError("build -: a cell has no standard input; use %%dockerfile", 1)
+    head = sys.stdin.buffer.peek(263)  # type: ignore[attr-defined]
+    if head[257:262] == b"ustar" or head[:2] in (b"\x1f\x8b", b"BZ") or head[:4] == b"\x28\xb5\x2f\xfd":
+        return "Dockerfile", iter(lambda: sys.stdin.buffer.read(1 << 20), b"")
+    with tempfile.TemporaryDirectory() as empty:
+        name, archive = context.stream(Path(empty), "", sys.stdin.read())
+        return name, iter(list(archive))
+
+
+def _query(name: str, flags: dict[str, Any]) -> dict[str, Any]:
+    arguments = {}
+    for argument in flags["arguments"]:
+        key, equals, value = argument.partition("=")
+        arguments[key] = value if equals else os.environ.get(key)
+    return {
+        "dockerfile": name,
+        "t": tuple(flags["tags"]),
+        "buildargs": arguments or None,
+        "target": flags["target"] or None,
+        "nocache": flags["no_cache"],
+        "pull": flags["pull"],
+        "labels": pair_map(flags["labels"]) or None,
+        "networkmode": flags["network"] or None,
+        "extrahosts": tuple(flags["hosts"]),
+        "platform": flags["platform"] or None,
+        "rm": "1" if flags["rm"] else "0",
+        "forcerm": flags["force_rm"],
+        "memory": flags["memory"] or None,
+        "memswap": flags["memory_swap"] or None,
+        "shmsize": flags["shm_size"] or None,
+        "cpushares": flags["cpu_shares"] or None,
+        "cpuperiod": flags["cpu_period"] or None,
+        "cpuquota": flags["cpu_quota"] or None,
+        "cpusetcpus": flags["cpuset_cpus"] or None,
+        "cpusetmems": flags["cpuset_mems"] or None,
+        "ulimits": list(flags["ulimits"]) or None,
+        "cachefrom": list(flags["cache_from"]) or None,
+        "version": "1",
+    }
+
+
+def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Result:
+    progress = Build(name=", ".join(flags["tags"]))
+    quiet: bool = flags["quiet"]
+    view = None if quiet else session.door.build_view()
+    engine = session.engine
+    try:
+        _follow(engine, name, archive, flags, lambda message: _show(progress, view, message))
+    except KeyboardInterrupt:
+        progress.error = "interrupted"
+        raise Interrupted("interrupted: the build was cancelled") from None
+    finally:
+        progress.finish()
+        if view is not None:
+            view.close(progress)
+    if progress.error:
+        raise DosirakError(progress.error, progress.code or 1)
+    from dosirak.magics.objects.image import Image
+
+    image = Image.of(engine, progress.image or progress.tags[0])
+    if flags["iidfile"]:
+        Path(flags["iidfile"]).write_text(str(image.id))
+    return Result(image, str(image.id) if quiet else None)
+
+
+def _show(progress: Build, view: Any, message: Any) -> None:
+    text = progress.feed(message)
+    if view is not None:
+        view.update(progress, text)
+
+
+def _follow(engine: Engine, name: str, archive: Any, flags: dict[str, Any], take: Callable[[Any], None]) -> None:
+    headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30="}
+    response = engine.call("POST", "/build", _query(name, flags), data=archive, headers=headers, stream=True)
+    for message in engine.lines(response):
+        take(message)

@@ -1,0 +1,95 @@
+"""`stop`, `restart`, `kill`, `rm`, `rename`, `wait`: what happens to a container after its start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dosirak.magics.commands import many
+from dosirak.magics.doors import Result, Session
+from dosirak.magics.grammar.flags import Command, flag, switch
+from dosirak.magics.grammar.values import INT
+from dosirak.magics.objects.exit import ExitStatus
+
+_SEVERAL = "[OPTIONS] CONTAINER [CONTAINER...]"
+
+
+@click.command("stop", cls=Command, usage=_SEVERAL, at_least=1)
+@flag("-t", "--timeout", "--time", "timeout", type=INT, help="Seconds to wait before killing it.")
+@flag("-s", "--signal", help="Signal to send to it.")
+@click.argument("containers", nargs=-1)
+@click.pass_obj
+def stop(session: Session, containers: tuple[str, ...], timeout: int | None, signal: str) -> Result:
+    """Stop running containers: SIGTERM, and SIGKILL after 10 seconds; the value is the container."""
+    query = {"t": timeout, "signal": signal or None}
+    return many.containers(session, containers, lambda name: session.engine.post(f"/containers/{name}/stop", query))
+
+
+@click.command("restart", cls=Command, usage=_SEVERAL, at_least=1)
+@flag("-t", "--timeout", "--time", "timeout", type=INT, help="Seconds to wait before killing it.")
+@flag("-s", "--signal", help="Signal to send to it.")
+@click.argument("containers", nargs=-1)
+@click.pass_obj
+def restart(session: Session, containers: tuple[str, ...], timeout: int | None, signal: str) -> Result:
+    """Stop and start containers again; the value is the container."""
+    query = {"t": timeout, "signal": signal or None}
+    return many.containers(session, containers, lambda name: session.engine.post(f"/containers/{name}/restart", query))
+
+
+@click.command("kill", cls=Command, usage=_SEVERAL, at_least=1)
+@flag("-s", "--signal", help="Signal to send to it (SIGKILL).")
+@click.argument("containers", nargs=-1)
+@click.pass_obj
+def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
+    """Send a signal to running containers, SIGKILL unless -s names another; the value is the container."""
+    query = {"signal": signal or None}
+    # A container of --rm may be gone by now, so nothing is looked up afterwards.
+    many.each(containers, lambda name: session.engine.post(f"/containers/{name}/kill", query))
+    return _names(session, containers)
+
+
+@click.command("rm", cls=Command, usage=_SEVERAL, at_least=1)
+@switch("-f", "--force", help="Remove it even while it runs (SIGKILL).")
+@switch("-v", "--volumes", help="Remove its anonymous volumes as well.")
+@switch("-l", "--link", help="Remove the link (not supported).", hidden=True)
+@click.argument("containers", nargs=-1)
+@click.pass_obj
+def remove(session: Session, containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> Result:
+    """Remove containers."""
+    query = {"force": force, "v": volumes, "link": link}
+    many.each(containers, lambda name: session.engine.delete(f"/containers/{name.lstrip('/')}", query))
+    return _names(session, containers)
+
+
+@click.command("rename", cls=Command, usage="CONTAINER NEW_NAME", at_least=2, at_most=2)
+@click.argument("container")
+@click.argument("name")
+@click.pass_obj
+def rename(session: Session, container: str, name: str) -> Result:
+    """Rename a container; the value is the container."""
+    session.engine.post(f"/containers/{container}/rename", {"name": name})
+    from dosirak.magics.objects.container import Container
+
+    return Result(Container.of(session.engine, name))
+
+
+@click.command("wait", cls=Command, usage="CONTAINER [CONTAINER...]", at_least=1)
+@click.argument("containers", nargs=-1)
+@click.pass_obj
+def wait(session: Session, containers: tuple[str, ...]) -> Result:
+    """Block until containers have stopped; the value is the exit status, or their list."""
+
+    def waited(name: str) -> ExitStatus:
+        found: dict[str, Any] = session.engine.post(f"/containers/{name}/wait")
+        return ExitStatus.of(int(found["StatusCode"]), name)
+
+    found = many.each(containers, waited)
+    return Result(found[0] if len(found) == 1 else found, "\n".join(str(int(status)) for status in found))
+
+
+def _names(session: Session, names: tuple[str, ...]) -> Result:
+    """Nothing is left to return: the names are printed, as docker prints them."""
+    for name in names:
+        session.door.say(name)
+    return Result()

@@ -1,0 +1,154 @@
+"""`run` and `create`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dosirak.magics.commands import foreground
+from dosirak.magics.doors import Result, Session
+from dosirak.magics.errors import DosirakError, UsageError
+from dosirak.magics.grammar.create.body import Create, build
+from dosirak.magics.grammar.create.flags import create_flags
+from dosirak.magics.grammar.flags import Command, flag, switch
+from dosirak.magics.streams import terminal
+
+if TYPE_CHECKING:
+    from dosirak.magics.engine import ApiFailure, Engine
+
+_USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+
+
+@click.command("run", cls=Command, usage=_USAGE, at_least=1, interspersed=False, body="stdin")
+@switch("-d", "--detach", help="Run in the background and return the container.")
+@switch("--sig-proxy", default=True, help="Pass signals to the process.")
+@flag("--detach-keys", help="Keys that detach from the container (ctrl-p,ctrl-q).")
+@create_flags
+@click.argument("image")
+@click.argument("command", nargs=-1)
+@click.pass_context
+def run(ctx: click.Context, image: str, command: tuple[str, ...], **flags: Any) -> Result:
+    """Create and run a new container from an image.
+
+    In the foreground its output appears in the cell while it runs and the value is its exit status; with -d the
+    value is the container. Interrupting the cell sends SIGINT to it, a second time (or 10 seconds later) SIGKILL.
+    With a cell magic and -i, the cell's body is its standard input.
+    """
+    session: Session = ctx.obj
+    if flags["detach"] and flags["attach"]:
+        raise UsageError("conflicting options: cannot specify both --attach and --detach")
+    keys = _detach_keys(flags["detach_keys"])
+    wanted = _translate(ctx, image, command, flags)
+    identity = make(session, wanted)
+    if flags["detach"]:
+        foreground.start(session.engine, identity)
+        from dosirak.magics.objects.container import Container
+
+        return Result(Container.of(session.engine, identity), identity)
+    options = foreground.Options(
+        name=wanted.name or identity[:12],
+        tty=flags["tty"],
+        stdin=wanted.document["AttachStdin"],
+        stdout=wanted.document["AttachStdout"],
+        stderr=wanted.document["AttachStderr"],
+        open_stdin=wanted.document["OpenStdin"],
+        removed=flags["rm"],
+        forward=flags["sig_proxy"],
+        detach_keys=flags["detach_keys"],
+        key_bytes=keys,
+    )
+    return foreground.run(session, identity, options)
+
+
+@click.command("create", cls=Command, usage=_USAGE, at_least=1, interspersed=False)
+@create_flags
+@click.argument("image")
+@click.argument("command", nargs=-1)
+@click.pass_context
+def create(ctx: click.Context, image: str, command: tuple[str, ...], **flags: Any) -> Result:
+    """Create a new container without starting it; the value is the container."""
+    session: Session = ctx.obj
+    identity = make(session, _translate(ctx, image, command, flags))
+    from dosirak.magics.objects.container import Container
+
+    return Result(Container.of(session.engine, identity), identity)
+
+
+def _translate(ctx: click.Context, image: str, command: tuple[str, ...], flags: dict[str, Any]) -> Create:
+    source = click.core.ParameterSource.COMMANDLINE
+    given = frozenset(name for name in flags if ctx.get_parameter_source(name) is source)
+    session: Session = ctx.obj
+    if session.door.is_terminal:
+        flags["console_size"] = terminal.size()
+    return build(flags, image, list(command), given=given)
+
+
+def _detach_keys(text: str) -> bytes:
+    try:
+        return terminal.parse_detach_keys(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make(session: Session, wanted: Create) -> str:
+    """Create the container and return its id; an image that is missing is pulled first, as `--pull` says.
+
+    Raises DosirakError with exit status 125, and the command line's own refusals.
+    """
+    from dosirak.magics.engine import ApiFailure
+
+    cidfile = Path(wanted.cidfile) if wanted.cidfile else None
+    if cidfile and cidfile.exists():
+        raise UsageError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
+    engine = session.engine
+    try:
+        if wanted.pull == "always":
+            _pull(session, wanted)
+        try:
+            answer = engine.post("/containers/create", wanted.query, wanted.document)
+        except ApiFailure as error:
+            if error.status != 404 or wanted.pull != "missing" or not _is_image(error):
+                raise
+            session.door.note(f"Unable to find image '{_with_tag(wanted.image)}' locally")
+            _pull(session, wanted)
+            answer = engine.post("/containers/create", wanted.query, wanted.document)
+    except DosirakError as error:
+        error.exit_code = 125
+        raise
+    for warning in answer.get("Warnings") or []:
+        session.door.note(f"WARNING: {warning}")
+    identity = str(answer["Id"])
+    if cidfile:
+        cidfile.write_text(identity)
+    return identity
+
+
+def _is_image(error: ApiFailure) -> bool:
+    return "no such image" in error.explanation.lower()
+
+
+def _with_tag(name: str) -> str:
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
+
+
+def _pull(session: Session, wanted: Create) -> None:
+    from dosirak.magics.commands.pull import pull_image
+
+    try:
+        pull_image(session, wanted.image, wanted.platform, quiet=wanted.quiet)
+    except DosirakError as error:
+        raise DosirakError(f"{error.message}{_near(session.engine, wanted.image)}", 125) from error
+
+
+def _near(engine: Engine, name: str) -> str:
+    """Return "; did you mean …?" for the local image nearest to `name`."""
+    from dosirak.magics.errors import suggestion
+
+    names = {"dosirak/host"} if engine.is_dosirak else set()
+    for image in engine.get("/images/json"):
+        for tag in image.get("RepoTags") or []:
+            names |= {tag, tag.removesuffix(":latest")}
+    return suggestion(name, names)

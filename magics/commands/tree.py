@@ -1,0 +1,116 @@
+"""The command tree: every command's name, where it is, and what Docker has that Dosirak does not (yet)."""
+
+from __future__ import annotations
+
+from dosirak.magics.grammar.flags import Group
+
+_LATER = "yet"
+_NEVER = "(it has no swarm, no contexts and no plugins)"
+
+_CONTAINER = {
+    "run": "magics.commands.run:run",
+    "create": "magics.commands.run:create",
+    "start": "magics.commands.start:start",
+    "attach": "magics.commands.start:attach",
+    "exec": "magics.commands.execute:execute",
+    "stop": "magics.commands.lifecycle:stop",
+    "restart": "magics.commands.lifecycle:restart",
+    "kill": "magics.commands.lifecycle:kill",
+    "rm": "magics.commands.lifecycle:remove",
+    "rename": "magics.commands.lifecycle:rename",
+    "wait": "magics.commands.lifecycle:wait",
+    "logs": "magics.commands.logs:logs",
+    "top": "magics.commands.top:top",
+    "port": "magics.commands.top:port",
+}
+_CONTAINER_ONLY = {
+    **dict.fromkeys(("ls", "ps", "list"), "magics.commands.containers:ps"),
+    "inspect": "magics.commands.inspect:inspect_container",
+}
+_CONTAINER_LATER = dict.fromkeys(
+    ("cp", "diff", "commit", "export", "pause", "unpause", "stats", "update", "prune"), _LATER
+)
+_IMAGE = {
+    "ls": "magics.commands.images:ls",
+    "list": "magics.commands.images:ls",
+    "rm": "magics.commands.images:remove",
+    "inspect": "magics.commands.inspect:inspect_image",
+    "load": "magics.commands.archives:load",
+    "import": "magics.commands.archives:import_",
+    "pull": "magics.commands.pull:pull",
+    "tag": "magics.commands.images:tag",
+    "history": "magics.commands.images:history",
+    "build": "magics.commands.build:build",
+}
+_NETWORK = {
+    "ls": "magics.commands.networks:ls",
+    "list": "magics.commands.networks:ls",
+    "inspect": "magics.commands.inspect:inspect_network",
+}
+_SYSTEM = {"info": "magics.commands.system:info", "events": "magics.commands.system:events"}
+_OURS = {
+    "topology": "magics.commands.topology:topology",
+    "status": "magics.commands.system:status",
+}
+
+container = Group(
+    "container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY, planned=_CONTAINER_LATER
+)
+image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save", "prune"), _LATER))
+network = Group(
+    "network",
+    help="Manage networks.",
+    loaders=_NETWORK,
+    planned=dict.fromkeys(("create", "rm", "connect", "disconnect", "prune"), _LATER),
+)
+system = Group("system", help="Look at the engine.", loaders=_SYSTEM, planned=dict.fromkeys(("df", "prune"), _LATER))
+builder = Group(
+    "builder",
+    help="Build images.",
+    loaders={"build": "magics.commands.build:build"},
+    planned={"prune": _LATER},
+)
+dosirak = Group(
+    "dosirak", help="Look after Dosirak itself.", loaders=_OURS | {"version": "magics.commands.system:version"}
+)
+
+_GROUPS = {
+    **{name: f"magics.commands.tree:{name}" for name in ("container", "image", "network", "system", "builder")},
+}
+_TOP = {
+    **_CONTAINER,
+    "ps": "magics.commands.containers:ps",
+    "images": "magics.commands.images:ls",
+    "rmi": "magics.commands.images:remove",
+    "inspect": "magics.commands.inspect:inspect_any",
+    **{name: _IMAGE[name] for name in ("build", "load", "import", "pull", "tag", "history")},
+    "version": "magics.commands.system:version",
+    **_SYSTEM,
+}
+_TOP_PLANNED = {
+    **_CONTAINER_LATER,
+    **dict.fromkeys(("push", "save", "search", "volume", "login", "logout", "manifest", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
+    **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
+}
+
+
+def docker() -> Group:
+    """Return the tree as the docker CLI spells it, for `%docker`."""
+    return Group("docker", help="Docker's commands, on Dosirak's engine.", loaders=_TOP | _GROUPS, planned=_TOP_PLANNED)
+
+
+def command_line() -> Group:
+    """Return the `dosirak` command's tree: Docker's, and what is ours alone."""
+    planned = {name: why for name, why in _TOP_PLANNED.items() if name != "service"}
+    ours = {
+        **_OURS,
+        "service": "magics.commands.service:service",
+        "kernel": "kernel.command:kernel",
+    }
+    return Group(
+        "dosirak",
+        help="Containers, in a notebook and here: Docker's commands on an engine that starts by itself.",
+        loaders=_TOP | _GROUPS | ours,
+        planned=planned,
+    )

@@ -1,0 +1,73 @@
+"""What a command sees of the person in front of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dosirak.magics.streams.pump import Input, Sink
+
+if TYPE_CHECKING:
+    from dosirak.magics.building.view import BuildView
+
+    from dosirak.magics.engine import Engine
+
+
+class Door(Protocol):
+    """A notebook or a terminal."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person types into a real terminal: raw mode, sizes and detach keys make sense."""
+
+    @property
+    def escalates(self) -> bool:
+        """Whether an interrupted container is killed when it does not end (a cell can't be left hanging)."""
+
+    def sink(self) -> Sink:
+        """Return where a container's output goes."""
+
+    def source(self) -> Input:
+        """Return what a container's standard input gets."""
+
+    def body(self) -> str | None:
+        """Return the cell's body, or None."""
+
+    def say(self, text: str) -> None:
+        """Print a line to standard output."""
+
+    def note(self, text: str) -> None:
+        """Print a line to standard error."""
+
+    def build_view(self) -> BuildView:
+        """Return what shows a build's progress."""
+
+
+@dataclass
+class Session:
+    """One command line's surroundings, click's `obj`."""
+
+    door: Door
+    program: str = "docker"
+    connect: Any = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, connected (and started when it is ours) at first use."""
+        if self.connect is not None:
+            found: Engine = self.connect()
+            return found
+        from dosirak.magics.engine import connect
+
+        return connect()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command yields: `value` for Python, `plain` for a terminal (None: nothing is printed), and a status."""
+
+    value: Any = None
+    plain: str | None = None
+    exit_code: int = 0

@@ -1,0 +1,127 @@
+"""The magics as IPython sees them: `%container`, `%image`, `%network`, `%system`, `%docker`, `%%dockerfile`, …
+
+Light on purpose: what a magic needs is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from dosirak.magics.doors import Door
+
+
+@magics_class
+class DosirakMagics(Magics):
+    """Containers in a notebook. Each magic's `--help` lists its commands, each command's `--help` its flags."""
+
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def container(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Run and manage containers.
+
+        ``%container run --rm dosirak/host echo hello``    output in the cell, value: the exit status
+        ``c = %container run -d -p 8080:80 NAME``           value: the container; show it to see its ports
+        ``%%container run --rm -i NAME python3 -``          the cell's body is its standard input
+        ``%container ps -a``                                value: a DataFrame
+        ``%container logs -f NAME``, ``exec``, ``stop``, ``rm``, ``inspect``, ``top``, …
+
+        ``%container`` alone lists all commands, ``%container run --help`` the flags of one.
+        ``{expression}`` and ``$name`` put Python values in, safely quoted.
+        """
+        return self._run("container", line, cell, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def image(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Manage images.
+
+        ``%image ls``                    value: a DataFrame; SIZE is in bytes
+        ``%image history NAME``          what made it, step by step
+        ``%image load -i FILE``          from an archive; ``import`` for a plain root file system
+        ``%image rm NAME``, ``tag``, ``inspect``, ``pull``, ``build``
+        """
+        return self._run("image", line, cell, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
+    def network(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Look at networks: ``%network ls``, ``%network inspect bridge``. See also ``%topology``."""
+        return self._run("network", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
+    def system(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Look at the engine: ``%system info``, ``%system events --since 10m``."""
+        return self._run("system", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def docker(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Type docker's command lines: ``%docker run …``, ``%docker ps -a``, ``%docker build -t NAME .``, ….
+
+        The same commands, flags, columns and messages as the docker command, on Dosirak's own engine (or the one
+        that DOCKER_HOST names), and with Python values as results.
+        """
+        return self._run("docker", line, cell, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
+    def dosirak(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Look after Dosirak itself: ``%dosirak status``, ``%dosirak version``."""
+        return self._run("dosirak", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
+    def topology(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Draw the running system: bridges, veth pairs, containers, addresses, published ports.
+
+        ``%topology`` draws everything, ``%topology web db`` these containers and what they hang on.
+        """
+        return self._run("topology", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def dockerfile(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Build an image; the cell's body is the Dockerfile, the value is the image.
+
+        ``%%dockerfile -t NAME [CONTEXT] [flags]``: the context (what COPY sees) is the notebook's folder unless
+        given; its ``.dockerignore`` is honoured. Flags are those of ``docker build``: ``--build-arg``, ``--target``,
+        ``--no-cache``, ``--label``, ``--network``, ….
+        """
+        return self._run("dockerfile", line, cell, local_ns)
+
+    def _run(self, name: str, line: str, cell: str | None, local: dict[str, Any] | None) -> Any:
+        from dosirak.magics.cell import run
+
+        names = {**self.shell.user_ns, **(local or {})}
+        return run(name, line, cell, names, self._door)
+
+    def _door(self, body: str | None) -> Door:
+        from dosirak.magics.streams.terminal import is_terminal
+
+        if type(self.shell).__name__ == "TerminalInteractiveShell" and is_terminal():
+            from dosirak.magics.doors.terminal import Terminal
+
+            return Terminal(body)
+        from dosirak.magics.doors.notebook import Notebook
+
+        return Notebook(body)
+
+
+def register(shell: InteractiveShell) -> None:
+    """Add the magics to `shell`."""
+    shell.register_magics(DosirakMagics)

@@ -1,0 +1,58 @@
+"""`--format` for listings: table, json, or a template for each row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dosirak.magics.errors import UsageError
+from dosirak.magics.tables.text import draw
+from dosirak.magics.templates import TemplateError, parse, render
+from dosirak.magics.templates.functions import to_json
+
+_HEADED = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
+
+
+def format_rows(template: str, rows: Sequence[Mapping[str, Any]], headers: Mapping[str, str]) -> list[str]:
+    """Return a line for each row (a `table …` template: a header first).
+
+    Parameters: `rows` map a template's field to its value, `headers` to its column title. Raises UsageError.
+    """
+    if template == "json":
+        return [to_json(dict(sorted(row.items()))) for row in rows]
+    table = template.removeprefix("table").lstrip() if template.split(None, 1)[0] == "table" else None
+    text = _unescape(template if table is None else table)
+    lines = _render(text, rows)
+    if table is None:
+        return lines
+    head = re.sub(r"\{\{.*?\}\}", lambda m: _title(m.group(), headers), text)
+    return draw(head.split("\t"), [line.split("\t") for line in lines]).split("\n")
+
+
+def format_documents(template: str, documents: Sequence[Any]) -> list[str]:
+    """Return a line for each inspected document."""
+    if template == "json":
+        return [to_json(document) for document in documents]
+    return _render(_unescape(template), documents)
+
+
+def _render(text: str, values: Sequence[Any]) -> list[str]:
+    try:
+        tree = parse(text)
+    except TemplateError as error:
+        raise UsageError(f"template parsing error: {error}", 64) from error
+    try:
+        return [render(tree, value) for value in values]
+    except TemplateError as error:
+        raise UsageError(f"template parsing error: {error}", 1) from error
+
+
+def _unescape(text: str) -> str:
+    return text.replace(r"\t", "\t").replace(r"\n", "\n")
+
+
+def _title(action: str, headers: Mapping[str, str]) -> str:
+    match = _HEADED.search(action) or re.search(r"\.(\w+)", action)
+    name = match.group(1) if match else action
+    return headers.get(name, name.upper())
