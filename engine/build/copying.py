@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from dosirak.engine.build.digests import Digests
@@ -14,7 +16,7 @@ from dosirak.engine.build.graph import CopyFiles, MakeDirectory
 from dosirak.engine.build.ignore import Ignore
 from dosirak.engine.build.owner import resolve_owner
 from dosirak.engine.build.threads import Stop
-from dosirak.engine.build.workspace import Workspace
+from dosirak.engine.build.workspace import Workspace, opened
 from dosirak.engine.build.writing import Rules, Writer
 from dosirak.engine.errors import EngineError, InvalidRequest
 from dosirak.engine.layers.compression import decompressed
@@ -41,7 +43,7 @@ def copy_files(vertex: CopyFiles, selection: Selection, source: Source, workspac
             problem = f"When using {vertex.instruction} with more than one source file"
             raise InvalidRequest(f"{problem}, the destination must be a directory and end with a /")
         for tree in selection.trees:
-            if not (vertex.unpack and _unpack(source, tree, writer, vertex)):
+            if not (vertex.unpack and _unpack(source, tree, writer, vertex, workspace, stop)):
                 writer.copy_tree(source, tree, vertex.destination)
         for name, content in vertex.contents:
             if "/" in name or name in (".", ".."):
@@ -65,23 +67,32 @@ def wording(what: str) -> Iterator[None]:
         raise type(error)(f"{what} failed: {error}") from error
 
 
-def _unpack(source: Source, tree: Tree, writer: Writer, vertex: CopyFiles) -> bool:
+def _unpack(source: Source, tree: Tree, writer: Writer, vertex: CopyFiles, workspace: Workspace, stop: Stop) -> bool:
     """Unpacks the one file of `tree` into the destination if it is a tar archive, compressed or not."""
     if tree.top is None or not stat.S_ISREG(tree.top.stat.st_mode):
         return False
     with open(open_file(source.root, tree.path, in_root=True), "rb") as file:
         if not is_archive(file):
             return False
-        if vertex.chown or vertex.chmod:
-            problem = f"{tree.path}: --chown and --chmod can't be applied to an archive that ADD unpacks"
-            raise InvalidRequest(f"{problem}; use COPY and RUN tar")
         file.seek(0)
+        if vertex.chown or vertex.chmod:
+            _unpack_beside(file, writer, vertex, workspace, stop)
+            return True
         directory = writer.open_directory(vertex.destination)
         try:
             extract(decompressed(file), directory, whiteouts=False)
         finally:
             os.close(directory)
     return True
+
+
+def _unpack_beside(file: BinaryIO, writer: Writer, vertex: CopyFiles, workspace: Workspace, stop: Stop) -> None:
+    """An archive whose files get other owners or modes: unpacked into a directory of the step, then copied."""
+    with tempfile.TemporaryDirectory(dir=workspace.place) as place, opened(Path(place)) as root:
+        extract(decompressed(file), root, whiteouts=False)
+        source = Source(root)
+        for tree in select(source, ["/"], Digests(), stop, excludes=Ignore()).trees:
+            writer.copy_tree(source, tree, vertex.destination)
 
 
 def is_archive(file: BinaryIO) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dosirak.engine.build.digests import Digests
+from dosirak.engine.build.digests import Digests, read_xattrs
 from dosirak.engine.build.ignore import Ignore, State
 from dosirak.engine.build.paths import clean, has_wildcards, inside
 from dosirak.engine.build.pattern import match_name
@@ -26,7 +26,6 @@ BELOW = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINK
 """How paths below a tree's top are opened: no link on the way, and none at the end (with O_NOFOLLOW)."""
 
 _READ_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_XATTRS = ("user.", "security.capability")
 
 
 @dataclass(slots=True)
@@ -202,15 +201,17 @@ class _Selecting:
         self._stop.check()
         entry = Entry(path, status)
         if stat.S_ISREG(status.st_mode):
-            fd = open_file(directory, name, in_root=directory == self._source.root)
-            try:
-                entry.stat = os.fstat(fd)
-                if not stat.S_ISREG(entry.stat.st_mode):
-                    raise InvalidRequest(f"{path or name} changed while it was read; build again")
-                entry.digest = self._digests.digest(fd, entry.stat, self._stop)
-                entry.xattrs = read_xattrs(fd)
-            finally:
-                os.close(fd)
+            content = self._digests.known(status)
+            if content is None:
+                fd = open_file(directory, name, in_root=directory == self._source.root)
+                try:
+                    entry.stat = os.fstat(fd)
+                    if not stat.S_ISREG(entry.stat.st_mode):
+                        raise InvalidRequest(f"{path or name} changed while it was read; build again")
+                    content = self._digests.read(fd, entry.stat, self._stop)
+                finally:
+                    os.close(fd)
+            entry.digest, entry.xattrs = content
         elif stat.S_ISLNK(status.st_mode):
             entry.target = os.readlink(name, dir_fd=directory)
         elif stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
@@ -305,42 +306,29 @@ def open_file(directory: int, name: str, *, in_root: bool) -> int:
     return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
 
 
-def read_xattrs(fd: int) -> tuple[tuple[str, bytes], ...]:
-    """The extended attributes that are copied: the user's, and file capabilities."""
-    try:
-        names = os.listxattr(fd)
-    except OSError:  # a file system without them
-        return ()
-    wanted = sorted(name for name in names if name.startswith(_XATTRS) and not name.startswith("user.overlay."))
-    return tuple((name, os.getxattr(fd, name)) for name in wanted)
-
-
 def _checksum(trees: list[Tree], context: bool) -> str:
     """Names, kinds, modes, owners and contents; never times."""
     total = hashlib.sha256()
     for tree in trees:
-        _add(total, b"tree", tree.name, "dir" if tree.top is None else "file")
+        _add(total, os.fsencode(f"{'directory' if tree.top is None else 'file'} {tree.name}"))
         for entry in tree.above:
-            _add(total, b"above", *_description(entry, context))
+            _add(total, b"above " + _description(entry, context))
         for entry in tree.entries if tree.top is None else [tree.top]:
-            _add(total, b"entry", *_description(entry, context))
+            _add(total, _description(entry, context))
     return total.hexdigest()
 
 
-def _description(entry: Entry, context: bool) -> list[str | bytes]:
+def _description(entry: Entry, context: bool) -> bytes:
+    """An entry in bytes, no two different ones alike: paths and links have no NUL, the rest has its length in front."""
     status = entry.stat
-    owner = "0:0" if context else f"{status.st_uid}:{status.st_gid}"
-    device = str(status.st_rdev) if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode) else ""
-    described: list[str | bytes] = [entry.path, f"{status.st_mode:o}", owner, device, entry.target, entry.digest]
-    for name, value in entry.xattrs:
-        described += [name, value]
-    return described
+    owner = "" if context else f"{status.st_uid}:{status.st_gid}"
+    device = status.st_rdev if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode) else 0
+    text = os.fsencode(f"{entry.path}\0{entry.target}\0{status.st_mode:o} {owner} {device}\0")
+    if not entry.xattrs:
+        return text + entry.digest
+    xattrs = (b"%b\0%d:%b" % (os.fsencode(name), len(value), value) for name, value in entry.xattrs)
+    return b"".join([text, entry.digest, *xattrs])
 
 
-def _add(total: hashlib._Hash, kind: bytes, *fields: str | bytes) -> None:
-    """Each field with its length in front: no two lists of fields look the same."""
-    parts = [kind]
-    for text in fields:
-        raw = text if isinstance(text, bytes) else os.fsencode(text)
-        parts.append(b"%d:%b" % (len(raw), raw))
-    total.update(b"%d;%b\n" % (len(fields), b"".join(parts)))
+def _add(total: hashlib._Hash, record: bytes) -> None:
+    total.update(b"%d:%b" % (len(record), record))

@@ -145,5 +145,19 @@ class BuildFailed(Progress, frozen=True, tag="build-failed"):
     code: int = 0
 
 
+AnyProgress = (
+    BuildStarted
+    | StepStarted
+    | StepCached
+    | StepRunning
+    | StepOutput
+    | StepFinished
+    | StepFailed
+    | BuildWarning
+    | BuildFinished
+    | BuildFailed
+)
+"""Every event: the type to decode one by, told apart by its "event" tag."""
+
 ProgressSink = Callable[[Progress], None]
 """Takes each event as it happens; called on the event loop, must not block."""
