@@ -38,6 +38,7 @@ class Engine:
         rooms = self.rooms
         await rooms.networks.start()
         await rooms.containers.adopt_all()
+        await rooms.builder.start()
         running = {found.id: found.state.pid for found in rooms.containers.list()}
         await rooms.networks.readopt(running)
         await rooms.containers.resume()
