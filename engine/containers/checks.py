@@ -13,6 +13,7 @@ from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.logopts import check_log_config
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.networks import files
+from dosirak.engine.runtime.defaults import MASKED_PATHS, READONLY_PATHS
 
 _LONGEST_HOSTNAME = 64
 # What would not stay one word of /etc/hosts: a blank or line feed would add an entry of the client's choosing.
@@ -200,5 +201,9 @@ def _complete(host: HostConfig, facts: Facts) -> None:
     host.ipc_mode = host.ipc_mode or "private"
     host.cgroupns_mode = host.cgroupns_mode or "private"
     host.runtime = RUNTIME
+    if not host.privileged:
+        # As Docker's inspect shows them.
+        host.masked_paths = list(MASKED_PATHS) if host.masked_paths is None else host.masked_paths
+        host.readonly_paths = list(READONLY_PATHS) if host.readonly_paths is None else host.readonly_paths
     if host.oom_kill_disable is None and facts.limits.oom_kill_disable:
         host.oom_kill_disable = False

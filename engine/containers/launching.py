@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -40,7 +41,10 @@ async def launch(room: Room, live: Live) -> Task:
             join["network"] = sandbox.netns_fd
         shm = ipc.prepare(room.directory(record.id), record.host_config, _partner_directory(room, record))
         undo.callback(ipc.release, room.directory(record.id))
-        write_bundle(room, record, sandbox, shm, frozenset(join))
+        if record.host_config.devices:  # may be a whole tree of directories
+            await asyncio.to_thread(write_bundle, room, record, sandbox, shm, frozenset(join))
+        else:
+            write_bundle(room, record, sandbox, shm, frozenset(join))
         attaches, live.attaches = tuple(live.attaches), []
         task = await room.launcher.launch(_launch_of(room, record, join, attaches))
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.

@@ -33,7 +33,7 @@ async def start(room: Room, live: Live) -> None:
         state.oom_killed = False
         live.record.manually_stopped = False
         live.record.restart_count = 0
-        room.table.save(live)
+        _save(room, live)
         room.tell_volumes(live, "mount")
         room.tell(live, "start")
         await attaching.flush(live)
@@ -65,7 +65,6 @@ async def _start_failed(room: Room, live: Live, error: EngineError) -> None:
     state.exit_code = error.exit_code if isinstance(error, StartFailed) else 128
     live.drop_attaches()
     _save(room, live)
-    live.stopped()
     if live.record.host_config.auto_remove:
         await removal.delete(room, live, volumes=True)
 
@@ -117,7 +116,7 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
 
 
 def _save(room: Room, live: Live) -> None:
-    """Where nobody waits for an answer: a full disk must not lose the event as well (exit.json keeps the end)."""
+    """A full disk changes nothing about what has happened: the next service finds the process, or its exit.json."""
     try:
         room.table.save(live)
     except HostLimit as error:

@@ -59,9 +59,10 @@ class Live:
         _wake(self.stop_waiters, self.result())
 
     def removed(self) -> None:
-        """Wake everybody: a container may be removed without ever having run."""
-        _wake(self.stop_waiters, self.result())
-        _wake(self.removed_waiters, self.result())
+        """Wake everybody: a container may be removed without ever having run. A removal that worked has no error."""
+        result = WaitResult(self.record.state.exit_code)
+        _wake(self.stop_waiters, result)
+        _wake(self.removed_waiters, result)
 
     def drop_attaches(self) -> None:
         """Let clients go who wait for a start that will not come."""

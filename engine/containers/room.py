@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import shutil
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Container).decode
 
@@ -122,6 +124,10 @@ class Trash:
         try:
             directory.rename(self._path / f"{directory.name}-{next(self._numbers)}")
         except FileNotFoundError:
+            return
+        except OSError as error:
+            # No record names it any more: the next start sweeps it.
+            _log.warning("%s: can't be moved to the trash: %s", directory, error)
             return
         self._pending.set()
         if self._worker is None:
