@@ -1,6 +1,6 @@
 """Dockerfile → plan (a graph) → solve; the step cache, the context and its ignore rules.
 
-`dockerfile/` reads the language, `plan.py` makes the graph, `solve.py` executes what is not cached.
+`dockerfile/` reads the language, `plan.py` makes the graph, `solve.py` executes what is not cached, `work.py` leads.
 The door is `Builder.build(request, progress)`; what it says while it works is in `model.py`,
 and `messages.Renderer` words that as Docker's classic builder does.
 """

@@ -1,18 +1,12 @@
-"""The step cache: what a step's work is called, and what came of it, kept in the state database.
-
-A *state* names a file system by how it was made: 64 hex digits, a digest of the work done and of the states and file
-contents it was done on, times left out. Equal states mean equal work, so a state is the cache's key.
-"""
+"""The step cache: what came of finished steps, kept in the state database under their states (see `states`)."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable
 
 import msgspec
 
-from dosirak.engine.build.graph import CopyFiles, Execute, MakeDirectory
 from dosirak.engine.layers import LayerInfo
 from dosirak.engine.state import Database
 
@@ -23,43 +17,6 @@ class Record(msgspec.Struct, frozen=True):
     state: str
     layer: LayerInfo | None
     created_ns: int
-
-
-def digest(*parts: object) -> str:
-    """One name for a sequence of texts, numbers and tuples of them."""
-    return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()
-
-
-def base_state(diff_ids: Iterable[str]) -> str:
-    """The state of an image's file system: its layers make it, whatever its name."""
-    return digest("base", tuple(diff_ids))
-
-
-def run_state(vertex: Execute, parent: str, mounted: tuple[str, ...], hosts: tuple[str, ...]) -> str:
-    """The state after a RUN; `mounted` are the states of what its mounts take, `hosts` its extra hosts."""
-    mounts = tuple(mount for mount, _ in vertex.mounts)
-    work = (vertex.argv, vertex.env, vertex.cwd, vertex.user, vertex.network, mounts, vertex.script, hosts)
-    return digest("run", parent, mounted, work)
-
-
-def directory_state(vertex: MakeDirectory, parent: str) -> str:
-    """The state after a WORKDIR."""
-    return digest("mkdir", parent, vertex.path, vertex.user)
-
-
-def copy_state(vertex: CopyFiles, parent: str, checksum: str) -> str:
-    """The state after a COPY of files with that checksum, wherever they came from."""
-    return digest("copy", parent, checksum, _copy_work(vertex))
-
-
-def copy_shortcut(vertex: CopyFiles, parent: str, source: str) -> str:
-    """Another key for a COPY out of a file system: by that one's state, so that no file has to be looked at."""
-    return digest("copy-from", parent, source, vertex.paths, _copy_work(vertex))
-
-
-def _copy_work(vertex: CopyFiles) -> tuple[object, ...]:
-    rules = (vertex.chown, vertex.chmod, vertex.unpack, vertex.parents, vertex.excludes)
-    return (len(vertex.paths), vertex.contents, vertex.destination, rules)
 
 
 class StepCache:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from dosirak.engine.build import model
-from dosirak.engine.build.cache import digest
 from dosirak.engine.build.graph import Step, Vertex
 from dosirak.engine.build.plan import Plan
+from dosirak.engine.build.states import digest
 
 
 class Reporter:

@@ -44,16 +44,12 @@ class Outcome:
 
 @dataclass(slots=True)
 class Shared:
-    """The engine's rooms as builds use them, and the builds' own memory.
-
-    `place`: the directory of all builds' files; `mounts`: the cache mounts, which outlive builds.
-    """
+    """The engine's rooms as builds use them, and the builds' own memory. `mounts`: the caches of RUN --mount."""
 
     images: Images
     layers: Layers
     containers: Containers
     cache: StepCache
-    place: Path
     mounts: CacheMounts
     digests: Digests = field(default_factory=Digests)
     _underway: dict[str, asyncio.Future[Outcome]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dosirak.engine.build import cache, copying
+from dosirak.engine.build import copying, states
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.files import Selection, Source
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
@@ -122,12 +122,12 @@ class Solver:
     async def _base(self, vertex: Base) -> Root:
         self._reporter.started(vertex)
         if not vertex.image:
-            return Root(cache.base_state(()), ())
+            return Root(states.base_state(()), ())
         image = self._images[vertex.image]
         lowers = await self._shared.images.lower_dirs(image)
         infos = await self._shared.images.layer_infos(image)
         layers = (Ready(Path(path), info) for path, info in zip(reversed(lowers), infos, strict=True))
-        return Root(cache.base_state(image.diff_ids), tuple(layers))
+        return Root(states.base_state(image.diff_ids), tuple(layers))
 
     async def _execute(self, vertex: Execute) -> Root:
         sources = [source for _, source in vertex.mounts if source is not None and not isinstance(source, Context)]
@@ -139,7 +139,7 @@ class Solver:
         mounts = StepMounts(vertex, self._context, lowers, self._shared.digests)
         with _host_errors():
             inputs = (*(root.state for root in mounted), *await mounts.checksums())
-        state = cache.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
+        state = states.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
 
         async def work() -> Ready | Pending | None:
             with self._workspace(parent) as workspace, _host_errors():
@@ -160,7 +160,7 @@ class Solver:
             return await self._copy_from(vertex, parent, self._context, [])
         parent, source = await self._inputs(vertex.parent, vertex.source)
         self._reporter.started(vertex)
-        shortcut = cache.copy_shortcut(vertex, parent.state, source.state)
+        shortcut = states.copy_shortcut(vertex, parent.state, source.state)
         found = None if self._request.no_cache else self._shared.find([shortcut])
         if found is not None:
             return self._done(vertex, parent, found, [])
@@ -172,7 +172,7 @@ class Solver:
             selection: Selection = await in_thread(
                 lambda stop: copying.select_files(vertex, source, self._shared.digests, stop)
             )
-        state = cache.copy_state(vertex, parent.state, selection.checksum)
+        state = states.copy_state(vertex, parent.state, selection.checksum)
 
         async def work() -> Ready | Pending | None:
             with self._workspace(parent) as workspace, copying.wording(vertex.instruction), _host_errors():
@@ -183,7 +183,7 @@ class Solver:
 
     async def _make_directory(self, vertex: MakeDirectory) -> Root:
         (parent,) = await self._inputs(vertex.parent)
-        state = cache.directory_state(vertex, parent.state)
+        state = states.directory_state(vertex, parent.state)
 
         async def work() -> Ready | Pending | None:
             with self._workspace(parent) as workspace, copying.wording("WORKDIR"), _host_errors():

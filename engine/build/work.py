@@ -1,0 +1,148 @@
+"""One build from its request to its image: context, Dockerfile, plan, solution, commit."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from dosirak.engine.build.cache import Record
+from dosirak.engine.build.config import Config
+from dosirak.engine.build.context import BuildContext, open_context
+from dosirak.engine.build.dockerfile import parse
+from dosirak.engine.build.dockerfile.text import suggestion
+from dosirak.engine.build.errors import CommandFailed
+from dosirak.engine.build.files import Source
+from dosirak.engine.build.model import BuildRequest, ProgressSink
+from dosirak.engine.build.plan import Plan, make_plan
+from dosirak.engine.build.report import Reporter
+from dosirak.engine.build.result import image_config, read_config
+from dosirak.engine.build.scope import Platform
+from dosirak.engine.build.shared import Shared
+from dosirak.engine.build.solve import Root, Solver
+from dosirak.engine.build.stages import Stages
+from dosirak.engine.build.states import digest
+from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
+from dosirak.engine.images import Image
+from dosirak.engine.images import parse as parse_reference
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+async def build_image(shared: Shared, build: str, place: Path, request: BuildRequest, progress: ProgressSink) -> Image:
+    """See `Builder.build`. `place` is the build's own directory, deleted by the caller."""
+    tags = _tags(request.tags)
+    context = await open_context(request, place)
+    try:
+        # in threads: a hostile Dockerfile may take its time, the loop has none
+        stages = await asyncio.to_thread(_read_stages, context, request)
+        return await _Build(shared, build, place, request, context.source, stages).run(tags, progress)
+    finally:
+        context.close()
+
+
+def _read_stages(context: BuildContext, request: BuildRequest) -> Stages:
+    file = parse(context.dockerfile, context.filename)
+    return Stages(file, request.args, request.target, host_platform())
+
+
+class _Build:
+    def __init__(
+        self, shared: Shared, build: str, place: Path, request: BuildRequest, context: Source, stages: Stages
+    ) -> None:
+        self._shared = shared
+        self._build = build
+        self._place = place
+        self._request = request
+        self._context = context
+        self._stages = stages
+        self._images: dict[str, Image] = {}
+
+    async def run(self, tags: Mapping[str, str], progress: ProgressSink) -> Image:
+        """Builds; `tags` as `_tags` gives them."""
+        await self._find_images()
+        request = self._request
+        plan = await asyncio.to_thread(make_plan, self._stages, self._configs(), request.labels, request.network)
+        reporter = Reporter(self._build, plan, progress)
+        try:
+            for line, warning in plan.warnings:
+                reporter.warning(line, warning)
+            solver = Solver(self._shared, request, self._context, self._images, self._place, reporter)
+            root = await solver.solve(plan.result)
+            image = await self._commit(plan, solver, root, list(tags))
+        except EngineError as error:
+            reporter.build_failed(error.message, error.code if isinstance(error, CommandFailed) else 0)
+            raise
+        reporter.build_finished(image.id, tuple(tags.values()))
+        return image
+
+    async def _find_images(self) -> None:
+        """The images that the needed stages stand on or copy from, by the names they are called.
+
+        An image's ONBUILD triggers may name further ones, hence the loop.
+        """
+        while True:
+            _, missing = self._stages.needed(self._configs())
+            if not missing:
+                return
+            for name in sorted(missing):
+                self._images[name] = await self._find_image(name)
+
+    async def _find_image(self, name: str) -> Image:
+        try:
+            return await self._shared.images.resolve(name)
+        except NotFound as error:
+            known = [stage.base.name for stage in self._stages.stages if stage.base.name]
+            raise NotFound(
+                f"pull access denied for {name}, repository does not exist or may require 'docker login'"
+                f"{suggestion(name, known)}"
+            ) from error
+
+    def _configs(self) -> dict[str, Config]:
+        return {name: read_config(image.config.config, image.config.author) for name, image in self._images.items()}
+
+    async def _commit(self, plan: Plan, solver: Solver, root: Root, names: list[str]) -> Image:
+        infos = [await layer.diff() for layer in root.layers]
+        await solver.recorded()
+        base = self._images.get(plan.base)
+        config = image_config(
+            plan.config,
+            plan.history,
+            solver.outcome,
+            base.config if base else None,
+            host_platform(),
+            self._created(plan, root),
+        )
+        image = await self._shared.images.commit(config, infos, names)
+        self._shared.cache.touch()
+        return image
+
+    def _created(self, plan: Plan, root: Root) -> int:
+        """When this very image was first made: building it again from the cache gives the same image."""
+        key = digest("image", root.state, plan.base, plan.config, tuple(entry.created_by for entry in plan.history))
+        known = None if self._request.no_cache else self._shared.cache.get(key)
+        if known is not None:
+            return known.created_ns
+        now = time.time_ns()
+        self._shared.cache.put([key], Record(root.state, None, now))
+        return now
+
+
+def host_platform() -> Platform:
+    """This machine, in Go's words."""
+    machine = platform.machine()
+    return Platform("linux", _ARCHITECTURES.get(machine, machine))
+
+
+def _tags(tags: tuple[str, ...]) -> dict[str, str]:
+    """The names to give, full → as a person writes it, each once. Raises InvalidRequest."""
+    names: dict[str, str] = {}
+    for tag in tags:
+        reference = parse_reference(tag)
+        if reference.digest:
+            raise InvalidRequest("build tag cannot contain a digest")
+        full = reference if reference.tag else parse_reference(f"{tag}:latest")
+        names[str(full)] = full.familiar
+    return names
