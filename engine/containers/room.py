@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import shutil
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.layers.removal import remove_tree
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
@@ -143,7 +143,10 @@ class Trash:
 
     def _empty(self) -> None:
         for entry in self._path.iterdir():
-            shutil.rmtree(entry, ignore_errors=True)
+            try:
+                remove_tree(entry)
+            except OSError as error:
+                _log.warning("%s: can't be deleted: %s", entry, error)
 
     async def close(self) -> None:
         """Delete what is left."""

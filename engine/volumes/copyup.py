@@ -17,6 +17,8 @@ from dosirak.engine.runtime.inroot import open_in_root
 from dosirak.engine.runtime.overlay import open_overlay
 
 _CHUNK = 1 << 24
+# Two descriptors a level stay open; no program's files lie deeper, hostile images' may.
+_DEEPEST = 128
 # Overlayfs' own marks must not travel: in a volume they would be data of the container's choosing.
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.")
 
@@ -50,19 +52,22 @@ def copy_up(lower: Sequence[str], path: str, target: str) -> bool:
         os.close(root)
 
 
-def _directory(source: int, target: int) -> None:
+def _directory(source: int, target: int, level: int = 0) -> None:
     """Copy the content, then the directory's own attributes (times last: the content changed them)."""
+    if level > _DEEPEST:
+        raise OSError(errno.ENAMETOOLONG, f"directories nested more than {_DEEPEST} deep")
     for entry in os.listdir(source):
-        _entry(source, target, os.fsencode(entry))
+        _entry(source, target, os.fsencode(entry), level)
     _attributes(source, target, os.fstat(source))
 
 
-def _entry(source: int, target: int, name: bytes) -> None:
+def _entry(source: int, target: int, name: bytes, level: int) -> None:
     info = os.stat(name, dir_fd=source, follow_symlinks=False)
     kind = stat.S_IFMT(info.st_mode)
     if kind == stat.S_IFDIR:
         os.mkdir(name, 0o700, dir_fd=target)
-        _open_both(source, target, name, os.O_RDONLY | os.O_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY, _directory)
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        _open_both(source, target, name, flags, flags, lambda inner, copy: _directory(inner, copy, level + 1))
     elif kind == stat.S_IFREG:
         _open_both(source, target, name, os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _content)
     elif kind == stat.S_IFLNK:

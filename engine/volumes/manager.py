@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.volumes.copyup import copy_up
 from dosirak.engine.volumes.model import Volume
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Volume).decode
 
@@ -117,7 +119,7 @@ class Volumes:
         del self._volumes[name]
         self._filling.pop(name, None)
         self._events.publish("volume", "destroy", name, {"driver": "local"})
-        await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+        await asyncio.to_thread(self._delete, name)
 
     async def fill(self, name: str, lower: Sequence[str], path: str) -> None:
         """Copy-up: what the image has at `path` goes into the volume, if the volume is empty.
@@ -132,6 +134,12 @@ class Volumes:
         """Remove directories that no record names, and records whose directory is gone."""
         on_disk = {entry.name for entry in os.scandir(self._root)}
         for name in on_disk - self._volumes.keys():
-            await asyncio.to_thread(shutil.rmtree, self._root / name, ignore_errors=True)
+            await asyncio.to_thread(self._delete, name)
         for name in self._volumes.keys() - on_disk:
             os.makedirs(self._volumes[name].mountpoint)  # noqa: PTH103 (one mkdir does not block)
+
+    def _delete(self, name: str) -> None:
+        try:
+            remove_tree(self._root / name)
+        except OSError as error:
+            _log.warning("volume %s: can't be deleted: %s", name, error)

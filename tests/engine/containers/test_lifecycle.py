@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -153,6 +154,19 @@ async def test_a_removed_container_leaves_nothing_on_disk(rig):
     await rig.containers.remove(container_id)
     assert list((rig.settings.data / "containers").iterdir()) == []
     assert rig.db.execute("SELECT count(*) FROM containers").fetchone() == (0,)
+    await until(lambda: not list((rig.settings.data / "trash").iterdir()))
+
+
+async def test_a_tree_deeper_than_any_path_is_removed_too(rig):
+    container_id = await rig.create("true")
+    here = os.open(rig.containers.paths(container_id).upper, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d" * 20, dir_fd=here)
+        inner = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    await rig.containers.remove(container_id)
     await until(lambda: not list((rig.settings.data / "trash").iterdir()))
 
 

@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from dosirak.engine.errors import HostLimit
 from dosirak.engine.volumes.copyup import copy_up
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -120,3 +121,16 @@ def test_a_single_layer(layers):
     (base / "data/file").write_text("x")
     assert copy_up([str(base)], "/data", str(target)) is True
     assert copy_up([], "/data", str(target)) is False
+
+
+def test_a_bottomless_tree_is_refused_with_one_line(layers):
+    base, _, _ = layers
+    here = os.open(base / "data", os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    with pytest.raises(HostLimit, match=r"volume at /data: .* directories nested more than 128 deep"):
+        copy(layers)
