@@ -110,7 +110,7 @@ def test_hostile_pattern_does_not_hold_up_the_engine() -> None:
 
 
 parts = st.text(alphabet="ab.", min_size=1, max_size=3)
-paths = st.lists(parts, min_size=1, max_size=4).map("/".join)
+paths = st.lists(parts.filter(lambda part: part not in (".", "..")), min_size=1, max_size=4).map("/".join)
 WILD = ["*", "**", "?", "[ab]", "[^a]", "a*", "*b", "**a", "a**"]
 patterns = st.lists(st.one_of(parts, st.sampled_from(WILD)), min_size=1, max_size=4).map("/".join)
 
