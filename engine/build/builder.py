@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import secrets
-import shutil
 import sys
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from dosirak.engine.build.cache import StepCache
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.layers.feed import outlast
+from dosirak.engine.layers.removal import remove_tree
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
@@ -97,4 +98,5 @@ class Builder:
 
 def _remove(directories: list[Path]) -> None:
     for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):  # what can't be removed now is tried again when the service starts
+            remove_tree(directory)

@@ -88,7 +88,9 @@ def _unpack(source: Source, tree: Tree, writer: Writer, vertex: CopyFiles, works
 
 def _unpack_beside(file: BinaryIO, writer: Writer, vertex: CopyFiles, workspace: Workspace, stop: Stop) -> None:
     """An archive whose files get other owners or modes: unpacked into a directory of the step, then copied."""
-    with tempfile.TemporaryDirectory(dir=workspace.place) as place, opened(Path(place)) as root:
+    # it goes with the build's own directory
+    place = Path(tempfile.mkdtemp(dir=workspace.place))
+    with opened(place) as root:
         extract(decompressed(file), root, whiteouts=False)
         source = Source(root)
         for tree in select(source, ["/"], Digests(), stop, excludes=Ignore()).trees:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dosirak.engine.build.threads import Stop
 
 _PIECE = 1 << 20
-_MOST = 400_000
+_MOST = 100_000
 _SETTLED_NS = 2_000_000_000
 _XATTRS = ("user.", "security.capability")
 

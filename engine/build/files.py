@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dosirak.engine.build.digests import Digests, read_xattrs
 from dosirak.engine.build.ignore import Ignore, State
-from dosirak.engine.build.paths import clean, has_wildcards, inside
+from dosirak.engine.build.paths import clean, has_wildcards, inside, shown
 from dosirak.engine.build.pattern import match_name
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.errors import InvalidRequest, NotFound
@@ -151,7 +151,7 @@ class _Selecting:
             if not must_exist:
                 return None
             where = "file not found in build context or excluded by .dockerignore: " if self._source.context else ""
-            raise NotFound(f"{where}stat {path}: file does not exist") from error
+            raise NotFound(f"{where}stat {shown(path)}: file does not exist") from error
 
     def _existing_tree(self, path: str) -> Tree | None:
         fd = inroot.open_in_root(self._source.root, path, os.O_PATH)
@@ -207,7 +207,7 @@ class _Selecting:
                 try:
                     entry.stat = os.fstat(fd)
                     if not stat.S_ISREG(entry.stat.st_mode):
-                        raise InvalidRequest(f"{path or name} changed while it was read; build again")
+                        raise InvalidRequest(f"{shown(path or name)} changed while it was read; build again")
                     content = self._digests.read(fd, entry.stat, self._stop)
                 finally:
                     os.close(fd)
@@ -216,7 +216,7 @@ class _Selecting:
             entry.target = os.readlink(name, dir_fd=directory)
         elif stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             # On overlayfs this is a whiteout: it would hide files of the layers below.
-            raise InvalidRequest(f"{path or name}: a character device 0:0 can't be copied")
+            raise InvalidRequest(f"{shown(path or name)}: a character device 0:0 can't be copied")
         return entry
 
 

@@ -29,3 +29,8 @@ def has_wildcards(path: str) -> bool:
             return True
         escaped = char == "\\" and not escaped
     return False
+
+
+def shown(path: str) -> str:
+    """`path` for a message: bytes that are no UTF-8 are spelled out."""
+    return path.encode(errors="backslashreplace").decode()

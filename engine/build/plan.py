@@ -25,6 +25,8 @@ SCRIPTS = "/dev/pipes"
 """Where a here-document that is a script of its own stands while its RUN step runs."""
 
 _OCTAL = re.compile(r"[0-7]{1,5}", re.ASCII)
+_SECRET = re.compile(r"(_|^)(apikey|auth|credentials?|key|password|pword|passwd|secret|token)(_|$)", re.IGNORECASE)
+_PUBLIC = re.compile(r"(_|^)public(_|$)", re.IGNORECASE)
 _URL = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
 
 
@@ -61,7 +63,7 @@ def make_plan(
     target = planner.states[stages.target]
     config = replace(target.config, labels={**target.config.labels, **(labels or {})})
     unused = stages.arguments.unused()
-    warnings = [(remark.lines.first, remark.message) for remark in stages.file.remarks]
+    warnings = [(remark.lines.first, remark.message) for remark in stages.file.remarks] + planner.warnings
     if unused:
         warnings.append((0, f"One or more build-args [{' '.join(unused)}] were not consumed"))
     return Plan(tuple(planner.steps), target.vertex, config, tuple(target.history), target.base, tuple(warnings))
@@ -91,6 +93,7 @@ class _Planner:
         self.network = network
         self.states: dict[int, _State] = {}
         self.steps: list[Step] = []
+        self.warnings: list[tuple[int, str]] = []
         self._roots: dict[str, Base] = {}
         self._context = Context()
         self._mode = Mode(escape=stages.file.escape)
@@ -154,6 +157,7 @@ class _Planner:
         said = []
         for raw, default in arg.args:
             name = expand(raw, state.variables, self._mode)
+            self._warn_of_secret("ARG", name, arg)
             value = self.stages.arguments.value(name, default, state.variables)
             if value is not None:
                 state.variables[name] = value
@@ -161,10 +165,18 @@ class _Planner:
             said.append(name if value is None else f"{name}={value}")
         state.history.append(History(f"ARG {' '.join(said)}", None))
 
+    def _warn_of_secret(self, keyword: str, name: str, instruction: typed.Instruction) -> None:
+        """Values of ARG and ENV stay in the image, for everybody who has it to read."""
+        if _SECRET.search(name) and not _PUBLIC.search(name):
+            problem = "SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data"
+            self.warnings.append((instruction.lines.first, f'{problem} ({keyword} "{name}")'))
+
     def _configure(self, state: _State, instruction: typed.Instruction) -> None:
         state.config, said = apply(state.config, instruction)
         if isinstance(instruction, typed.Env):
             state.variables |= {pair.key: pair.value for pair in instruction.pairs}
+            for pair in instruction.pairs:
+                self._warn_of_secret("ENV", pair.key, instruction)
         layer = None
         if isinstance(instruction, typed.Workdir) and state.config.working_dir != "/":
             layer = state.vertex = MakeDirectory(state.vertex, state.config.working_dir, state.config.user)
@@ -193,6 +205,8 @@ class _Planner:
         """A Dockerfile alone may take a step's network away, never give it the host's (CVE-2024-23653)."""
         if run.security != "sandbox":
             raise NotSupported(f"RUN --security={run.security} is not supported")
+        if self.network.startswith("container:"):
+            raise NotSupported(f"building with --network={self.network} is not supported yet")
         if run.network == "host" and self.network != "host":
             raise DockerfileError("RUN --network=host needs the caller's consent: build with --network=host")
         return self.network if run.network == "default" else run.network

@@ -17,6 +17,7 @@ from dosirak.engine.build.files import Selection, Source
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.mounting import StepMounts
+from dosirak.engine.build.paths import shown
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.running import run_command
 from dosirak.engine.build.shared import Outcome, Ready, Shared
@@ -245,7 +246,8 @@ def _host_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HostLimit(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}") from error
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+        raise HostLimit(f"{error.strerror or error}{f': {shown(name)}' if name else ''}") from error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -41,10 +41,13 @@ Reference = StageRef | ImageRef
 class Stages:
     """The file's stages with their names resolved.
 
+    Parameters: `given` are the build arguments; `platform` is this machine's, `wanted` the one that was asked for.
     Raises DockerfileError for a FROM that can't be, InvalidRequest for a target that does not exist.
     """
 
-    def __init__(self, file: Dockerfile, given: Mapping[str, str | None], target: str, platform: Platform) -> None:
+    def __init__(
+        self, file: Dockerfile, given: Mapping[str, str | None], target: str, platform: Platform, wanted: str = ""
+    ) -> None:
         self.file = file
         program_ = program(file)
         self.stages = program_.stages
@@ -56,6 +59,7 @@ class Stages:
             with placed(file, arg.lines):
                 self.arguments.declare_global(arg)
         self._platform = platform
+        self.check_platform(wanted)
         self.bases: list[Reference] = []
         for index, stage in enumerate(self.stages):
             with placed(file, stage.base.lines):
@@ -132,11 +136,12 @@ class Stages:
         name = expand(base.base, self.arguments.globals, mode)
         if not name:
             raise DockerfileError(f"base name ({base.base}) should not be blank")
-        self._check_platform(expand(base.platform, self.arguments.globals, mode))
+        self.check_platform(expand(base.platform, self.arguments.globals, mode))
         found = self._by_name(name, index)
         return ImageRef(name) if found is None else StageRef(found)
 
-    def _check_platform(self, wanted: str) -> None:
+    def check_platform(self, wanted: str) -> None:
+        """Raises NotSupported unless `wanted` ("": any) is this machine's platform, or a part of it ("linux")."""
         here = str(self._platform)
         if wanted and not f"{here}/".startswith(f"{wanted.lower()}/"):
             raise NotSupported(f"platform {wanted} is not supported: this engine builds for {here} only")

@@ -45,7 +45,7 @@ async def build_image(shared: Shared, build: str, place: Path, request: BuildReq
 
 def _read_stages(context: BuildContext, request: BuildRequest) -> Stages:
     file = parse(context.dockerfile, context.filename)
-    return Stages(file, request.args, request.target, host_platform())
+    return Stages(file, request.args, request.target, host_platform(), request.platform)
 
 
 class _Build:
@@ -69,6 +69,8 @@ class _Build:
         try:
             for line, warning in plan.warnings:
                 reporter.warning(line, warning)
+            if request.pull and self._images:
+                reporter.warning(0, f"--pull: there is no registry to ask; used as they are: {', '.join(self._images)}")
             solver = Solver(self._shared, request, self._context, self._images, self._place, reporter)
             root = await solver.solve(plan.result)
             image = await self._commit(plan, solver, root, list(tags))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dosirak.engine.build.stubs import same_directory
 from dosirak.engine.errors import HostLimit
+from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.runtime.overlay import open_overlay
 
 
@@ -57,7 +57,7 @@ class Workspace:
         What a failed step left, or had mounted, may be much: it goes with the build's own directory, in a thread.
         """
         try:
-            shutil.rmtree(self.work)
+            remove_tree(self.work)
             if self.upper.exists():
                 self.upper.rmdir()
             self.place.rmdir()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dosirak.engine.build.files import BELOW, Entry, Source, Tree, open_file
+from dosirak.engine.build.paths import shown
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.runtime import inroot
@@ -124,7 +125,7 @@ class Writer:
                 os.close(directory)
             path = target if target.startswith("/") else f"{head}/{target}"
             path = path.rstrip("/") or "/"
-        raise InvalidRequest(f"{path}: too many symbolic links")
+        raise InvalidRequest(f"{shown(path)}: too many symbolic links")
 
     def _directory(self, path: str) -> int:
         """Opens a directory inside the root, making what is missing, also where a link points at nothing yet."""
@@ -140,7 +141,7 @@ class Writer:
                 made = following
                 continue
             except NotADirectoryError as error:
-                raise InvalidRequest(f"mkdir {following}: not a directory") from error
+                raise InvalidRequest(f"mkdir {shown(following)}: not a directory") from error
             except FileNotFoundError:
                 pass
             target = self._make_or_read(made or "/", part)
@@ -149,7 +150,7 @@ class Writer:
                 continue
             links += 1
             if links > _MOST_LINKS:
-                raise InvalidRequest(f"{path}: too many symbolic links")
+                raise InvalidRequest(f"{shown(path)}: too many symbolic links")
             made = "" if target.startswith("/") else made
             waiting += [part for part in target.split("/") if part][::-1]
         return inroot.open_in_root(self._root, made or "/", _OPEN_DIR)
@@ -159,7 +160,7 @@ class Writer:
         fd = inroot.open_in_root(self._root, parent, _OPEN_DIR)
         try:
             if name in (".", ".."):
-                raise InvalidRequest(f"{parent}/{name}: no such directory")
+                raise InvalidRequest(f"{shown(parent)}/{name}: no such directory")
             try:
                 os.mkdir(name, 0o700, dir_fd=fd)
             except FileExistsError:
@@ -203,7 +204,7 @@ class Writer:
         except FileNotFoundError:
             pass
         except IsADirectoryError as error:
-            raise InvalidRequest(f"cannot replace to directory {name} with file") from error
+            raise InvalidRequest(f"cannot replace to directory {shown(name)} with file") from error
 
     def copy_entry(
         self, directory: int, name: str, entry: Entry, source: int, path: str, *, in_root: bool = False
@@ -294,7 +295,7 @@ class _Copying:
         except FileExistsError:
             status = os.stat(name, dir_fd=target, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
-                raise InvalidRequest(f"cannot copy to non-directory: {entry.path}") from None
+                raise InvalidRequest(f"cannot copy to non-directory: {shown(entry.path)}") from None
 
     def _copy(self, source: int, target: int, entry: Entry) -> None:
         name = entry.path.rpartition("/")[2]
@@ -337,7 +338,7 @@ def _check_unchanged(fd: int, entry: Entry, name: str) -> None:
     now, then = os.fstat(fd), entry.stat
     same = now.st_ino == then.st_ino and now.st_size == then.st_size
     if not (same and now.st_mtime_ns == then.st_mtime_ns and now.st_ctime_ns == then.st_ctime_ns):
-        raise InvalidRequest(f"{name} changed while it was being copied; build again")
+        raise InvalidRequest(f"{shown(name)} changed while it was being copied; build again")
 
 
 def _copy_content(source: int, target: int, size: int, stop: Stop) -> None:

@@ -14,6 +14,7 @@ from dosirak.engine.build.files import Selection, Source, select
 from dosirak.engine.build.ignore import Ignore
 from dosirak.engine.build.threads import Stop, Stopped
 from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.layers.removal import remove_tree
 
 
 @contextmanager
@@ -215,7 +216,10 @@ def test_tree_deeper_than_any_descriptor_limit_is_walked(root: Path) -> None:
         os.close(fd)
         fd = inner
     os.close(fd)
-    assert len(listing(chosen(root, "deep"))) == 1500
+    try:
+        assert len(listing(chosen(root, "deep"))) == 1500
+    finally:
+        remove_tree(deep)
 
 
 def test_stopped_selection_ends_at_once(root: Path) -> None:

@@ -138,6 +138,26 @@ def test_foreign_platform_is_refused_and_ones_own_accepted() -> None:
         plan("FROM --platform=linux/arm64 busybox\n")
 
 
+def test_platform_asked_for_must_be_this_machines() -> None:
+    file = parse("FROM busybox\n")
+    Stages(file, {}, "", AMD64, "linux/amd64")
+    with pytest.raises(NotSupported, match="platform linux/s390x is not supported"):
+        Stages(file, {}, "", AMD64, "linux/s390x")
+
+
+def test_network_of_a_container_is_refused() -> None:
+    with pytest.raises(NotSupported, match="container:x is not supported yet"):
+        plan("FROM busybox\nRUN x\n", network="container:x")
+
+
+def test_names_that_look_secret_are_warned_of_with_their_line() -> None:
+    made = plan("FROM busybox\nARG API_TOKEN\nENV DB_PASSWORD=x PUBLIC_KEY=y KEYBOARD=z\n")
+    assert [(line, text[-20:]) for line, text in made.warnings] == [
+        (2, 'ata (ARG "API_TOKEN")'[-20:]),
+        (3, 'data (ENV "DB_PASSWORD")'[-20:]),
+    ]
+
+
 # -- arguments
 
 
