@@ -75,7 +75,7 @@ docker:
 	  echo "Fetching the docker client…"; \
 	  mkdir -p $(TOOLS)/package && cd $(TOOLS)/package && apt-get update -qq; \
 	  package=docker-cli; apt-cache show $$package > /dev/null 2>&1 || package=docker.io; \
-	  apt-get download -qq $$package && dpkg -x $$package*.deb . && mv usr/bin/docker .. && cd .. && rm -r package; \
+	  apt-get download -qq -o APT::Sandbox::User=root $$package && dpkg -x $$package*.deb . && mv usr/bin/docker .. && cd .. && rm -r package; \
 	fi
 
 $(READY): pyproject.toml | system
