@@ -77,12 +77,12 @@ async def resume(room: Room, lost: list[Live]) -> None:
 
 async def sweep(room: Room) -> None:
     """Crashed halves: directories of containers and build steps that no record names, with what still runs in them."""
-    root = room.settings.data / "containers"
+    root = room.bundles.root
     for directory in await asyncio.to_thread(lambda: list(root.iterdir())):
         name = directory.name
         if name in room.table or name in room.steps or not _ID.fullmatch(name):
             continue
         await asyncio.to_thread(cgroups.remove, f"dosirak/{name}")
         ipc.release(directory)
-        room.trash.take(directory)
+        room.bundles.discard(name)
     await room.volumes.sweep()

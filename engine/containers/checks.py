@@ -188,7 +188,9 @@ def _check_networking(config: ContainerConfig, host: HostConfig, networking: Net
 
 
 def _check_resolver(config: ContainerConfig, host: HostConfig) -> None:
-    """Write the three files for nothing: their words are checked where they are written."""
+    """Write the files for nothing: their words are checked where they are written."""
+    if not (host.extra_hosts or host.dns or host.dns_search or host.dns_options):
+        return
     files.hosts(config.hostname or "name", config.domainname, extra=host.extra_hosts or (), host_gateway="127.0.0.1")
     files.resolv_conf("", dns=host.dns or (), search=host.dns_search or (), options=host.dns_options or ())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from dosirak.engine.containers.documents import (
 from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
+from dosirak.engine.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Image
@@ -52,7 +51,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
         await _make(room, record)
     except BaseException:
         room.table.release(name)
-        room.trash.take(room.directory(container_id))
+        room.bundles.discard(container_id)
         raise
     live = room.table.find(container_id)
     room.tell(live, "create")
@@ -129,8 +128,7 @@ def _record(
 async def _make(room: Room, record: Container) -> None:
     """Directory, volumes, record: in that order, so that a record never names what isn't there."""
     record.mount_plans = _plan_mounts(room, record)
-    directory = room.directory(record.id)
-    make_directory(directory, record.layers)
+    directory = room.bundles.make(record.id, record.layers)
     if logopts.log_file(record.host_config.log_config, directory):
         record.log_path = str(directory / f"{record.id}-json.log")
     try:
@@ -145,21 +143,6 @@ async def _make(room: Room, record: Container) -> None:
             if plan.anonymous and plan.name:
                 await room.volumes.remove(plan.name, force=True)
         raise
-
-
-def make_directory(directory: Path, layers: Sequence[str]) -> None:
-    """A bundle's directories: `upper` looks like the image's root, which it covers. Raises HostLimit."""
-    try:
-        directory.mkdir(0o710)
-        root = os.stat(layers[0]) if layers else None  # noqa: PTH116 (hot path)
-        for name in ("upper", "work", "rootfs"):
-            (directory / name).mkdir(0o755)
-        if root is not None and (root.st_uid or root.st_gid or stat.S_IMODE(root.st_mode) != 0o755):
-            upper = directory / "upper"
-            os.chown(upper, root.st_uid, root.st_gid)
-            upper.chmod(stat.S_IMODE(root.st_mode))
-    except OSError as error:
-        raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:

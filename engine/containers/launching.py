@@ -40,7 +40,8 @@ async def launch(room: Room, live: Live) -> Task:
         if sandbox is not None and sandbox.netns_fd is not None:
             join["network"] = sandbox.netns_fd
         shm = ipc.prepare(room.directory(record.id), record.host_config, _partner_directory(room, record))
-        undo.callback(ipc.release, room.directory(record.id))
+        if shm:
+            undo.callback(ipc.release, room.directory(record.id))
         if record.host_config.devices:  # may be a whole tree of directories
             await asyncio.to_thread(write_bundle, room, record, sandbox, shm, frozenset(join))
         else:
@@ -149,7 +150,7 @@ def write_bundle(room: Room, record: Container, sandbox: Sandbox | None, shm: st
     try:
         own = write_network_files(room, record, sandbox, directory)
         resolved = resolve(room, record, own, shm, joined)
-        (directory / "config.json").write_bytes(_encode(spec.build(record, resolved)))
+        write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
         if record.state.started_at:
             (directory / "exit.json").unlink(missing_ok=True)  # of an earlier run
     except OSError as error:
@@ -178,8 +179,8 @@ def resolve(
         rules += security.device_rules(host.device_cgroup_rules or ())
     return Resolved(
         lower=record.layers,
-        upper=str(directory / "upper"),
-        work=str(directory / "work"),
+        upper=f"{directory}/upper",
+        work=f"{directory}/work",
         files=own,
         capabilities=security.choose_capabilities(host, room.facts.capabilities),
         no_new_privileges=options.no_new_privileges,
@@ -218,5 +219,11 @@ def write_network_files(room: Room, record: Container, sandbox: Sandbox | None, 
         ),
     }
     for name, text in texts.items():
-        (directory / name).write_text(text)
-    return {f"/etc/{name}": str(directory / name) for name in texts}
+        write_file(f"{directory}/{name}", text.encode())
+    return {f"/etc/{name}": f"{directory}/{name}" for name in texts}
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file of a bundle, which is there already (`Bundles`). Raises OSError."""
+    with open(path, "wb", buffering=0) as file:
+        file.write(data)

@@ -98,7 +98,8 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
         sandbox = room.networks.sandbox(record.id)
         await room.networks.disconnect(record.id)
         room.tell_network(live, "disconnect", sandbox)
-        ipc.release(room.directory(record.id))
+        if record.host_config.ipc_mode == "shareable":
+            ipc.release(room.directory(record.id))
         if end.error:
             # The monitor was killed, so nobody has removed the cgroup.
             await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")

@@ -27,6 +27,7 @@ from dosirak.engine.containers import (
 )
 from dosirak.engine.containers import logs as logbook
 from dosirak.engine.containers import top as processes
+from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import (
@@ -44,7 +45,7 @@ from dosirak.engine.containers.model import (
     WaitCondition,
     WaitResult,
 )
-from dosirak.engine.containers.room import Room, Table, Trash
+from dosirak.engine.containers.room import Room, Table
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
@@ -76,8 +77,6 @@ class Containers:
         events: Events,
     ) -> None:
         """Reads the records; `adopt_all` brings them up to date. Raises HostLimit."""
-        for name in ("containers", "trash"):
-            (settings.data / name).mkdir(mode=0o710, parents=True, exist_ok=True)
         self._room = Room(
             settings=settings,
             images=images,
@@ -87,7 +86,7 @@ class Containers:
             events=events,
             facts=facts.find(),
             table=Table(db),
-            trash=Trash(settings.data / "trash"),
+            bundles=Bundles(settings.data),
         )
         self._lost: builtins.list[Live] = []
         self._room.table.load()
@@ -355,6 +354,7 @@ class Containers:
 
     async def adopt_all(self) -> None:
         """On service start: take over what runs, record what ended meanwhile, sweep what no record names."""
+        self._room.bundles.start()
         self._lost = await adopt.adopt_all(self._room)
 
     async def resume(self) -> None:
@@ -373,4 +373,4 @@ class Containers:
         await asyncio.gather(*room.operations, *room.supervisors, return_exceptions=True)
         for live in room.table:
             live.drop_attaches()
-        await room.trash.close()
+        await room.bundles.close()

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, omit_defaults=True):
     """Where a container is in its life, as Docker's ContainerState.
 
     `running` stays True while paused or restarting. `error` is the last start's failure.
@@ -79,7 +79,7 @@ class State(msgspec.Struct):
         return "exited" if self.started_at else "created"
 
 
-class Container(msgspec.Struct):
+class Container(msgspec.Struct, omit_defaults=True):
     """A container's record, as the database keeps it.
 
     `name` is without Docker's leading "/". `config` is merged with the image's. `image` is the image's id

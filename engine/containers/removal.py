@@ -55,7 +55,7 @@ async def delete(room: Room, live: Live, *, volumes: bool) -> None:
     live.drop_attaches()
     for exec_id in [key for key, found in room.execs.items() if found.record.container == record.id]:
         del room.execs[exec_id]
-    room.trash.take(room.directory(record.id))
+    room.bundles.discard(record.id)
     if volumes:
         await _remove_volumes(room, record)
     room.tell(live, "destroy")

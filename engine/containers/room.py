@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dosirak.engine.containers import names
+from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.errors import InvalidRequest, NotFound
-from dosirak.engine.layers.removal import remove_tree
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Container).decode
 
@@ -110,53 +108,6 @@ class Table:
         self._ids.pop(live.record.name, None)
 
 
-class Trash:
-    """Directories to be deleted when there is time for it: a rename is all that a removal waits for."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._numbers = itertools.count()
-        self._pending = asyncio.Event()
-        self._worker: asyncio.Task[None] | None = None
-
-    def take(self, directory: Path) -> None:
-        """Move a directory here, and delete it soon; a missing one is fine."""
-        try:
-            directory.rename(self._path / f"{directory.name}-{next(self._numbers)}")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            # No record names it any more: the next start sweeps it.
-            _log.warning("%s: can't be moved to the trash: %s", directory, error)
-            return
-        self._pending.set()
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="trash")
-
-    async def _work(self) -> None:
-        while True:
-            await self._pending.wait()
-            # A burst of short containers is deleted in one go, after it.
-            await asyncio.sleep(0.25)
-            self._pending.clear()
-            await asyncio.to_thread(self._empty)
-
-    def _empty(self) -> None:
-        for entry in self._path.iterdir():
-            try:
-                remove_tree(entry)
-            except OSError as error:
-                _log.warning("%s: can't be deleted: %s", entry, error)
-
-    async def close(self) -> None:
-        """Delete what is left."""
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
-            self._worker = None
-        await asyncio.to_thread(self._empty)
-
-
 @dataclass(slots=True)
 class Room:
     """The containers room: its neighbours and its state."""
@@ -169,7 +120,7 @@ class Room:
     events: Events
     facts: Facts
     table: Table
-    trash: Trash
+    bundles: Bundles
     execs: dict[str, LiveExec] = field(default_factory=dict)
     # Who waits for an end, and who is changing something: both owned here, and ended by `Containers.close`.
     supervisors: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -180,7 +131,7 @@ class Room:
 
     def directory(self, container_id: str) -> Path:
         """The bundle of a container: config.json, upper, work, log."""
-        return self.settings.data / "containers" / container_id
+        return self.bundles.directory(container_id)
 
     def supervise(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         """Wait for a process's end in the background."""

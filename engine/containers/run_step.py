@@ -58,22 +58,16 @@ class Step:
 async def run_step(room: Room, step: Step, output: Output) -> int:
     """See `Containers.run_step`."""
     step_id = step.id or names.new_id()
-    directory = room.directory(step_id)
     room.steps.add(step_id)
     try:
         return await _run(room, step_id, step, output)
     finally:
         room.steps.discard(step_id)
-        room.trash.take(directory)
+        room.bundles.discard(step_id)
 
 
 async def _run(room: Room, step_id: str, step: Step, output: Output) -> int:
-    record, directory = _record(step_id, step), room.directory(step_id)
-    try:
-        directory.mkdir(0o710)
-        (directory / "rootfs").mkdir()
-    except OSError as error:
-        raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
+    record, directory = _record(step_id, step), room.bundles.make(step_id)
     mode = record.host_config.network_mode
     sandbox = await room.networks.connect(step_id, record.name, mode, hostname=step.hostname)
     try:
@@ -129,7 +123,7 @@ def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step) -
         )
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts
-        (directory / "config.json").write_bytes(_encode(document))
+        launching.write_file(f"{directory}/config.json", _encode(document))
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 
