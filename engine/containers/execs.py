@@ -12,7 +12,7 @@ from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.runtime.client import Task
-from dosirak.engine.runtime.model import Attach, Launch
+from dosirak.engine.runtime.model import Attach, Exit, Launch
 
 # An ended exec can be inspected for so many seconds (Docker: five to ten minutes).
 _KEPT = 600.0
@@ -77,7 +77,8 @@ async def start(room: Room, exec_id: str, attach: Attach | None, size: tuple[int
         _forget_later(room, exec_id)
         raise
     record.pid = found.task.pid
-    room.supervise(_supervise(room, live, found, found.task), f"exec {exec_id[:12]}")
+    # At once, not by a task: a client whose stream has ended asks for the exit code next.
+    found.task.on_exit = lambda end, _: _ended(room, live, found, end)
 
 
 async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, size: tuple[int, int] | None) -> Task:
@@ -113,8 +114,7 @@ def process(room: Room, container: Container, config: ExecConfig) -> dict[str, A
     return found
 
 
-async def _supervise(room: Room, live: Live, found: LiveExec, task: Task) -> None:
-    end = await task.wait()
+def _ended(room: Room, live: Live, found: LiveExec, end: Exit) -> None:
     record = found.record
     record.running, record.exit_code = False, end.code
     found.task = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -224,6 +225,15 @@ def write_network_files(room: Room, record: Container, sandbox: Sandbox | None, 
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a file of a bundle, which is there already (`Bundles`). Raises OSError."""
-    with open(path, "wb", buffering=0) as file:
-        file.write(data)
+    """Write a file of a bundle, which is there already (`Bundles`). Raises OSError.
+
+    Cut to its length afterwards: ext4 takes three times as long when it is cut to nothing first.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        written = os.write(fd, data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        os.ftruncate(fd, written)
+    finally:
+        os.close(fd)

@@ -231,10 +231,19 @@ async def test_an_exec_has_a_record_while_and_after_it_runs(rig):
     with pytest.raises(Conflict, match="is already running"):
         await rig.containers.exec_start(exec_id)
     assert await rig.containers.exec_wait(exec_id) == 6
-    await asyncio.sleep(0)
     assert (record.running, record.exit_code) == (False, 6)
     with pytest.raises(Conflict, match="has already run"):
         await rig.containers.exec_start(exec_id)
+
+
+async def test_the_exit_code_is_there_when_the_stream_ends(rig):
+    container_id = await rig.start("sleep", "100")
+    for _ in range(20):
+        exec_id = rig.containers.exec_create(container_id, ExecConfig(cmd=["sh", "-c", "exit 3"]))
+        ours, theirs = socket.socketpair()
+        await rig.containers.exec_start(exec_id, Attach(theirs))
+        await frames(ours)
+        assert rig.containers.exec_inspect(exec_id).exit_code == 3
 
 
 async def test_a_command_an_exec_can_t_run(rig):
