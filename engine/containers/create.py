@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,12 +138,22 @@ async def _make(room: Room, record: Container) -> None:
                 await _prepare_volume(room, record, plan)
             elif plan.type == "bind":
                 _prepare_source(plan)
-        room.table.add(record)
+        _record_all(room, record)
     except BaseException:
         for plan in record.mount_plans:
             if plan.anonymous and plan.name:
                 await room.volumes.remove(plan.name, force=True)
         raise
+
+
+def _record_all(room: Room, record: Container) -> None:
+    """The container and its new anonymous volumes in one commit: after a crash all are there, or are swept."""
+    own = [plan.name for plan in record.mount_plans if plan.anonymous]
+    with room.table.transaction() if own else nullcontext():
+        for name in own:
+            room.volumes.record(room.volumes.get(name))
+        room.table.record(record)
+    room.table.add(record)
 
 
 def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:
@@ -169,7 +180,7 @@ async def _prepare_volume(room: Room, record: Container, plan: MountPlan) -> Non
     """Find or make the volume, fill it."""
     if plan.source:
         return  # of another container
-    volume = room.volumes.create(plan.name, labels=plan.labels)
+    volume = room.volumes.create(plan.name, labels=plan.labels, record=not plan.anonymous)
     plan.name, plan.source, plan.driver = volume.name, volume.mountpoint, volume.driver
     if plan.copy:
         await room.volumes.fill(volume.name, record.layers, plan.destination)

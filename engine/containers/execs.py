@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from dosirak.engine.containers import checks, launching, merge, names, spec
+from dosirak.engine.containers import checks, merge, names, security, spec
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.room import Room
@@ -98,10 +98,11 @@ async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, s
 
 def process(room: Room, container: Container, config: ExecConfig) -> dict[str, Any]:
     """The OCI process object: the container's own, with what the exec asks for in its place."""
-    resolved = launching.resolve(room, container, {})
-    user = config.user or container.config.user
-    found = spec.process(container, resolved)
-    names_ = room.facts.capabilities if config.privileged else resolved.capabilities
+    host, user = container.host_config, config.user or container.config.user
+    options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
+    own = security.choose_capabilities(host, room.facts.capabilities)
+    names_ = room.facts.capabilities if config.privileged else own
+    found = spec.process(container, names_, no_new_privileges=options.no_new_privileges)
     found |= {
         "terminal": config.tty,
         "user": {"username": user or "0"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from dosirak.engine.containers import names, stopping
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
@@ -51,24 +53,27 @@ async def delete(room: Room, live: Live, *, volumes: bool) -> None:
     Parameters: `volumes`: its anonymous volumes go too, unless another container uses them.
     """
     record = live.record
-    room.table.remove(live)
+    dropped = _volumes_to_drop(room, record) if volumes else []
+    with room.table.transaction() if dropped else nullcontext():
+        room.table.unrecord(live)
+        for name in dropped:
+            room.volumes.unrecord(name)
+    room.table.forget(live)
     live.drop_attaches()
     for exec_id in [key for key, found in room.execs.items() if found.record.container == record.id]:
         del room.execs[exec_id]
     room.bundles.discard(record.id)
-    if volumes:
-        await _remove_volumes(room, record)
+    for name in dropped:
+        room.volumes.forget(name)
+        await room.volumes.delete(name)
     room.tell(live, "destroy")
     live.removed()
 
 
-async def _remove_volumes(room: Room, record: Container) -> None:
-    for plan in record.mount_plans:
-        if plan.anonymous and plan.name:
-            try:
-                await room.volumes.remove(plan.name, users=using_volume(room, plan.name), force=True)
-            except Conflict:
-                continue  # shared by --volumes-from: the last one takes it
+def _volumes_to_drop(room: Room, record: Container) -> list[str]:
+    """Its anonymous volumes; one shared by --volumes-from goes with its last user."""
+    names_ = [plan.name for plan in record.mount_plans if plan.anonymous and plan.name]
+    return [name for name in names_ if using_volume(room, name) == [record.id]]
 
 
 def using_volume(room: Room, name: str) -> list[str]:

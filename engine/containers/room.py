@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,10 @@ class Table:
             self._by_id[record.id] = Live(record)
             self._ids[record.name] = record.id
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """One commit for a container's record and what belongs to it. No await inside."""
+        return self._db.transaction()
+
     def __iter__(self) -> Iterator[Live]:
         return iter(self._by_id.values())
 
@@ -86,11 +91,14 @@ class Table:
         """Give a reserved name back."""
         self._ids.pop(name, None)
 
-    def add(self, record: Container) -> Live:
-        """A new container, whose name is reserved. Raises HostLimit."""
+    def record(self, record: Container) -> None:
+        """Write a new container's record. Raises HostLimit."""
         self._db.execute(
             "INSERT INTO containers (id, name, doc) VALUES (?, ?, ?)", (record.id, record.name, _encode(record))
         )
+
+    def add(self, record: Container) -> Live:
+        """A recorded container, whose name is reserved, can be found from now on."""
         live = self._by_id[record.id] = Live(record)
         return live
 
@@ -101,9 +109,12 @@ class Table:
             "UPDATE containers SET name = ?, doc = ? WHERE id = ?", (record.name, _encode(record), record.id)
         )
 
-    def remove(self, live: Live) -> None:
-        """Forget the container. Raises HostLimit."""
+    def unrecord(self, live: Live) -> None:
+        """Remove the record. Raises HostLimit."""
         self._db.execute("DELETE FROM containers WHERE id = ?", (live.record.id,))
+
+    def forget(self, live: Live) -> None:
+        """A container without a record can't be found any more; its name is free."""
         del self._by_id[live.record.id]
         self._ids.pop(live.record.name, None)
 

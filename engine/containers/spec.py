@@ -52,7 +52,7 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
     host = container.host_config
     spec: dict[str, Any] = {
         "ociVersion": _OCI_VERSION,
-        "process": process(container, resolved),
+        "process": process(container, resolved.capabilities, no_new_privileges=resolved.no_new_privileges),
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
         "mounts": [root_mount(resolved), *_mounts(container, resolved)],
         "linux": _linux(container, resolved),
@@ -70,8 +70,8 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
     return spec
 
 
-def process(container: Container, resolved: Resolved) -> dict[str, Any]:
-    """The first process."""
+def process(container: Container, capabilities: Sequence[str], *, no_new_privileges: bool) -> dict[str, Any]:
+    """The first process, with these capabilities (names)."""
     config, host = container.config, container.host_config
     found: dict[str, Any] = {
         "terminal": config.tty,
@@ -79,9 +79,9 @@ def process(container: Container, resolved: Resolved) -> dict[str, Any]:
         "args": [container.path, *container.args],
         "env": merge.environment(config, config.hostname),
         "cwd": config.working_dir or "/",
-        "capabilities": capability_sets(resolved.capabilities, config.user),
+        "capabilities": capability_sets(capabilities, config.user),
         "rlimits": security.rlimits(host),
-        "noNewPrivileges": resolved.no_new_privileges,
+        "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
     if config.tty and any(host.console_size):

@@ -71,10 +71,13 @@ class Volumes:
         driver: str = "",
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
+        record: bool = True,
     ) -> Volume:
         """The volume of this name, made if it isn't there; without a name an anonymous one.
 
-        Raises InvalidRequest for a bad name, NotFound for a driver other than "local", NotSupported for driver options.
+        Parameters: without `record` a new volume is half made: `record()` it together with what it is for, or the next
+        service sweeps it. Raises InvalidRequest for a bad name, NotFound for a driver other than "local", NotSupported
+        for driver options, HostLimit.
         """
         if driver not in ("", "local"):
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -87,7 +90,10 @@ class Volumes:
             name = secrets.token_hex(32)
             labels = {"com.docker.volume.anonymous": "", **(labels or {})}
         check_name(name)
-        return self._make(name, anonymous, dict(labels or {}))
+        volume = self._make(name, anonymous, dict(labels or {}))
+        if record:
+            self.record(volume)
+        return volume
 
     def _make(self, name: str, anonymous: bool, labels: dict[str, str]) -> Volume:
         data = self._root / name / "_data"
@@ -98,10 +104,13 @@ class Volumes:
         except OSError as error:
             raise HostLimit(f"volume {name}: {os.strerror(error.errno or 0).lower()}: {data}") from error
         volume = Volume(name=name, mountpoint=str(data), created=time.time(), anonymous=anonymous, labels=labels)
-        self._db.execute("INSERT INTO volumes (name, doc) VALUES (?, ?)", (name, _encode(volume)))
         self._volumes[name] = volume
         self._events.publish("volume", "create", name, {"driver": "local"})
         return volume
+
+    def record(self, volume: Volume) -> None:
+        """Write a new volume's record; a second time changes nothing. Raises HostLimit."""
+        self._db.execute("INSERT OR IGNORE INTO volumes (name, doc) VALUES (?, ?)", (volume.name, _encode(volume)))
 
     async def remove(self, name: str, *, users: Sequence[str] = (), force: bool = False) -> None:
         """Remove a volume and its data.
@@ -115,10 +124,22 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+        self.unrecord(name)
+        self.forget(name)
+        await self.delete(name)
+
+    def unrecord(self, name: str) -> None:
+        """Remove the record; `forget` and `delete` follow, or the next service sweeps the data. Raises HostLimit."""
         self._db.execute("DELETE FROM volumes WHERE name = ?", (name,))
-        del self._volumes[name]
-        self._filling.pop(name, None)
-        self._events.publish("volume", "destroy", name, {"driver": "local"})
+
+    def forget(self, name: str) -> None:
+        """A volume without a record is no more."""
+        if self._volumes.pop(name, None) is not None:
+            self._filling.pop(name, None)
+            self._events.publish("volume", "destroy", name, {"driver": "local"})
+
+    async def delete(self, name: str) -> None:
+        """Delete the data of a volume that has no record any more."""
         await asyncio.to_thread(self._delete, name)
 
     async def fill(self, name: str, lower: Sequence[str], path: str) -> None:

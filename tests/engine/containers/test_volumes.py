@@ -77,6 +77,20 @@ async def test_volumes_from(rig):
     assert len(names(rig)) == 1, "it belongs to the other container"
 
 
+async def test_a_volume_still_used_by_another_container_stays(rig):
+    keeper = await rig.run("true", name="keeper", host={"binds": ["/data"]})
+    await rig.create("true", host={"volumes_from": ["keeper"]})
+    await rig.containers.remove(keeper.id, volumes=True)
+    assert len(names(rig)) == 1
+
+
+async def test_a_half_made_container_leaves_no_anonymous_volume(rig):
+    rig.volumes.create(record=False)
+    await rig.close()
+    await rig.open()
+    assert names(rig) == [] and list((rig.settings.data / "volumes").iterdir()) == []
+
+
 async def test_a_volume_in_use_is_not_removed(rig):
     container_id = await rig.create("true", host={"binds": ["data:/data"]})
     (user,) = rig.containers.using_volume("data")
