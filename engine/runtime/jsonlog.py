@@ -2,7 +2,8 @@
 
     {"log":"hello\\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}
 
-An entry is a line of output; a line longer than 16 KiB is split, its parts without the newline, as Docker does.
+An entry is a line of output; a line longer than 16 KiB is split, its parts without the newline, as Docker does (but
+never inside a character).
 """
 
 from __future__ import annotations
@@ -33,12 +34,10 @@ class JsonLog:
         if partial:
             data = partial + data
         end = data.rfind(b"\n") + 1
-        rest = data[end:]
-        if len(rest) > _LONGEST:
-            end += len(rest) - len(rest) % _LONGEST
-            rest = data[end:]
-        if rest:
-            self._partial[stream] = rest
+        while len(data) - end > _LONGEST:
+            end = _cut(data, end)
+        if end < len(data):
+            self._partial[stream] = data[end:]
         if end:
             self._append(stream, data[:end])
 
@@ -50,30 +49,59 @@ class JsonLog:
 
     def _append(self, stream: str, data: bytes) -> None:
         tail = f'","stream":"{stream}","time":"{timestamp(time.time_ns())}"}}\n'
-        text = data.decode("utf-8", "replace")
-        if "\\" not in text and len(max(text.split("\n"), key=len)) < _LONGEST:
+        if b"\\" not in data and len(max(data.split(b"\n"), key=len)) < _LONGEST:
+            text = data.decode("utf-8", "replace")
             # No backslash in the output: each escaped newline of the whole is a real one, so one pass does all lines.
             body = encode_basestring(text)[1:].removesuffix('"')
             record = ('{"log":"' + body).replace("\\n", "\\n" + tail + '{"log":"')
             record = record.removesuffix('{"log":"') if text.endswith("\n") else record + tail
         else:
-            record = "".join([f'{{"log":{encode_basestring(line)[:-1]}{tail}' for line in _lines(text)])
+            lines = [encode_basestring(line.decode("utf-8", "replace"))[:-1] for line in _lines(data)]
+            record = "".join([f'{{"log":{line}{tail}' for line in lines])
         self._write(record.encode())
 
     def _write(self, record: bytes) -> None:
         try:
-            if self.max_size and self.size and self.size + len(record) > self.max_size:
-                self._rotate()
-            view = memoryview(record)
+            if self._fd < 0:
+                self._open()
+            if self.max_size and self.size + len(record) > self.max_size:
+                self._write_rotating(record)
+            else:
+                self._put(record)
+        except OSError:
+            return
+
+    def _write_rotating(self, record: bytes) -> None:
+        """As many whole entries as a file takes, then the next file."""
+        at = 0
+        while at < len(record):
+            end = record.rfind(b"\n", at, at + max(0, self.max_size - self.size)) + 1
+            if end <= at:
+                if self.size:
+                    self._rotate()
+                    continue
+                end = record.index(b"\n", at) + 1  # longer than a file may be: kept whole all the same
+            self._put(record[at:end])
+            at = end
+
+    def _put(self, record: bytes) -> None:
+        before = self.size
+        view = memoryview(record)
+        try:
             while view:
                 written = os.write(self._fd, view)
                 self.size += written
                 view = view[written:]
         except OSError:
-            return
+            # A full disk: what comes later must not stand behind half an entry.
+            os.ftruncate(self._fd, before)
+            self.size = before
+            raise
 
     def _rotate(self) -> None:
-        os.close(self._fd)
+        # -1 at once: should what follows fail, the number may soon be somebody else's descriptor.
+        fd, self._fd = self._fd, -1
+        os.close(fd)
         for number in range(self.max_files - 1, 0, -1):
             newer = f"{self.path}.{number - 1}" if number > 1 else self.path
             try:
@@ -86,14 +114,28 @@ class JsonLog:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
-def _lines(text: str) -> list[str]:
-    """Lines with their newlines, cut at the longest entry. Only "\\n" ends a line (str.splitlines knows more)."""
-    lines = [line + "\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    return [line[at : at + _LONGEST] for line in lines for at in range(0, len(line), _LONGEST)]
+def _cut(data: bytes, start: int) -> int:
+    """Where an entry that starts at `start` ends at the latest. Backs off to the start of a UTF-8 character; where
+    there is none in the last four bytes, it is no UTF-8."""
+    end = start + _LONGEST
+    return next((at for at in range(end, end - 4, -1) if data[at] & 0xC0 != 0x80), end)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Lines with their newlines, cut at the longest entry. Only "\n" ends a line."""
+    found = []
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at) + 1 or len(data)
+        if end - at > _LONGEST:
+            end = _cut(data, at)
+        found.append(data[at:end])
+        at = end
+    return found
 
 
 def timestamp(nanoseconds: int) -> str:

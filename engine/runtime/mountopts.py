@@ -55,14 +55,20 @@ class MountOptions:
     def _take(self, option: str) -> None:
         if option in _ATTRIBUTES:
             on, off = _ATTRIBUTES[option]
-            self.set, self.clear = (self.set & ~off) | on, (self.clear & ~on) | (off & ~on)
+            self.set, self.clear = _apply(self.set, self.clear, on, off)
         elif option in _PROPAGATION:
             self.propagation = _PROPAGATION[option]
         elif option in ("bind", "rbind"):
             self.bind, self.recursive = True, option == "rbind"
         elif option in _RECURSIVE:
             on, off = _RECURSIVE[option]
-            self.tree_set, self.tree_clear = (self.tree_set & ~off) | on, (self.tree_clear & ~on) | (off & ~on)
+            self.tree_set, self.tree_clear = _apply(self.tree_set, self.tree_clear, on, off)
         elif option not in _IGNORED:
             key, equals, value = option.partition("=")
             self.data.append((key, value if equals else None))
+
+
+def _apply(set_: int, clear: int, on: int, off: int) -> tuple[int, int]:
+    """A later option overrides an earlier one. An access time mode is set and all of them cleared: the kernel takes
+    MOUNT_ATTR__ATIME as a whole (mount_setattr(2))."""
+    return (set_ & ~off) | on, (clear & ~on) | off
