@@ -26,6 +26,7 @@ from dosirak.engine.build.threads import Stop, in_thread
 from dosirak.engine.build.workspace import merged_view, opened
 from dosirak.engine.build.writing import Rules, Writer
 from dosirak.engine.errors import NotSupported
+from dosirak.engine.layers.removal import remove_tree
 
 Document = dict[str, Any]
 """One mount of an OCI config.json."""
@@ -101,7 +102,9 @@ class StepMounts:
                     raise NotSupported("RUN --mount=type=cache with from or source is not supported yet")
                 documents.append(_bind(await caches.enter(mount, stack), mount.target, mount.read_only))
             elif source is not None:
-                copied = await self._copy(index, mount, source, place / f"mount{index}")
+                directory = place / f"mount{index}"
+                stack.push_async_callback(asyncio.to_thread, remove_tree, directory)
+                copied = await self._copy(index, mount, source, directory)
                 documents.append(_bind(copied, mount.target, mount.read_only))
         if self._vertex.script is not None:
             documents.append(_bind(_script(place, self._vertex.script), SCRIPTS, read_only=True))

@@ -143,8 +143,8 @@ class Solver:
         state = states.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
 
         async def work() -> Ready | Pending | None:
-            with self._workspace(parent) as workspace, _host_errors():
-                shared = self._shared
+            workspace, shared = self._workspace(parent), self._shared
+            with _host_errors():
                 code = await run_command(
                     shared.containers, vertex, workspace, mounts, shared.mounts, self._request, self._reporter
                 )
@@ -176,7 +176,8 @@ class Solver:
         state = states.copy_state(vertex, parent.state, selection.checksum)
 
         async def work() -> Ready | Pending | None:
-            with self._workspace(parent) as workspace, copying.wording(vertex.instruction), _host_errors():
+            workspace = self._workspace(parent)
+            with copying.wording(vertex.instruction), _host_errors():
                 await in_thread(lambda stop: copying.copy_files(vertex, selection, source, workspace, stop))
                 return self._adopt(workspace)
 
@@ -187,7 +188,8 @@ class Solver:
         state = states.directory_state(vertex, parent.state)
 
         async def work() -> Ready | Pending | None:
-            with self._workspace(parent) as workspace, copying.wording("WORKDIR"), _host_errors():
+            workspace = self._workspace(parent)
+            with copying.wording("WORKDIR"), _host_errors():
                 await in_thread(lambda stop: copying.make_directory(vertex, workspace, stop))
                 return self._adopt(workspace)
 
@@ -226,13 +228,8 @@ class Solver:
         """The step's upper directory as a layer, by rename; None when the step changed nothing."""
         return None if workspace.unchanged else self._shared.layers.adopt(workspace.upper)
 
-    @contextmanager
-    def _workspace(self, parent: Root) -> Iterator[Workspace]:
-        workspace = Workspace(self._place / str(next(self._numbers)), parent.lowers or [self._empty_layer()])
-        try:
-            yield workspace
-        finally:
-            workspace.remove()
+    def _workspace(self, parent: Root) -> Workspace:
+        return Workspace(self._place / str(next(self._numbers)), parent.lowers or [self._empty_layer()])
 
     def _empty_layer(self) -> str:
         """What lies under the first layer of an image from scratch: overlayfs wants something."""

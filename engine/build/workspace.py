@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dosirak.engine.build.stubs import same_directory
 from dosirak.engine.errors import HostLimit
-from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.runtime.overlay import open_overlay
 
 
@@ -17,6 +16,7 @@ class Workspace:
     """Where one step works, on the layers `lowers` (the topmost first, at least one).
 
     The upper directory's own mode and owner are those of the layer below: they are what "/" has in the step.
+    What is left of it in the end goes with the build's own directory, in a thread.
     Raises HostLimit when the directories can't be made.
     """
 
@@ -50,19 +50,6 @@ class Workspace:
             if next(entries, None) is not None:
                 return False
         return same_directory(self.upper.stat(), self._root)
-
-    def remove(self) -> None:
-        """Deletes the directories of a step whose upper directory has become a layer, or stayed empty.
-
-        What a failed step left, or had mounted, may be much: it goes with the build's own directory, in a thread.
-        """
-        try:
-            remove_tree(self.work)
-            if self.upper.exists():
-                self.upper.rmdir()
-            self.place.rmdir()
-        except OSError:
-            return
 
 
 @contextmanager
