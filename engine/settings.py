@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,8 @@ def _config_file() -> dict[str, Any]:
             text = path.read_text()
         except OSError:
             continue
+        import tomllib  # the service starts without it where there is no such file
+
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
