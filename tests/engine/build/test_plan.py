@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dosirak.engine.build.config import DEFAULT_PATH, Config, expand_ports
 from dosirak.engine.build.dockerfile import parse
@@ -13,7 +15,9 @@ from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDi
 from dosirak.engine.build.plan import Plan, make_plan
 from dosirak.engine.build.scope import Platform
 from dosirak.engine.build.stages import Stages
-from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
+
+from .strategies import loose, tight
 
 SEVERAL = "When using COPY with more than one source file, the destination must be a directory and end with a /"
 AMD64 = Platform("linux", "amd64")
@@ -359,3 +363,18 @@ def test_trigger_that_needs_a_further_image_is_found_once_the_base_is_known() ->
 @pytest.mark.parametrize("trigger", ["NOPE x", "FROM x", "RUN a\nRUN b", "ONBUILD RUN x", ""])
 def test_bad_trigger_is_told_at_the_from_it_came_with(trigger: str) -> None:
     assert "onbuild" in problem("FROM base\n", images={"base": Config(onbuild=(trigger,))}).lower()
+
+
+# -- any text
+
+
+@settings(max_examples=300)
+@given(st.one_of(loose, tight))
+def test_any_text_becomes_a_plan_or_raises_one_of_the_engines_errors(text: str) -> None:
+    try:
+        made = plan(text, {"a": "1"}, images=dict.fromkeys(("a", "b=c", "*", "80", "/a", "."), BUSYBOX))
+    except (EngineError, ValueError) as error:
+        assert isinstance(error, EngineError) or "images not resolved" in str(error)
+        return
+    assert [step.number for step in made.steps] == list(range(1, len(made.steps) + 1))
+    assert all(step.vertex is not None for step in made.steps if step.stage)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from dosirak.engine.build.dockerfile import Dockerfile, Lines, Node, parse
 from dosirak.engine.build.errors import DockerfileError
 
+from ..strategies import loose, tight
+
 TREES = Path(__file__).parent / "trees"
 CASES = sorted(case.name for case in TREES.iterdir())
 
@@ -85,13 +87,7 @@ def test_long_chain_of_onbuild_is_refused_without_exhausting_the_stack() -> None
         parse("FROM a\n" + "ONBUILD " * 50_000 + "RUN x\n")
 
 
-keywords = st.sampled_from(
-    ["FROM", "RUN", "COPY", "ADD", "ENV", "ARG", "CMD", "LABEL", "ONBUILD", "HEALTHCHECK", "VOLUME", "WORKDIR", "NOPE"]
-)
-LAYOUT = [" ", "  ", "\t", "\\", "\\\n", "\n", "\r\n", "`", "`\n", "\u2028", "\x1c", "\x0b"]
-SYNTAX = ["#", '"', "'", "<<EOF", "<<-'E F'", "EOF\n", "[", "]", ",", "=", "$", "${a:-b}", "--x=y", "--", '["a"]']
-pieces = st.sampled_from([*LAYOUT, *SYNTAX, "# escape=`\n", "a", "é"])
-dockerfiles = st.lists(st.one_of(keywords, pieces, st.text(max_size=5)), max_size=40).map("".join)
+dockerfiles = st.one_of(loose, tight)
 
 
 @given(dockerfiles)
