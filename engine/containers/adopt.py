@@ -46,7 +46,12 @@ async def adopt_all(room: Room) -> list[Live]:
 def _adopt(room: Room, live: Live, task: Task) -> None:
     record = live.record
     before = msgspec.structs.replace(record.state)
-    record.state.pid, record.state.started_at = task.pid, task.started_at
+    record.state.pid = task.pid
+    if task.pid:
+        record.state.started_at = task.started_at
+    else:
+        # Between two runs: what the monitor knows is when the last one ended.
+        record.state.finished_at = task.started_at
     record.restart_count = task.restarts
     lifecycle.took_over(room, live, task)
     if record.state != before:

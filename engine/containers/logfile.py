@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-_CHUNK = 1 << 20
+# Parsing a chunk holds the interpreter for some 2 ms: the event loop must not wait longer.
+_CHUNK = 1 << 18
 _BACKWARDS = 1 << 16
 
 
