@@ -26,5 +26,16 @@ lines = st.builds(
     st.sampled_from(KEYWORDS),
     st.lists(st.sampled_from(WORDS), max_size=5),
 )
-tight = st.lists(lines, max_size=12).map(lambda made: "\n".join(["FROM busybox AS a", *made, "E", ""]))
-"""Lines that are often instructions, often whole files."""
+right = st.sampled_from(
+    [
+        *("RUN a", 'RUN ["a", "b"]', "RUN <<E\na\nE", "RUN --network=none a \\\n b", "RUN --mount=target=/m,from=a x"),
+        *("FROM a AS b", "FROM scratch", "FROM busybox AS a", "ARG x=1", "ARG x y=$x", "ENV x=$y z='1 2'", "ENV x y z"),
+        *("COPY a /b/", "COPY --from=a a ${x:-.}", "COPY --from=0 /a /b", "ADD --chown=$x a b/", "COPY <<E /e\n$x\nE"),
+        *("WORKDIR a", "WORKDIR /${x:-y}", "USER u", "EXPOSE $x 80", "VOLUME /v", 'SHELL ["a"]', "CMD a", "LABEL a=$x"),
+        *("ENTRYPOINT a", "STOPSIGNAL 9", "HEALTHCHECK CMD a", "ONBUILD RUN a", "MAINTAINER me", "# escape=`", ""),
+    ]
+)
+tight = st.lists(st.one_of(right, right, right, lines), max_size=12).map(
+    lambda made: "\n".join(["FROM busybox AS a", *made, ""])
+)
+"""Lines that are mostly instructions, often whole files."""
