@@ -9,6 +9,11 @@ from dosirak.engine.build.graph import Step, Vertex
 from dosirak.engine.build.plan import Plan
 from dosirak.engine.build.states import digest
 
+OUTPUT_LIMIT = 8 << 20
+"""How many bytes of one step's output are told."""
+
+_CLIPPED = b"\n[output clipped, log limit 8MiB reached]\n"
+
 
 class Reporter:
     """Tells `sink` what happens to the plan's steps.
@@ -20,6 +25,7 @@ class Reporter:
         self._sink = sink
         self._steps: dict[int, list[Step]] = {}
         self._began: dict[int, float] = {}
+        self._told: dict[int, int] = {}
         for step in plan.steps:
             if step.vertex is not None:
                 self._steps.setdefault(id(step.vertex), []).append(step)
@@ -51,8 +57,15 @@ class Reporter:
             self._sink(model.StepRunning(time.time(), step.number, container))
 
     def output(self, vertex: Vertex, stream: int, data: bytes) -> None:
-        """The vertex's process wrote something."""
+        """The vertex's process wrote something. Beyond `OUTPUT_LIMIT` nothing is told any more: a step that floods
+        its output must not fill the memory of those who read it slowly (CVE-2022-31030)."""
         for step in self._working(vertex)[:1]:
+            told = self._told.get(step.number, 0)
+            if told >= OUTPUT_LIMIT:
+                return
+            self._told[step.number] = told + len(data)
+            if told + len(data) >= OUTPUT_LIMIT:
+                data = data[: OUTPUT_LIMIT - told] + _CLIPPED
             self._sink(model.StepOutput(time.time(), step.number, stream, data))
 
     def finished(self, vertex: Vertex, state: str) -> None:

@@ -25,6 +25,12 @@ async def test_failing_command_is_told_with_its_status_and_output(rig: Rig) -> N
     assert built.events[-1] == model.BuildFailed(built.events[-1].at, message, 3)
 
 
+async def test_flood_of_output_is_clipped_and_the_build_goes_on(rig: Rig) -> None:
+    built = await rig.build("FROM busybox\nRUN yes | head -c 20000000\nRUN echo after\n")
+    assert len(built.output) < 9 << 20
+    assert built.output.endswith("\n[output clipped, log limit 8MiB reached]\nafter\n")
+
+
 async def test_steps_before_a_failure_stay_cached(rig: Rig) -> None:
     await rig.try_build("FROM busybox\nRUN echo one > /1\nRUN exit 1\n")
     await rig.builder.close()
