@@ -28,6 +28,8 @@ def host() -> Iterator[Namespace]:
         pytest.skip("needs root: network namespaces of the real kernel")
     home = Namespace.current()
     own = Namespace.new()
+    # A new namespace takes IPv4 settings over from the machine's (net.core.devconf_inherit_init_net).
+    own.set_sysctl("ipv4/ip_forward", "0")
     own.enter()
     try:
         yield own

@@ -126,7 +126,7 @@ async def test_a_service_that_finds_nothing_running_clears_up_after_its_predeces
     for pid in killed.values():
         end(pid)
     async with engine(settings.data) as networks:
-        assert set(host.links()) == {"lo"}
+        until(lambda: set(host.links()) == {"lo"})
         assert tables(host) == [] and host.sysctl("ipv4/ip_forward") == "0"
         assert all(network.endpoints == () for network in networks.list())
         with host.listen(8080):
