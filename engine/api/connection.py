@@ -70,7 +70,9 @@ class Connection(RequestHandler):
 
     def _sort_pending(self) -> None:
         if self._between:
-            if framing.head_end(self._pending) < 0 and len(self._pending) < framing.HEAD_LIMIT:
+            if framing.head_end(self._pending) < 0:
+                if len(self._pending) > framing.HEAD_LIMIT:
+                    self._refuse_head()
                 return
             self._between = False
             self._whole = framing.takes_over(self._pending)
@@ -84,6 +86,13 @@ class Connection(RequestHandler):
             self._held = bytearray()
             self._hold(rest)
         super().data_received(request)
+
+    def _refuse_head(self) -> None:
+        """aiohttp limits each line of a head and their number, not the whole."""
+        self._pending = bytearray()
+        if self.transport is not None:
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
+        self.force_close()
 
     def _hold(self, data: bytes | bytearray) -> None:
         assert self._held is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 HEAD_LIMIT = 1 << 20
-"""Bytes a request's head may have; longer ones are left to aiohttp, which refuses them."""
+"""Bytes a request's head may have."""
 
 _TAKES_OVER = re.compile(rb"POST [^ ?]*(?:/attach|/exec/[^ /?]+/start)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)

@@ -55,6 +55,10 @@ class Stream:
         line = f"{message}\r\n".encode()
         try:
             await asyncio.get_running_loop().sock_sendall(self._spare, frame(STDOUT, line) if self.framed else line)
+            self._spare.shutdown(socket.SHUT_RDWR)
+            # Closing with unread input would give the client ECONNRESET in place of the end.
+            while self._spare.recv(1 << 16):
+                pass
         except OSError:
             pass  # the client has gone: nobody to tell
         self.sock.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.api import reply
 from dosirak.engine.api.router import Handler, Route
-from dosirak.engine.errors import NotSupported, Unavailable
+from dosirak.engine.errors import NotFound, NotSupported, Unavailable
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -30,6 +30,11 @@ async def _no_swarm(call: Call) -> StreamResponse:
 
 async def _no_plugins(call: Call) -> StreamResponse:
     return reply.json([])
+
+
+async def _no_such_plugin(call: Call) -> StreamResponse:
+    # `docker inspect NAME` asks for every kind of thing in turn.
+    raise NotFound(f'plugin "{call.vars["name"]}" not found')
 
 
 _NOT_YET = (
@@ -71,6 +76,7 @@ _SWARM = ("swarm", "nodes", "services", "tasks", "secrets", "configs")
 
 ROUTES = (
     Route("GET", "/plugins", _no_plugins),
+    Route("GET", "/plugins/{name}/json", _no_such_plugin),
     *(Route(method, pattern, _not_yet(what)) for method, pattern, what in _NOT_YET),
     *(
         Route(method, pattern, _no_swarm)

@@ -116,20 +116,20 @@ def test_detach_keys_leave_the_container_running(terminal: Callable[..., pexpect
 
 
 def test_exec_runs_beside_the_first_process(docker: Docker, busybox: str) -> None:
-    docker("run", "-d", "--name", "c", "-e", "BASE=1", busybox, "sleep", "100")
+    docker("run", "-d", "--name", "box", "-e", "BASE=1", busybox, "sleep", "100")
     done = docker(
-        "exec", "-e", "MORE=2", "-w", "/tmp", "-u", "1000", "c",
+        "exec", "-e", "MORE=2", "-w", "/tmp", "-u", "1000", "box",
         "sh", "-c", "echo $BASE $MORE $PWD $(id -u); echo e >&2; exit 4", check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr, done.returncode) == ("1 2 /tmp 1000\n", "e\n", 4)
-    assert docker("exec", "-i", "c", "wc", "-c", stdin="12345").stdout.strip() == "5"
-    assert docker("exec", "-d", "c", "touch", "/made").stdout == ""
-    wait_for(lambda: docker("exec", "c", "ls", "/made", check=False).returncode == 0, 5)
+    assert docker("exec", "-i", "box", "wc", "-c", stdin="12345").stdout.strip() == "5"
+    assert docker("exec", "-d", "box", "touch", "/made").stdout == ""
+    wait_for(lambda: docker("exec", "box", "ls", "/made", check=False).returncode == 0, 5)
 
 
 def test_exec_in_a_terminal(terminal: Callable[..., pexpect.spawn], docker: Docker, busybox: str) -> None:
-    docker("run", "-d", "--name", "c", busybox, "sleep", "100")
-    shell = terminal("exec", "-it", "c", "sh")
+    docker("run", "-d", "--name", "box", busybox, "sleep", "100")
+    shell = terminal("exec", "-it", "box", "sh")
     shell.expect("#")
     shell.sendline("stty size; echo pid-$$")
     shell.expect(r"30 100\s+pid-(\d+)")
@@ -141,7 +141,8 @@ def test_exec_in_a_terminal(terminal: Callable[..., pexpect.spawn], docker: Dock
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "words"), [("nosuch", 127, "not found"), ("/etc", 126, "ermission denied")]
+    ("command", "code", "words"),
+    [("nosuch", 127, "not found"), ("/etc/passwd", 126, "permission denied"), ("/etc", 126, "is a directory")],
 )
 def test_what_can_not_be_executed(docker: Docker, busybox: str, command: str, code: int, words: str) -> None:
     done = docker("run", "--name", "bad", busybox, command, check=False)
@@ -150,7 +151,7 @@ def test_what_can_not_be_executed(docker: Docker, busybox: str, command: str, co
     assert "OCI runtime create failed" in done.stderr
     assert docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "bad").stdout.strip() == f"created {code}"
     docker("run", "-d", "--name", "good", busybox, "sleep", "100")
-    done = docker("exec", "good", command, check=False)
+    done = docker("exec", "-i", "good", command, check=False, stdin="never read")
     assert done.returncode == code
     assert words in done.stdout + done.stderr
 
@@ -196,40 +197,40 @@ def test_ending_logs_f_ends_only_the_reader(docker: Docker, engine: Engine, busy
 
 
 def test_stop_kill_restart_and_wait(docker: Docker, engine: Engine, busybox: str) -> None:
-    docker("run", "-d", "--name", "c", busybox, "sh", "-c", "trap 'exit 42' TERM; while :; do sleep 0.05; done")
+    docker("run", "-d", "--name", "box", busybox, "sh", "-c", "trap 'exit 42' TERM; while :; do sleep 0.05; done")
     time.sleep(0.3)
-    waiter = engine.docker_popen("wait", "c")
+    waiter = engine.docker_popen("wait", "box")
     time.sleep(0.3)
-    docker("stop", "c")
+    docker("stop", "box")
     assert waiter.communicate(timeout=10)[0].strip() == "42"
-    docker("start", "c")
-    first = docker("inspect", "-f", "{{.State.Pid}}", "c").stdout
-    docker("restart", "-t", "0", "c")
-    assert docker("inspect", "-f", "{{.State.Pid}}", "c").stdout != first
-    docker("kill", "-s", "KILL", "c")
-    assert docker("wait", "c").stdout.strip() == "137"
-    done = docker("kill", "c", check=False)
+    docker("start", "box")
+    first = docker("inspect", "-f", "{{.State.Pid}}", "box").stdout
+    docker("restart", "-t", "0", "box")
+    assert docker("inspect", "-f", "{{.State.Pid}}", "box").stdout != first
+    docker("kill", "-s", "KILL", "box")
+    assert docker("wait", "box").stdout.strip() == "137"
+    done = docker("kill", "box", check=False)
     assert done.returncode == 1
     assert "is not running" in done.stderr
 
 
 def test_rm_of_a_running_container_needs_force(docker: Docker, busybox: str) -> None:
-    docker("run", "-d", "--name", "c", busybox, "sleep", "100")
-    done = docker("rm", "c", check=False)
+    docker("run", "-d", "--name", "box", busybox, "sleep", "100")
+    done = docker("rm", "box", check=False)
     assert done.returncode == 1
     assert "cannot remove container" in done.stderr
     assert "running" in done.stderr
-    assert docker("rm", "-f", "c").stdout.strip() == "c"
+    assert docker("rm", "-f", "box").stdout.strip() == "box"
 
 
 def test_top_rename_port_and_update_of_the_list(docker: Docker, busybox: str) -> None:
-    docker("run", "-d", "--name", "c", "-p", "127.0.0.1::80", busybox, "sleep", "123")
-    lines = docker("top", "c").stdout.splitlines()
+    docker("run", "-d", "--name", "box", "-p", "127.0.0.1::80", busybox, "sleep", "123")
+    lines = docker("top", "box").stdout.splitlines()
     assert lines[0].split()[:2] == ["UID", "PID"]
     assert lines[1].endswith("sleep 123")
-    docker("rename", "c", "d")
-    assert docker("ps", "--format", "{{.Names}}").stdout.strip() == "d"
-    published = docker("port", "d", "80").stdout.strip()
+    docker("rename", "box", "crate")
+    assert docker("ps", "--format", "{{.Names}}").stdout.strip() == "crate"
+    published = docker("port", "crate", "80").stdout.strip()
     assert re.fullmatch(r"127\.0\.0\.1:\d+", published)
     assert docker("ps", "--format", "{{.Ports}}").stdout.strip() == f"{published}->80/tcp"
 
@@ -246,13 +247,14 @@ def test_events_are_told_as_they_happen(docker: Docker, engine: Engine, busybox:
     listener.communicate(timeout=10)
     assert seen[0] == "create brief"
     assert {"start brief", "die brief", "destroy brief"} <= set(seen) | {"destroy brief"}
+    time.sleep(1.1)  # the CLI asks for whole seconds
     past = docker("events", "--since", "10m", "--until", "0s", "--filter", "container=brief", "--format", "{{.Action}}")
     assert past.stdout.split()[-1] == "destroy"
 
 
 def test_start_attached_gives_output_and_status(docker: Docker, busybox: str) -> None:
-    docker("create", "--name", "c", "-i", busybox, "sh", "-c", "cat; exit 6")
-    done = docker("start", "-ai", "c", stdin="fed\n", check=False)
+    docker("create", "--name", "box", "-i", busybox, "sh", "-c", "cat; exit 6")
+    done = docker("start", "-ai", "box", stdin="fed\n", check=False)
     assert (done.stdout, done.returncode) == ("fed\n", 6)
 
 
@@ -271,9 +273,11 @@ def test_info_version_and_lists_of_the_other_things(docker: Docker, busybox: str
     assert docker("system", "df").returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("cp", "c:/etc/passwd", "-"), ("pause", "c"), ("diff", "c"), ("commit", "c")])
+@pytest.mark.parametrize(
+    "arguments", [("cp", "box:/etc/passwd", "-"), ("pause", "box"), ("diff", "box"), ("commit", "box")]
+)
 def test_what_is_not_there_yet_is_one_clear_line(docker: Docker, busybox: str, arguments: tuple[str, ...]) -> None:
-    docker("create", "--name", "c", busybox)
+    docker("create", "--name", "box", busybox)
     done = docker(*arguments, check=False)
     assert done.returncode != 0
     assert "is not supported by this engine yet" in done.stderr

@@ -94,7 +94,8 @@ def test_swarm_is_refused_in_dockers_words(ask: Callable[..., Any], path: str) -
     ("body", "headers", "words"),
     [
         (b"{", JSON, "invalid JSON"),
-        (b"", JSON, "EOF"),
+        (b"", JSON, "config cannot be empty"),
+        (b"  ", JSON, "EOF"),
         (b"[1]", JSON, "invalid JSON"),
         (b'"text"', JSON, "invalid JSON"),
         (b"{} {}", JSON, "invalid JSON"),
@@ -179,7 +180,7 @@ def test_a_head_that_never_ends_is_refused(engine: Engine) -> None:
                 client.sendall(b"GET /_ping HTTP/1.1\r\nX: " + b"a" * 65536)
         except OSError:
             return
-        assert client.recv(1000).split(b" ")[1] in (b"400", b"431")
+        assert client.recv(1000).split(b" ")[1] == b"431"
 
 
 def test_a_simple_request_takes_well_under_a_millisecond(engine: Engine) -> None:
