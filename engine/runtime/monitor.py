@@ -126,7 +126,9 @@ class Monitor:
         if not self._is_exec:
             self._note_exit(ended)
         self._tell({"event": "exited" if self._started_at else "failed", **ended})
-        self._pump.close()
+        if self._started_at:
+            self._pump.close()
+        # Else whoever asked still has to tell the clients why; this process's end lets go of them.
         if cgroup:
             cgroups.remove(cgroup)
         self._loop.stop()
