@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import secrets
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
     from dosirak.engine.build.shared import Shared
     from dosirak.engine.containers import Containers
-    from dosirak.engine.images import Image, Images
+    from dosirak.engine.images import Image, Images, RunConfig
     from dosirak.engine.layers import Layers
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database
@@ -45,6 +46,7 @@ class Builder:
         self._running: set[str] = set()
         self._sweeping: asyncio.Future[None] | None = None
         images.keepers.append(self._cache.digests)
+        images.apply_changes = _apply_changes
 
     async def start(self) -> None:
         """Begins to delete, in the background, what builds of an earlier service left half-made."""
@@ -94,6 +96,12 @@ class Builder:
         from dosirak.engine.build.shared import Shared
 
         return Shared(self._images, self._layers, self._containers, self._cache, CacheMounts(self._mounts))
+
+
+def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    from dosirak.engine.build.changes import apply_changes
+
+    return apply_changes(config, changes)
 
 
 def _remove(directories: list[Path]) -> None:
