@@ -11,10 +11,8 @@ from dosirak.engine.images import RunConfig
 
 def test_changes_are_applied_in_order_on_what_was_there() -> None:
     before = RunConfig(env=["A=1"], cmd=["old"], labels={"x": "y"}, stop_timeout=7)
-    after = apply_changes(
-        before,
-        ['CMD ["sh", "-l"]', "ENV B=$A-2 C=3", "LABEL a=b", "EXPOSE 80 $C", "WORKDIR /w", "WORKDIR x", "USER me"],
-    )
+    changes = ['CMD ["sh", "-l"]', "ENV B=$A-2 C=3", "LABEL a=b", "EXPOSE 80 $C", "WORKDIR /w", "WORKDIR x", "USER me"]
+    after = apply_changes(before, changes)
     assert (after.cmd, after.env, after.labels) == (["sh", "-l"], ["A=1", "B=1-2", "C=3"], {"a": "b", "x": "y"})
     assert after.exposed_ports == {"80/tcp": {}, "3/tcp": {}}
     assert (after.working_dir, after.user, after.stop_timeout) == ("/w/x", "me", 7)
