@@ -17,7 +17,8 @@ class Loop:
 
     def __init__(self) -> None:
         self._poll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        # One cell a registration: its identity tells a descriptor from a later one of the same number.
+        self._handlers: dict[int, list[Callable[[int], None]]] = {}
         self._timers: dict[Callable[[], None], float] = {}
         self._stopped = False
 
@@ -25,9 +26,10 @@ class Loop:
         """Call `handler(events)` when the descriptor is ready; watching it again changes what for."""
         if fd in self._handlers:
             self._poll.modify(fd, events)
+            self._handlers[fd][0] = handler
         else:
             self._poll.register(fd, events)
-        self._handlers[fd] = handler
+            self._handlers[fd] = [handler]
 
     def forget(self, fd: int) -> None:
         """Watch the descriptor no more; call before closing it."""
@@ -48,10 +50,11 @@ class Loop:
             timeout = -1.0
             if self._timers:
                 timeout = max(0.0, min(self._timers.values()) - time.monotonic())
-            for fd, events in self._poll.poll(timeout):
-                # A handler before this one may have closed the descriptor.
-                if handler := self._handlers.get(fd):
-                    handler(events)
+            ready = [(fd, events, self._handlers[fd]) for fd, events in self._poll.poll(timeout)]
+            for fd, events, cell in ready:
+                # A handler before this one may have closed the descriptor, and another opened one of its number.
+                if self._handlers.get(fd) is cell:
+                    cell[0](events)
             if self._timers:
                 self._fire()
 

@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 
-from dosirak.engine.runtime import cgroups, container, devices, streams
+from dosirak.engine.runtime import cgroups, clients, container, devices, streams
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.jsonlog import JsonLog
 
@@ -262,7 +262,7 @@ class Monitor:
 
     def _attach(self, entry: dict[str, Any], fd: int) -> None:
         wants = {number for number, name in ((1, "stdout"), (2, "stderr")) if entry[name]}
-        client = streams.Client(
+        client = clients.Client(
             socket.socket(fileno=fd),
             stdin=entry["stdin"],
             wants=wants,
