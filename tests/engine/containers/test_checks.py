@@ -9,6 +9,7 @@ from dosirak.engine.containers.documents import (
     ContainerConfig,
     DeviceMapping,
     DeviceRequest,
+    EndpointIPAMConfig,
     EndpointSettings,
     HealthConfig,
     HostConfig,
@@ -155,8 +156,28 @@ def test_what_this_engine_lacks_is_said_and_not_ignored(host, words):
 
 def test_several_networks_are_refused_clearly():
     networking = NetworkingConfig(endpoints_config={"a": EndpointSettings(), "b": EndpointSettings()})
-    with pytest.raises(NotSupported, match="several networks at create are not supported yet: a, b"):
+    with pytest.raises(NotSupported, match="several networks at create are not supported yet: a, b, bridge"):
         check(networking=networking)
+    other = NetworkingConfig(endpoints_config={"a": EndpointSettings()})
+    with pytest.raises(NotSupported, match="several networks at create are not supported yet: a, bridge"):
+        check(networking=other)
+    check(networking=other, network_mode="a")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "words"),
+    [
+        ({"aliases": ["x"]}, InvalidRequest, "only supported for user-defined networks"),
+        ({"ipam_config": EndpointIPAMConfig(ipv4_address="1.2.3.4")}, InvalidRequest, "user defined networks only"),
+        ({"ipam_config": EndpointIPAMConfig(ipv6_address="::2")}, NotSupported, "IPv6 addresses of an endpoint"),
+        ({"links": ["db"]}, NotSupported, "links of an endpoint"),
+        ({"driver_opts": {"a": "b"}}, NotSupported, "driver options of an endpoint"),
+    ],
+)
+def test_what_an_endpoint_can_t_have(endpoint, kind, words):
+    with pytest.raises(kind) as error:
+        check(networking=NetworkingConfig(endpoints_config={"default": EndpointSettings(**endpoint)}))
+    assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
