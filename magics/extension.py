@@ -107,7 +107,8 @@ class DosirakMagics(Magics):
     def _run(self, name: str, line: str, cell: str | None, local: dict[str, Any] | None) -> Any:
         from dosirak.magics.cell import run
 
-        names = {**self.shell.user_ns, **(local or {})}
+        shell: Any = self.shell
+        names = {**shell.user_ns, **(local or {})}
         return run(name, line, cell, names, self._door)
 
     def _door(self, body: str | None) -> Door:

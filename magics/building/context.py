@@ -14,7 +14,6 @@ from pathlib import Path
 from dosirak.magics.errors import DosirakError
 
 _PIECE = 1 << 20
-_FORMAT = tarfile.PAX_FORMAT
 
 
 def stream(folder: Path, dockerfile: str, text: str | None = None) -> tuple[str, Iterator[bytes]]:
@@ -69,8 +68,9 @@ def _walk(folder: Path, patterns: list[str], dockerfile: str) -> Iterator[str]:
         return
     from docker.utils.build import exclude_paths
 
-    # docker-py's rules keep the Dockerfile and .dockerignore; "" stands for the folder itself.
-    kept = exclude_paths(str(folder), [*patterns, "!.dockerignore"], dockerfile=(dockerfile, dockerfile))
+    always = [f"!{name}" for name in (".dockerignore", dockerfile) if name]
+    kept = exclude_paths(str(folder), [*patterns, *always], dockerfile=(dockerfile, dockerfile))
+    # "" stands for the folder itself.
     yield from sorted(path for path in kept if path and os.path.lexists(folder / path))
 
 
@@ -100,7 +100,7 @@ def _member(folder: Path, path: str) -> Iterator[bytes]:
         member.type = tarfile.FIFOTYPE
     else:
         return  # sockets and devices have no place in a context
-    yield member.tobuf(_FORMAT, errors="surrogateescape")
+    yield member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
 
 
 def _file(full: Path, member: tarfile.TarInfo) -> Iterator[bytes]:
@@ -110,7 +110,7 @@ def _file(full: Path, member: tarfile.TarInfo) -> Iterator[bytes]:
         raise DosirakError(f"open {full}: {os.strerror(error.errno or 0).lower()}") from error
     with file:
         member.size = left = os.fstat(file.fileno()).st_size
-        yield member.tobuf(_FORMAT, errors="surrogateescape")
+        yield member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
         while left:
             piece = file.read(min(_PIECE, left))
             if not piece:
@@ -124,6 +124,6 @@ def _text(name: str, text: str) -> Iterator[bytes]:
     data = io.BytesIO(text.encode(errors="surrogateescape"))
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = len(data.getvalue()), 0o600, int(time.time())
-    yield member.tobuf(_FORMAT)
+    yield member.tobuf(tarfile.PAX_FORMAT)
     yield data.getvalue()
     yield b"\0" * (-member.size % tarfile.BLOCKSIZE)

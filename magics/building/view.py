@@ -69,7 +69,7 @@ class CellView:
 
         bundle = {"text/html": html(build), "text/plain": plain(build)}
         if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update(bundle, raw=True)
         self._drawn = time.monotonic()

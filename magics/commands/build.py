@@ -71,7 +71,7 @@ def _build_flags(command: Any) -> Any:
 @_build_flags
 @click.argument("path")
 @click.pass_obj
-def build(session: Session, path: str, dockerfile: str, **flags: Any) -> Result:
+def build(session: Session, /, path: str, dockerfile: str, **flags: Any) -> Result:
     """Build an image from a Dockerfile; the value is the image."""
     _refuse(flags)
     if path.startswith(("http://", "https://", "git@", "git://", "github.com/")):
@@ -89,7 +89,7 @@ def build(session: Session, path: str, dockerfile: str, **flags: Any) -> Result:
 @_build_flags
 @click.argument("path", required=False)
 @click.pass_obj
-def dockerfile(session: Session, path: str | None, **flags: Any) -> Result:
+def dockerfile(session: Session, /, path: str | None, **flags: Any) -> Result:
     """Build an image; the cell's body is the Dockerfile, the value is the image.
 
     CONTEXT is what COPY and ADD see: the notebook's folder unless given.
@@ -142,7 +142,8 @@ def _from_input(session: Session) -> tuple[str, Any]:
 
     if session.door.escalates:
         raise UsageError("build -: a cell has no standard input; use %%dockerfile", 1)
-    head = sys.stdin.buffer.peek(263)  # type: ignore[attr-defined]
+    reader: Any = sys.stdin.buffer
+    head = reader.peek(263)
     if head[257:262] == b"ustar" or head[:2] in (b"\x1f\x8b", b"BZ") or head[:4] == b"\x28\xb5\x2f\xfd":
         return "Dockerfile", iter(lambda: sys.stdin.buffer.read(1 << 20), b"")
     with tempfile.TemporaryDirectory() as empty:

@@ -29,7 +29,7 @@ _USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 @click.argument("image")
 @click.argument("command", nargs=-1)
 @click.pass_context
-def run(ctx: click.Context, image: str, command: tuple[str, ...], **flags: Any) -> Result:
+def run(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: Any) -> Result:
     """Create and run a new container from an image.
 
     In the foreground its output appears in the cell while it runs and the value is its exit status; with -d the
@@ -67,7 +67,7 @@ def run(ctx: click.Context, image: str, command: tuple[str, ...], **flags: Any) 
 @click.argument("image")
 @click.argument("command", nargs=-1)
 @click.pass_context
-def create(ctx: click.Context, image: str, command: tuple[str, ...], **flags: Any) -> Result:
+def create(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: Any) -> Result:
     """Create a new container without starting it; the value is the container."""
     session: Session = ctx.obj
     identity = make(session, _translate(ctx, image, command, flags))

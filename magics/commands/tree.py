@@ -24,7 +24,7 @@ _CONTAINER = {
     "port": "magics.commands.top:port",
 }
 _CONTAINER_ONLY = {
-    **dict.fromkeys(("ls", "ps", "list"), "magics.commands.containers:ps"),
+    **dict.fromkeys(("ps", "ls", "list"), "magics.commands.containers:ps"),
     "inspect": "magics.commands.inspect:inspect_container",
 }
 _CONTAINER_LATER = dict.fromkeys(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dosirak.magics.errors import NotSupported, UsageError, suggestion
+from dosirak.magics.grammar.values import ParamType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
 
-class Switch(click.ParamType):
+class Switch(ParamType):
     """A boolean as Go's strconv.ParseBool reads it."""
 
     name = "switch"
@@ -132,6 +133,10 @@ class Command(click.Command):
     def _usage_hint(self, ctx: click.Context) -> str:
         return f" (usage: {ctx.command_path} {self.usage_text})" if self.usage_text else ""
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the help's first clause, for lists of commands."""
+        return short_help(self)
+
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Return Docker's usage, `[OPTIONS] IMAGE [COMMAND] [ARG...]`."""
         return [self.usage_text]
@@ -151,13 +156,33 @@ class Group(click.Group):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("add_help_option", False)
+        kwargs.setdefault("options_metavar", "")
+        kwargs.setdefault("subcommand_metavar", "COMMAND")
         super().__init__(*args, **kwargs)
         self.loaders = dict(loaders or {})
         self.planned = dict(planned or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names that help lists."""
-        return sorted({*self.commands, *self.loaders})
+        """Return the names that help lists: of several names of one command, the first."""
+        first = {target: name for name, target in reversed(self.loaders.items())}
+        return sorted({*self.commands, *first.values()} - (self.loaders.keys() - first.values()))
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the help's first clause, for lists of commands."""
+        return short_help(self)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, and the groups of commands apart."""
+        commands, groups = [], []
+        for name in self.list_commands(ctx):
+            found = self.get_command(ctx, name)
+            if found is not None and not found.hidden:
+                (groups if isinstance(found, click.Group) else commands).append((name, found.get_short_help_str()))
+        for title, rows in (("Management commands", groups), ("Commands", commands)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        formatter.write(f"\nRun '{ctx.command_path} COMMAND --help' for more about a command.\n")
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, importing its module when it is the first time."""
@@ -186,8 +211,14 @@ class Group(click.Group):
             return name, command, args[1:]
         if name in self.planned:
             raise NotSupported(f"{ctx.command_path} {name}: not supported by Dosirak {self.planned[name]}".rstrip())
-        near = suggestion(name, self.list_commands(ctx))
+        near = suggestion(name, {*self.commands, *self.loaders})
         raise UsageError(f"unknown command: {ctx.command_path} {name}{near}", 1)
+
+
+def short_help(command: click.Command) -> str:
+    """Return what a command does, without what it yields."""
+    text = " ".join((command.help or "").split("\n\n")[0].split())
+    return text.partition(";")[0].partition(": ")[0].partition(". ")[0].rstrip(".")
 
 
 def load(target: str) -> click.Command:

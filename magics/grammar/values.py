@@ -16,6 +16,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic only since click 8.4
+
 _BINARY = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _DURATION = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)")
 _NANOSECONDS = {
@@ -36,7 +40,7 @@ _SYSCTLS = frozenset(
 )
 
 
-class _Parsed(click.ParamType):
+class _Parsed(ParamType):
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
@@ -52,7 +56,7 @@ class _Parsed(click.ParamType):
             raise failure from error
 
 
-def value_type(name: str, parse: Callable[[str], Any]) -> click.ParamType:
+def value_type(name: str, parse: Callable[[str], Any]) -> ParamType:
     """Return a click type shown as `name` in help, converting by `parse` (which raises ValueError)."""
     return _Parsed(name, parse)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dosirak.magics.look import theme
 from dosirak.magics.look.text import escape
 
+_VOID = frozenset(("img", "br", "hr"))
+
 
 class Markup(str):
     """Text that is HTML already; only this module and its callers' literals make it."""
@@ -18,7 +20,7 @@ class Markup(str):
 def tag(name: str, *children: object, **attributes: str) -> Markup:
     """Return the element; `_` in an attribute's name stands for `-`."""
     opened = "".join(f' {key.strip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items())
-    return Markup(f"<{name}{opened}>{join(*children)}</{name}>")
+    return Markup(f"<{name}{opened}>" if name in _VOID else f"<{name}{opened}>{join(*children)}</{name}>")
 
 
 def join(*children: object) -> Markup:

@@ -42,7 +42,7 @@ class ExitStatus(int):
         if self:
             from IPython.display import display
 
-            display(self._bundle(), raw=True)
+            display(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
 
     def _bundle(self) -> dict[str, Any]:
         style = f"color:{theme.GREY};font-size:{theme.NORMAL}"

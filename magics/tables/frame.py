@@ -81,7 +81,7 @@ class Frame(pd.DataFrame):
         return tag("td", text, style=style)
 
     def _colour(self, row: int) -> str:
-        code = self["EXIT CODE"].iat[row] if "EXIT CODE" in self.columns else None
+        code: Any = self["EXIT CODE"].iat[row] if "EXIT CODE" in self.columns else None
         return theme.state_colour(str(self["STATE"].iat[row]), None if code is None or pd.isna(code) else int(code))
 
 

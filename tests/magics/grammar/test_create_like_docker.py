@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 import pytest
-
 from support.recorder import Recorder
 
 from dosirak.magics.errors import DosirakError
