@@ -32,7 +32,7 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     """Check and complete a request (changed in place). Returns warnings. Raises InvalidRequest, NotSupported."""
     _check_config(config)
     _refuse_unsupported(host)
-    warnings = _warn(config, host)
+    warnings = _warn(host)
     warnings += resources.check(host, facts.limits)
     _check_modes(host)
     _check_restart(host)
@@ -108,7 +108,7 @@ def _refuse_unsupported(host: HostConfig) -> None:
         raise InvalidRequest(f"invalid isolation '{host.isolation}' on linux")
 
 
-def _warn(config: ContainerConfig, host: HostConfig) -> list[str]:
+def _warn(host: HostConfig) -> list[str]:
     warnings = []
     if host.kernel_memory or host.kernel_memory_tcp:
         warnings.append("Kernel memory limits are deprecated and not supported. Limitation discarded.")
@@ -116,9 +116,14 @@ def _warn(config: ContainerConfig, host: HostConfig) -> list[str]:
     if host.cpu_count:
         warnings.append("linux does not support CPU count. Count discarded.")
         host.cpu_count = 0
-    if config.healthcheck and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
-        warnings.append("Health checks are not supported yet. The container's health is not checked.")
     return warnings
+
+
+def warn_of_health(config: ContainerConfig) -> list[str]:
+    """A warning for a health check, the client's or the image's."""
+    if config.healthcheck and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
+        return ["Health checks are not supported yet. The container's health is not checked."]
+    return []
 
 
 def _check_modes(host: HostConfig) -> None:

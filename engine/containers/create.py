@@ -40,6 +40,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     _check_platform(platform, image)
     layers = await room.images.lower_dirs(image)
     config = merge.merge(config, image.config.config)
+    warnings += checks.warn_of_health(config)
     command = merge.command(config)
     config.working_dir = merge.clean_working_dir(config.working_dir)
     _join_by_id(room, host)
