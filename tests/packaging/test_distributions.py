@@ -43,8 +43,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
     assert "dosirak/engine/state/schema.sql" in package
     rest = {name for name in names - package if ".dist-info/" not in name}
     assert {name.partition(".data/data/")[2] for name in rest} == {
-        "share/jupyter/kernels/dosirak/kernel.json",
-        "share/jupyter/kernels/dosirak/logo-svg.svg",
+        f"share/jupyter/kernels/dosirak/{name}"
+        for name in ("kernel.json", "logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
     }
 
 
