@@ -38,6 +38,24 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
         raise InvalidRequest("no image specified")
     image = await room.images.resolve(config.image)
     _check_platform(platform, image)
+    # Until the record stands, only this keeps the layers from being removed with their image.
+    with room.images.hold(image.diff_ids):
+        container_id = await _create(room, image, name, config, host, networking, warnings)
+    live = room.table.find(container_id)
+    room.tell(live, "create")
+    return Created(container_id, warnings)
+
+
+async def _create(
+    room: Room,
+    image: Image,
+    name: str | None,
+    config: ContainerConfig,
+    host: HostConfig,
+    networking: NetworkingConfig,
+    warnings: list[str],
+) -> str:
+    """Name, record, directory, volumes. Returns the id."""
     layers = await room.images.lower_dirs(image)
     config = merge.merge(config, image.config.config)
     warnings += checks.warn_of_health(config)
@@ -55,9 +73,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
         room.table.release(name)
         room.bundles.discard(container_id)
         raise
-    live = room.table.find(container_id)
-    room.tell(live, "create")
-    return Created(container_id, warnings)
+    return container_id
 
 
 def _check_platform(platform: str | None, image: Image) -> None:

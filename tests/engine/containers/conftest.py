@@ -5,38 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 from dataclasses import dataclass
 
+import msgspec
 import pytest
-from support.rootfs import make_root
+from support.rootfs import busybox_tar
 
-from dosirak.engine.containers import Containers, CreateRequest, HostConfig, LogQuery
+from dosirak.engine.containers import Containers, CreateRequest, ExecConfig, HostConfig, LogQuery
+from dosirak.engine.content import Index, Store
 from dosirak.engine.errors import NotFound
-from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
-from dosirak.engine.images.model import Image
+from dosirak.engine.images import ImageConfig, Images, RunConfig
+from dosirak.engine.layers import Layers
 from dosirak.engine.networks import Networks
 from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.runtime.model import Attach
 from dosirak.engine.state import Database, Events
 from dosirak.engine.volumes import Volumes
-
-
-class OneImage:
-    """As much of the images room as containers ask of it: "busybox", lying unpacked in a directory."""
-
-    def __init__(self, root):
-        self._root = root
-        self.config = RunConfig(cmd=["sh"], env=["PATH=/bin", "FROM_IMAGE=yes"])
-
-    async def resolve(self, name):
-        if name not in ("busybox", "busybox:latest"):
-            raise NotFound(f"No such image: {name}:latest")
-        config = ImageConfig(architecture="amd64", os="linux", config=self.config, rootfs=RootFS())
-        return Image("sha256:" + "ab" * 32, None, config, (), ("docker.io/library/busybox:latest",), "", 0)
-
-    async def lower_dirs(self, image):
-        return [str(self._root)]
 
 
 @dataclass
@@ -49,11 +35,40 @@ class Ran:
     id: str
 
 
+async def chunks(data):
+    """A stream of one piece."""
+    yield data
+
+
+class Shelf:
+    """Content and layers with the image "busybox", shared by all tests: rooms come and go, these stay."""
+
+    def __init__(self, directory):
+        self.store = Store(directory / "content")
+        self.index = Index(directory / "content")
+        self.layers = Layers(directory / "layers", self.store)
+
+    async def fill(self):
+        """Import busybox and give it a configuration."""
+        images = self.images()
+        made = await images.import_(chunks(busybox_tar()), "plain")
+        config = ImageConfig(
+            architecture=made.config.architecture,
+            os="linux",
+            config=RunConfig(cmd=["sh"], env=["PATH=/bin", "FROM_IMAGE=yes"]),
+        )
+        await images.commit(config, await images.layer_infos(made), ["busybox"])
+
+    def images(self):
+        """The images room on this shelf."""
+        return Images(self.store, self.index, self.layers)
+
+
 class Rig:
     """The rooms, and shorthands for what every test does."""
 
-    def __init__(self, settings, root):
-        self.settings, self.images = settings, OneImage(root)
+    def __init__(self, settings, shelf):
+        self.settings, self.shelf = settings, shelf
 
     async def open(self):
         """Put the rooms together, as the service does on its start."""
@@ -63,6 +78,7 @@ class Rig:
         self.events = Events()
         self.networks = Networks(self.db, self.settings)
         self.volumes = Volumes(self.settings, self.db, self.events)
+        self.images = self.shelf.images()
         self.launcher = Launcher()
         await self.launcher.start()
         self.containers = Containers(
@@ -87,10 +103,19 @@ class Rig:
                 await self.containers.remove(entry.id, force=True, volumes=True)
         await self.close()
 
-    async def create(self, *cmd, name=None, host=None, **config):
+    async def image(self, **config):
+        """busybox with another configuration; the image's name."""
+        base = await self.images.resolve("busybox")
+        changed = msgspec.structs.replace(base.config.config, **config)
+        whole = msgspec.structs.replace(base.config, config=changed)
+        name = f"variant:{secrets.token_hex(4)}"
+        await self.images.commit(whole, await self.images.layer_infos(base), [name])
+        return name
+
+    async def create(self, *cmd, name=None, host=None, image="busybox", **config):
         """A container of busybox; network none unless asked. Returns its id."""
         body = CreateRequest(
-            image="busybox",
+            image=image,
             cmd=list(cmd) or None,
             host_config=HostConfig(**{"network_mode": "none", **(host or {})}),
             **config,
@@ -120,8 +145,6 @@ class Rig:
 
     async def exec(self, container_id, *cmd, **config):
         """Run an exec to its end: exit code, stdout, stderr."""
-        from dosirak.engine.containers import ExecConfig
-
         exec_id = self.containers.exec_create(container_id, ExecConfig(cmd=list(cmd), **config))
         ours, theirs = socket.socketpair()
         await self.containers.exec_start(exec_id, Attach(theirs))
@@ -144,19 +167,25 @@ async def frames(sock, limit=30.0):
 
 
 @pytest.fixture(scope="session")
-def busybox_root(tmp_path_factory):
-    """busybox, unpacked: the one layer of the tests' image."""
-    root = tmp_path_factory.mktemp("busybox")
-    root.chmod(0o755)  # it becomes the containers' "/"
-    return make_root(root)
+def shelf(tmp_path_factory):
+    """busybox, imported once."""
+    made = Shelf(tmp_path_factory.mktemp("shelf"))
+    asyncio.run(made.fill())
+    return made
 
 
 @pytest.fixture
-async def rig(settings, busybox_root):
+async def lower_dirs(rig):
+    """busybox's overlay lower directories."""
+    return await rig.images.lower_dirs(await rig.images.resolve("busybox"))
+
+
+@pytest.fixture
+async def rig(settings, shelf):
     """The rooms; every container is removed after the test."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    made = Rig(settings, busybox_root)
+    made = Rig(settings, shelf)
     await made.open()
     yield made
     await made.end()

@@ -126,8 +126,8 @@ async def test_a_killed_launcher_leaves_containers_running_and_comes_back(rig):
     assert [record.data async for record in rig.containers.logs(first, LogQuery())] == [b"x\n"]
 
 
-async def test_two_roots_do_not_touch_each_others_containers(rig, busybox_root):
-    other = Rig(new_settings("s"), busybox_root)
+async def test_two_roots_do_not_touch_each_others_containers(rig, shelf):
+    other = Rig(new_settings("s"), shelf)
     await other.open()
     try:
         mine, theirs = await rig.start("sleep", "100"), await other.start("sleep", "100")

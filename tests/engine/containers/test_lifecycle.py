@@ -40,8 +40,8 @@ async def test_a_container_runs_and_says_how_it_ended(rig):
 
 
 async def test_the_image_s_command_and_environment_are_used(rig):
-    rig.images.config.entrypoint, rig.images.config.cmd = ["sh", "-c"], ["echo $FROM_IMAGE $HOSTNAME $PWD $HOME"]
-    ran = await rig.run(hostname="lunch", working_dir="/tmp/new/dir")
+    image = await rig.image(entrypoint=["sh", "-c"], cmd=["echo $FROM_IMAGE $HOSTNAME $PWD $HOME"])
+    ran = await rig.run(image=image, hostname="lunch", working_dir="/tmp/new/dir")
     assert ran.out == "yes lunch /tmp/new/dir /root\n"
 
 
@@ -104,8 +104,9 @@ async def test_stop_kills_what_does_not_listen(rig):
 
 
 async def test_the_image_s_stop_signal_is_used(rig):
-    rig.images.config.stop_signal = "SIGUSR1"
-    container_id = await rig.start("sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.05; done")
+    image = await rig.image(stop_signal="SIGUSR1")
+    command = "trap 'exit 9' USR1; echo up; while :; do sleep 0.05; done"
+    container_id = await rig.start("sh", "-c", command, image=image)
     await until(lambda: log_of(rig, container_id))
     await rig.containers.stop(container_id)
     assert rig.containers.get(container_id).state.exit_code == 9

@@ -10,7 +10,7 @@ from dosirak.engine.errors import StartFailed
 
 
 @pytest.fixture
-def step(rig, busybox_root):
+def step(rig, lower_dirs):
     upper, work = rig.settings.data / "upper", rig.settings.data / "work"
     upper.mkdir()
     work.mkdir()
@@ -18,7 +18,7 @@ def step(rig, busybox_root):
 
     async def run(*argv, **options):
         return await rig.containers.run_step(
-            lowers=[str(busybox_root)],
+            lowers=lower_dirs,
             upper=upper,
             work=work,
             argv=argv,
@@ -72,13 +72,13 @@ async def test_a_megabyte_of_output_comes_whole(rig, step):
     assert b"".join(data for _, data in step.said) == b"x" * 1000000
 
 
-async def test_steps_run_side_by_side(rig, busybox_root):
+async def test_steps_run_side_by_side(rig, lower_dirs):
     async def run(number):
         upper, work = rig.settings.data / f"upper{number}", rig.settings.data / f"work{number}"
         upper.mkdir()
         work.mkdir()
         return await rig.containers.run_step(
-            lowers=[str(busybox_root)],
+            lowers=lower_dirs,
             upper=upper,
             work=work,
             argv=["sh", "-c", f"exit {number}"],

@@ -22,12 +22,12 @@ NAMES = st.sampled_from(["one", "two", "three"])
 class Lifecycle(RuleBasedStateMachine):
     """The model: name → [id, state]. Containers run `sleep 1000`, so they end only when told to."""
 
-    busybox_root = None
+    shelf = None
 
     def __init__(self):
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.rig = Rig(new_settings("m"), self.busybox_root)
+        self.rig = Rig(new_settings("m"), self.shelf)
         self.call(self.rig.open())
         self.model = {}
 
@@ -123,10 +123,10 @@ class Lifecycle(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_sequence_of_calls_gets_dockers_answers(busybox_root):
+def test_every_sequence_of_calls_gets_dockers_answers(shelf):
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    Lifecycle.busybox_root = busybox_root
+    Lifecycle.shelf = shelf
     chosen = settings(
         max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )

@@ -15,8 +15,8 @@ def names(rig):
 
 
 async def test_a_volume_of_the_image_is_anonymous_and_filled(rig):
-    rig.images.config.volumes = {"/etc": {}}
-    ran = await rig.run("sh", "-c", "cat /etc/passwd | wc -l; stat -c %a /etc; echo new > /etc/new")
+    image = await rig.image(volumes={"/etc": {}})
+    ran = await rig.run("sh", "-c", "cat /etc/passwd | wc -l; stat -c %a /etc; echo new > /etc/new", image=image)
     assert ran.out.split() == ["2", "755"]
     (volume,) = rig.volumes.list()
     assert volume.anonymous and len(volume.name) == 64
