@@ -59,7 +59,7 @@ def gateway_of(subnet: IPv4Network) -> IPv4Address:
 
 def host_subnets(kernel: Kernel) -> list[IPv4Network]:
     """What the host uses: its addresses' subnets, its routes' destinations, the resolvers it asks."""
-    return list(_used(kernel.netlink, {links.LOOPBACK}))
+    return list(_used(kernel.netlink))
 
 
 def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
@@ -69,35 +69,34 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
     """
     with _turn():
         every = list(links.list_links(kernel.netlink))
+        found = next((link for link in every if link.name == wanted.name), None)
+        subnet = _choose_subnet(kernel.netlink, found, wanted)
         was_off = wanted.forwarding_was_off or sysctl.read(sysctl.FORWARD) == "0"
         was_off = was_off or any(_FORWARDING_WAS_OFF in link.alias for link in every)
-        found = next((link for link in every if link.name == wanted.name), None)
-        if found and (found.kind != "bridge" or not found.alias.startswith(_ALIAS)):
-            raise HostLimit(
-                f"{wanted.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
-            )
-        subnet = wanted.subnet if found else _make(kernel.netlink, wanted, was_off)
-        raised = _configure(kernel.netlink, wanted, subnet, was_off)
-        sysctl.write(sysctl.FORWARD, "1")
-    kernel.firewall.install([Bridge(wanted.name, raised.subnet)], wanted.publications)
-    return raised
+        # The rules come first: no bridge is ever up without them.
+        kernel.firewall.install([Bridge(wanted.name, subnet)], wanted.publications)
+        try:
+            if not found:
+                links.create_bridge(kernel.netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu)
+            index = _configure(kernel.netlink, wanted.name, subnet)
+            if not (found and found.alias):
+                note = f"{_ALIAS}: {_FORWARDING_WAS_OFF}" if was_off else _ALIAS
+                links.set_alias(kernel.netlink, index, note)
+            sysctl.write(sysctl.FORWARD, "1")
+        except BaseException:
+            if not found:
+                kernel.firewall.uninstall(wanted.name)
+            raise
+    return Raised(index, subnet, was_off)
 
 
 def lower_bridge(kernel: Kernel, name: str) -> None:
     """Takes the rules and the bridge away, and what is left on it; gone already is fine."""
-    kernel.firewall.uninstall(name)
-    with _turn():
-        every = list(links.list_links(kernel.netlink))
-        bridge = next((link for link in every if link.name == name and link.alias.startswith(_ALIAS)), None)
-        if bridge is None:
-            return
-        for port in every:
-            if port.master == bridge.index:
-                links.delete(kernel.netlink, port.index)
-        links.delete(kernel.netlink, bridge.index)
-        others = [link for link in every if link.alias.startswith(_ALIAS) and link.index != bridge.index]
-        if _FORWARDING_WAS_OFF in bridge.alias and not others:
-            sysctl.write(sysctl.FORWARD, "0")
+    try:
+        kernel.firewall.uninstall(name)
+    finally:
+        with _turn():
+            _remove(kernel.netlink, name)
 
 
 def settle_ports(kernel: Kernel, bridge: int, wanted: frozenset[str]) -> None:
@@ -105,6 +104,7 @@ def settle_ports(kernel: Kernel, bridge: int, wanted: frozenset[str]) -> None:
     for link in list(links.list_links(kernel.netlink)):
         if link.name in wanted and link.master != bridge:
             links.set_up(kernel.netlink, link.index, master=bridge)
+            links.wait_carrying(kernel.netlink, link.index, bridge)
         elif link.master == bridge and link.name not in wanted:
             links.delete(kernel.netlink, link.index)
 
@@ -138,16 +138,40 @@ def _turn() -> Iterator[None]:
         os.close(fd)
 
 
-def _make(netlink: Netlink, wanted: Wanted, was_off: bool) -> IPv4Network:
-    used = list(_used(netlink, {links.LOOPBACK}))
-    subnet = wanted.subnet
-    if any(subnet.overlaps(other) for other in used):
-        if not wanted.movable:
-            raise HostLimit(f"{wanted.name}: its subnet {subnet} is used by another network of this host")
-        subnet = addresses.choose_subnet(used)
-    alias = f"{_ALIAS}: {_FORWARDING_WAS_OFF}" if was_off else _ALIAS
-    links.create_bridge(netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu, alias)
-    return subnet
+def _choose_subnet(netlink: Netlink, found: links.Link | None, wanted: Wanted) -> IPv4Network:
+    """The subnet the bridge is to have: what one that exists has already, else what the host doesn't use."""
+    if found:
+        if not _is_ours(found):
+            raise HostLimit(
+                f"{wanted.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
+            )
+        own = [address.network for index, address in links.list_addresses(netlink) if index == found.index]
+        return own[0] if own and wanted.movable else wanted.subnet
+    used = list(_used(netlink))
+    if not any(wanted.subnet.overlaps(other) for other in used):
+        return wanted.subnet
+    if not wanted.movable:
+        raise HostLimit(f"{wanted.name}: its subnet {wanted.subnet} is used by another network of this host")
+    return addresses.choose_subnet(used)
+
+
+def _is_ours(link: links.Link) -> bool:
+    """By its alias; one made by halves (killed before the alias was set) by the MAC it was made with."""
+    return link.kind == "bridge" and (link.alias.startswith(_ALIAS) or link.mac.startswith("02:42:"))
+
+
+def _remove(netlink: Netlink, name: str) -> None:
+    every = list(links.list_links(netlink))
+    bridge = next((link for link in every if link.name == name and _is_ours(link)), None)
+    if bridge is None:
+        return
+    for port in every:
+        if port.master == bridge.index:
+            links.delete(netlink, port.index)
+    links.delete(netlink, bridge.index)
+    others = [link for link in every if link.alias.startswith(_ALIAS) and link.index != bridge.index]
+    if _FORWARDING_WAS_OFF in bridge.alias and not others:
+        sysctl.write(sysctl.FORWARD, "0")
 
 
 _SYSCTLS = (
@@ -161,26 +185,24 @@ _SYSCTLS = (
 )
 
 
-def _configure(netlink: Netlink, wanted: Wanted, subnet: IPv4Network, was_off: bool) -> Raised:
-    """Address, sysctls and "up", of a new bridge or of one found (made by a predecessor, perhaps by halves)."""
-    index = links.index_of(wanted.name)
+def _configure(netlink: Netlink, name: str, subnet: IPv4Network) -> int:
+    """Address, sysctls and "up", of a new bridge or of one found (perhaps made by halves). Returns its index."""
+    index = links.index_of(name)
     if index is None:
-        raise HostLimit(f"{wanted.name}: gone as soon as made: does something on this host remove links?")
-    own = [address.network for link, address in links.list_addresses(netlink) if link == index]
-    if own and wanted.movable:
-        subnet = own[0]
-    for name, value in _SYSCTLS:
-        sysctl.write(name.format(wanted.name), value)
-    if subnet not in own:
-        links.add_address(netlink, index, IPv4Interface((gateway_of(subnet), subnet.prefixlen)))
+        raise HostLimit(f"{name}: gone as soon as made: does something on this host remove links?")
+    for sysctl_name, value in _SYSCTLS:
+        sysctl.write(sysctl_name.format(name), value)
+    address = IPv4Interface((gateway_of(subnet), subnet.prefixlen))
+    if (index, address) not in links.list_addresses(netlink):
+        links.add_address(netlink, index, address)
     links.set_up(netlink, index)
-    return Raised(index, subnet, was_off)
+    return index
 
 
-def _used(netlink: Netlink, without: set[int]) -> Iterator[IPv4Network]:
-    """Subnets in use on any link but these."""
-    yield from (address.network for index, address in links.list_addresses(netlink) if index not in without)
-    yield from (network for index, network in links.list_routes(netlink) if index not in without)
+def _used(netlink: Netlink) -> Iterator[IPv4Network]:
+    """Subnets in use, the loopback's apart."""
+    yield from (address.network for index, address in links.list_addresses(netlink) if index != links.LOOPBACK)
+    yield from (network for index, network in links.list_routes(netlink) if index != links.LOOPBACK)
     for line in files.read_resolv_conf().splitlines():
         words = line.split()
         if words[:1] == ["nameserver"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -48,6 +49,7 @@ class Link:
     kind: str
     master: int
     alias: str
+    mac: str
 
 
 def index_of(name: str) -> int | None:
@@ -58,7 +60,7 @@ def index_of(name: str) -> int | None:
         return None
 
 
-def create_bridge(netlink: Netlink, name: str, mac: str, mtu: int, alias: str) -> None:
+def create_bridge(netlink: Netlink, name: str, mac: str, mtu: int) -> None:
     """A bridge that forwards at once (no spanning tree, no forward delay).
 
     With an address of its own: a bridge without one takes its lowest port's, so its MAC would change, and its
@@ -67,8 +69,10 @@ def create_bridge(netlink: Netlink, name: str, mac: str, mtu: int, alias: str) -
     data = attribute(_IFLA_BR_FORWARD_DELAY, _U32.pack(0)) + attribute(_IFLA_BR_STP_STATE, _U32.pack(0))
     body = _named(name) + attribute(_IFLA_ADDRESS, _mac(mac)) + attribute(_IFLA_MTU, _U32.pack(mtu))
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, 0, 0, 0) + body + _info(b"bridge", data), NLM_F_CREATE_EXCL)
-    # Not taken at creation (rtnl_create_link knows no alias): a message of its own.
-    index = socket.if_nametoindex(name)
+
+
+def set_alias(netlink: Netlink, index: int, alias: str) -> None:
+    """A link's free text (`ip link` shows it). The kernel takes none at creation: rtnl_create_link."""
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_IFALIAS, alias.encode()))
 
 
@@ -101,12 +105,21 @@ def reflect(netlink: Netlink, index: int) -> None:
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_LINKINFO, mode))
 
 
-def carries(netlink: Netlink, index: int) -> bool:
-    """Whether packets pass: carrier noticed, and forwarding if it is a bridge's port.
+def wait_carrying(netlink: Netlink, *indices: int) -> None:
+    """Returns when packets pass these links, or after a second at the latest.
 
-    A veth's carrier takes effect only when the kernel's link watch work has run, which may have to wait for the link
-    lock. Since Linux 6.9 asking makes it run at once (rtnl_getlink); before, one has to ask again.
+    A link's carrier takes effect only when the kernel's link watch work has run, which may have to wait for the link
+    lock; until then what is sent is lost: mostly the question for a MAC, which is repeated after a second only. Since
+    Linux 6.9 asking for a link makes the work run at once (rtnl_getlink); before, one has to ask again.
     """
+    deadline = time.monotonic() + 1
+    for index in indices:
+        while not _carries(netlink, index) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _carries(netlink: Netlink, index: int) -> bool:
+    """Whether a link's carrier has been noticed and, if it is a bridge's port, the bridge forwards to it."""
     found = attributes(netlink.query(_RTM_GETLINK, _IFINFO.pack(0, 0, index, 0, 0)), _IFINFO.size)
     port = attributes(attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_SLAVE_DATA, b""))
     up = found.get(_IFLA_OPERSTATE) == _IF_OPER_UP
@@ -166,6 +179,7 @@ def list_links(netlink: Netlink) -> Iterator[Link]:
             kind=_text(info.get(_IFLA_INFO_KIND, b"")),
             master=_U32.unpack(master)[0] if master else 0,
             alias=_text(found.get(_IFLA_IFALIAS, b"")),
+            mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
         )
 
 

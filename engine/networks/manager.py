@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import defaultdict
@@ -13,7 +13,7 @@ from ipaddress import IPv4Interface
 
 import msgspec
 
-from dosirak.engine.errors import Conflict, InvalidRequest, NotFound
+from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound
 from dosirak.engine.networks import bridges, links, names
 from dosirak.engine.networks.addresses import choose_subnet
 from dosirak.engine.networks.drivers import Attachment, Bridge, Driver, Host, Null, Request
@@ -24,6 +24,8 @@ from dosirak.engine.networks.records import Records
 from dosirak.engine.networks.worker import Worker
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,12 @@ class Networks:
             orphans = [endpoint.interface for endpoint in gone if endpoint.interface]
             if any(links.index_of(name) for name in orphans):
                 await self._worker.submit(bridges.delete_links, orphans)
-        await asyncio.gather(*(driver.adopt(adopted[identifier]) for identifier, driver in self._drivers.items()))
+        for identifier, driver in self._drivers.items():
+            try:
+                await driver.adopt(adopted[identifier])
+            except (EngineError, OSError) as error:
+                # Its containers run on as they are; a service that didn't start could do less for them.
+                _LOG.warning("network %s: can't be taken over: %s", driver.network.name, error)
 
     def _find(self, ref: str) -> Driver:
         by_name = [driver for driver in self._drivers.values() if driver.network.name == ref]

@@ -8,7 +8,6 @@ address, route and bridge port 1 ms more; given up and gone with its links 20–
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -18,7 +17,6 @@ from dosirak.engine.networks.netlink import Netlink
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns, unshare
 
 INTERFACE = "eth0"
-_CARRIER_WITHIN = 1.0  # seconds; after that the container has to live with a late network
 # Docker's, for every new network namespace (moby: daemon/oci_linux.go): ping and low ports need no capability.
 # IPv6 is off for what is connected later (networks are IPv4 only as yet): no address to detect duplicates of, no router
 # advertisement to believe (CVE-2020-13401); the loopback, which exists already, keeps ::1.
@@ -111,12 +109,8 @@ class Namespaces:
         links.add_address(inside, eth0, wiring.address)
         links.set_up(inside, eth0)
         links.add_default_route(inside, eth0, wiring.gateway)
-        # Else the container's first packet is lost, mostly a question for a MAC, which is repeated after a second only.
-        deadline = time.monotonic() + _CARRIER_WITHIN
-        while not (links.carries(inside, eth0) and links.carries(self._netlink, index)):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.001)
+        links.wait_carrying(inside, eth0)
+        links.wait_carrying(self._netlink, index, wiring.bridge)
         return Prepared(fd, veth, index, wiring.address, wiring.mac)
 
 

@@ -150,10 +150,10 @@ class Namespace:
 
         self.run(change)
 
-    def add_bridge(self, name: str) -> None:
+    def add_bridge(self, name: str, **fields: Any) -> None:
         def change() -> None:
             with IPRoute() as ip:
-                ip.link("add", ifname=name, kind="bridge")
+                ip.link("add", ifname=name, kind="bridge", **fields)
 
         self.run(change)
 

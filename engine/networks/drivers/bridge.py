@@ -53,6 +53,7 @@ class Bridge(Driver):
         self._users = 0  # containers connected or being connected
         self._attached: set[str] = set()  # the veths of those that are
         self._leaving: list[str] = []
+        self._left_at = 0.0  # when the last container left, in the loop's time
         self._idle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[None]] = set()
@@ -224,13 +225,19 @@ class Bridge(Driver):
 
     def _leave(self) -> None:
         self._users -= 1
+        loop = asyncio.get_running_loop()
+        self._left_at = loop.time()
         if not self._users and self._idle_timer is None:
-            self._idle_timer = asyncio.get_running_loop().call_later(IDLE, self._idle)
+            self._idle_timer = loop.call_later(IDLE, self._idle, loop)
 
-    def _idle(self) -> None:
+    def _idle(self, loop: asyncio.AbstractEventLoop) -> None:
         self._idle_timer = None
-        if not self._users:
-            self._later(asyncio.ensure_future(self._lower_unused()))
+        if self._users:
+            return
+        if self._left_at + IDLE > loop.time():  # others came and went meanwhile
+            self._idle_timer = loop.call_at(self._left_at + IDLE, self._idle, loop)
+        else:
+            self._later(loop.create_task(self._lower_unused()))
 
     async def _lower_unused(self) -> None:
         async with self._changing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 from support.wires import Namespace, exchange, inside, tables, until
 
 from dosirak.engine.errors import HostLimit
-from dosirak.engine.networks import Networks, PortBinding
+from dosirak.engine.networks import Networks, PortBinding, links, nftables
 from dosirak.engine.networks.drivers import bridge as bridge_driver
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
@@ -236,6 +237,44 @@ async def test_a_bridge_of_someone_else_is_not_taken(host: Namespace, tmp_path: 
         assert networks.sandbox("a") is None
     assert name in host.links()
     host.delete_link(name)
+
+
+async def test_a_bridge_made_by_halves_is_made_whole(host: Namespace, tmp_path: Path) -> None:
+    """A service may be killed between the messages that make a bridge."""
+    async with engine(tmp_path) as networks:
+        network = networks.inspect("bridge")
+        host.add_bridge(network.bridge, address="02:42:ac:11:00:01")
+        box = await networks.connect("a", "a")
+        assert inside(box.netns_fd).ping("172.17.0.1")
+        await networks.disconnect("a")
+
+
+async def test_a_container_that_can_t_be_connected_leaves_no_rule(
+    host: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    async with engine(tmp_path) as networks:
+        with monkeypatch.context() as patch:
+            patch.setattr(links, "create_bridge", refuse)
+            with pytest.raises(HostLimit, match="network bridge: can't connect a container: Operation not permitted"):
+                await networks.connect("a", "a")
+        assert set(host.links()) == {"lo"} and tables(host) == []
+        await networks.connect("a", "a")
+        await networks.disconnect("a")
+
+
+async def test_without_the_library_the_error_says_what_to_install(
+    host: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nftables, "_LIBRARY", "libnot-there.so.1")
+    async with engine(tmp_path) as networks:
+        with pytest.raises(HostLimit, match=r"libnot-there\.so\.1: not found; install it"):
+            await networks.connect("a", "a")
+        assert set(host.links()) == {"lo"}
+        await networks.connect("b", "b", "none")
+        await networks.disconnect("b")
 
 
 async def test_forwarding_that_was_on_stays_on(host: Namespace, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def test_garbage_is_no_endless_loop(data: bytes) -> None:
 
 def test_links_are_listed_as_the_kernel_has_them(host: Namespace) -> None:
     with Netlink() as netlink:
-        links.create_bridge(netlink, "br-test", "02:42:ac:11:00:01", 1400, "somebody's: alias")
+        links.create_bridge(netlink, "br-test", "02:42:ac:11:00:01", 1400)
+        links.set_alias(netlink, host.links()["br-test"]["index"], "somebody's: alias")
         found = {link.name: link for link in links.list_links(netlink)}
         seen = host.links()["br-test"]
         assert (seen["kind"], seen["mac"], seen["mtu"], seen["alias"], seen["up"]) == (
@@ -39,7 +40,8 @@ def test_links_are_listed_as_the_kernel_has_them(host: Namespace) -> None:
             False,
         )
         bridge = found["br-test"]
-        assert (bridge.index, bridge.kind, bridge.alias) == (seen["index"], "bridge", "somebody's: alias")
+        assert (bridge.index, bridge.kind, bridge.mac) == (seen["index"], "bridge", "02:42:ac:11:00:01")
+        assert bridge.alias == "somebody's: alias"
         links.delete(netlink, bridge.index)
         links.delete(netlink, bridge.index)
         assert "br-test" not in host.links() and links.index_of("br-test") is None
