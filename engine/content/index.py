@@ -77,11 +77,12 @@ class Index:
         """Records a manifest without a name, if it is not there yet."""
         self.update({}, [descriptor])
 
-    def remove(self, name: str) -> None:
-        """Takes a name away; the manifest stays, nameless if it was its last."""
+    def remove(self, names: Iterable[str]) -> None:
+        """Takes names away; a manifest stays, nameless if it has lost its last."""
+        gone = set(names)
 
         def change(entries: Entries) -> list[Descriptor]:
-            return [_unnamed(entry) if name_of(entry) == name else entry for entry in entries]
+            return [_unnamed(entry) if name_of(entry) in gone else entry for entry in entries]
 
         self._change(change)
 

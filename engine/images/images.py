@@ -1,78 +1,322 @@
-"""The images of the store: found, made, named, removed."""
+"""The images of the store: found, made, named, removed. The room's door."""
 
 from __future__ import annotations
 
+import asyncio
 import builtins
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
-from dosirak.engine.content import Index, Store
-from dosirak.engine.images.config import ImageConfig
+import msgspec
+
+from dosirak.engine.content import Descriptor, Index, Store, media_types
+from dosirak.engine.errors import InvalidRequest, NotFound, NotSupported
+from dosirak.engine.images import documents, filters, removal
+from dosirak.engine.images.archives import load as loading
+from dosirak.engine.images.archives import save as saving
+from dosirak.engine.images.archives.members import Members
+from dosirak.engine.images.catalog import Catalog
+from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
+from dosirak.engine.images.host import HostImage
+from dosirak.engine.images.importing import import_config, import_root
 from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage
+from dosirak.engine.images.reference import Reference, parse, parse_id
 from dosirak.engine.layers import LayerInfo, Layers
+from dosirak.engine.state.events import Events
 from dosirak.engine.state.filters import Filters
+
+
+def _nobody(image: str) -> Sequence[Usage]:
+    return ()
+
+
+def _no_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    if changes:
+        raise NotSupported("changes to an image need the builder, which this engine is without")
+    return config
 
 
 class Images:
     """All images of an engine. Methods run on the event loop; blocking work goes to threads.
 
-    The service sets `in_use` (image id → the containers made from it) and appends to `keepers`: functions that return
-    digests (diff IDs, blobs) which must stay though no image names them: layers of containers whose image was
-    force-removed, layers of the build cache.
+    The service sets `in_use` (image id → the containers made from it), `apply_changes` (Dockerfile instructions on a
+    config: the builder's) and appends to `keepers`: functions that return digests (diff IDs, blobs) which must stay
+    though no image names them: layers of containers whose image was force-removed, layers of the build cache.
     """
 
     in_use: Callable[[str], Sequence[Usage]]
     keepers: builtins.list[Callable[[], Iterable[str]]]
+    apply_changes: Callable[[RunConfig, Sequence[str]], RunConfig]
 
-    def __init__(self, store: Store, index: Index, layers: Layers) -> None:
+    def __init__(self, store: Store, index: Index, layers: Layers, events: Events | None = None) -> None:
+        self.in_use = _nobody
+        self.keepers = []
+        self.apply_changes = _no_changes
         self._store = store
         self._index = index
         self._layers = layers
+        self._events = events or Events()
+        self._catalog = Catalog(store, index, layers)
+        self._host = HostImage(layers, self._catalog, self.commit, self.remove)
+        self._lowers: dict[str, builtins.list[str]] = {}
+        # Digests that work under way relies on; what is named here is no garbage. Work adds to its set meanwhile.
+        self._held: builtins.list[set[str]] = []
+        # Held while index.json is changed by what was read from it.
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """At the service's start, before anything else: sweeps what a killed service left, reads what there is.
+
+        `keepers` must be there. Raises HostLimit when index.json is damaged.
+        """
+        await asyncio.to_thread(self._store.sweep)
+        await asyncio.to_thread(self._layers.sweep)
+        await asyncio.to_thread(self._catalog.view)
+        await self.collect()
 
     async def resolve(self, name: str) -> Image:
         """The image of this name ("ubuntu", "repo:tag", "repo@sha256:…"), id or beginning of an id.
 
         Raises NotFound "No such image: ubuntu:latest"; InvalidRequest for an ambiguous or malformed one.
         """
-        raise NotImplementedError
+        if self._host.is_meant(name):
+            return await self._host.ensure()
+        return self._catalog.image(name)
 
-    def list(self, filters: Filters | None = None) -> builtins.list[Image]:
-        """All images, the newest first; filters: dangling, label, before, since, until, reference."""
-        raise NotImplementedError
+    def get(self, id: str) -> Image | None:
+        """The image of this full id, if it is there."""
+        return self._catalog.view().images.get(id)
+
+    def list(self, wanted: Filters | None = None) -> builtins.list[Image]:
+        """All images, the newest first; filters: dangling, label, before, since, until, reference.
+
+        Raises InvalidRequest, NotFound (for an image a filter names).
+        """
+        return filters.select(self._catalog.view().images.values(), wanted or {}, self._catalog.image)
 
     async def commit(self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = ()) -> Image:
-        """Makes an image of a config and its layers, the lowest first (`config.rootfs` is set from them), and names it."""
-        raise NotImplementedError
+        """Makes an image of a config and its layers, the lowest first, and names it.
+
+        `config.rootfs` is set from the layers. Raises InvalidRequest, HostLimit; NotFound when a layer is gone.
+        """
+        if len(layers) > documents.MAX_LAYERS:
+            raise InvalidRequest("max depth exceeded")
+        tags = [_tag(name) for name in names]
+        rootfs = RootFS(diff_ids=[layer.diff_id for layer in layers])
+        document = documents.write(msgspec.structs.replace(config, rootfs=rootfs))
+        async with self._changing:
+            id, manifest = await asyncio.to_thread(self._put, document, layers)
+            await asyncio.to_thread(self._index.update, {str(tag): manifest for tag in tags}, [manifest])
+        for tag in tags:
+            self._publish("tag", id, tag.familiar)
+        return self._catalog.view().images[id]
+
+    def _put(self, config: bytes, layers: Sequence[LayerInfo]) -> tuple[str, Descriptor]:
+        for layer in layers:
+            if not self._store.has(layer.descriptor.digest):
+                raise NotFound(f"layer {layer.diff_id} is gone: was the image it comes from removed meanwhile?")
+        config_blob = self._store.put(config, media_types.CONFIG)
+        manifest = documents.Manifest(config=config_blob, layers=[layer.descriptor for layer in layers])
+        return config_blob.digest, self._store.put(documents.write(manifest), media_types.MANIFEST)
 
     async def layer_infos(self, image: Image) -> builtins.list[LayerInfo]:
-        """The image's layers as `commit` takes them, for an image that builds on it."""
-        raise NotImplementedError
+        """The image's layers as `commit` takes them, the lowest first, for an image that builds on it."""
+        await self.lower_dirs(image)
+        pairs = zip(image.diff_ids, image.layers, strict=True)
+        return [LayerInfo(diff_id, blob, self._layers.size(diff_id)) for diff_id, blob in pairs]
 
     async def tag(self, source: str, name: str) -> None:
         """Gives an image another name. Raises NotFound, InvalidRequest."""
-        raise NotImplementedError
+        tag = _tag(name)
+        image = await self.resolve(source)
+        async with self._changing:
+            await asyncio.to_thread(self._index.set, str(tag), image.manifest)
+        self._publish("tag", image.id, tag.familiar)
 
-    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> builtins.list[Removed]:
-        """Removes a name, and the image with its last one. Raises NotFound, Conflict in Docker's words."""
-        raise NotImplementedError
+    async def remove(self, name: str, *, force: bool = False) -> builtins.list[Removed]:
+        """Removes a name, and with its last one the image and those of its layers that nothing else needs.
 
-    def load(self, stream: AsyncIterable[bytes]) -> AsyncIterator[str]:
-        """Loads a docker or OCI archive (plain, gzip, zstd…); yields Docker's lines ("Loaded image: busybox:latest\\n")."""
-        raise NotImplementedError
+        Raises NotFound, Conflict in Docker's words.
+        """
+        async with self._changing:
+            view = self._catalog.view()
+            image = self._catalog.image(name)
+            plan = removal.plan(image, name, self.in_use(image.id), force=force)
+            if plan.delete:
+                await asyncio.to_thread(self._index.drop, view.entries[image.id])
+                gone = await self._discard(view.blobs[image.id])
+            else:
+                await asyncio.to_thread(self._index.remove, plan.untag)
+        removed = [Removed(untagged=parse(tag).familiar) for tag in plan.untag]
+        for _ in plan.untag:
+            self._publish("untag", image.id, image.id)
+        if plan.delete:
+            self._publish("delete", image.id, image.id)
+            removed.append(Removed(deleted=image.id))
+            chain = [*zip(image.diff_ids, removal.chain_ids(image.diff_ids), strict=True)]
+            removed += [Removed(deleted=chain_id) for diff_id, chain_id in reversed(chain) if diff_id in gone]
+        return removed
+
+    async def load(self, stream: AsyncIterable[bytes]) -> AsyncIterator[str]:
+        """Loads a docker or OCI archive (plain, gzip, zstd…): all its images, or none.
+
+        Yields Docker's lines ("Loaded image: busybox:latest\n"). Raises InvalidRequest (CorruptArchive), HostLimit.
+        """
+        for line in await self._load(stream):
+            yield line
+
+    async def _load(self, stream: AsyncIterable[bytes]) -> builtins.list[str]:
+        members = Members(self._store)
+        try:
+            incoming = await loading.read(stream, members)
+            async with self._making(loading.digests(incoming)) as made:
+                await loading.unpack(incoming, self._layers)
+                async with self._changing:
+                    loaded = await asyncio.to_thread(loading.publish, incoming, self._store, made)
+                    before = self._catalog.view().names
+                    await asyncio.to_thread(self._index.update, loading.names(loaded), [one.manifest for one in loaded])
+        finally:
+            await asyncio.to_thread(members.close)
+        for one in loaded:
+            self._publish("load", one.id, one.id)
+        return [*loading.report(loaded, before)]
 
     async def import_(
         self, stream: AsyncIterable[bytes], name: str = "", changes: Sequence[str] = (), message: str = ""
     ) -> Image:
-        """Makes an image of a root filesystem's tar; `changes` are Dockerfile instructions ("CMD sh")."""
-        raise NotImplementedError
+        """Makes an image of a root filesystem's tar (compressed or not).
 
-    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
-        """One archive of these images, as docker and OCI both read it."""
-        raise NotImplementedError
+        Parameters: `changes` are Dockerfile instructions ("CMD sh"), `message` is the history's comment. Raises
+        InvalidRequest (CorruptArchive), HostLimit.
+        """
+        names = [str(_tag(name))] if name else []
+        config = self.apply_changes(RunConfig(), changes)
+        async with self._making(set()) as made:
+            layer = await import_root(stream, self._store, self._layers, made)
+            image = await self.commit(import_config(config, message), [layer], names)
+        self._publish("import", image.id, image.id)
+        return image
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """One archive of these images, as docker and OCI both read it. A name without a tag means all its tags.
+
+        Raises NotFound, InvalidRequest.
+        """
+        chosen = [await self._chosen(name) for name in names]
+        images: dict[str, Image] = {}
+        for image in chosen:
+            known = images.get(image.id)
+            images[image.id] = image.with_names(dict.fromkeys((*known.names, *image.names))) if known else image
+        with self.hold(digest for id in images for digest in self._catalog.view().blobs[id]):
+            pieces = saving.archive([*images.values()], self._store)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+
+    async def _chosen(self, name: str) -> Image:
+        """The image to save, with the names to save it under."""
+        image = await self.resolve(name)
+        if parse_id(name) and not any(parse(tag).name == parse(name).name for tag in image.names):
+            return image.with_names(())
+        wanted = parse(name)
+        if not (wanted.tag or wanted.digest):
+            return image.with_names(tag for tag in image.names if parse(tag).name == wanted.name)
+        return image.with_names(tag for tag in image.names if tag == str(wanted))
 
     async def lower_dirs(self, image: Image) -> builtins.list[str]:
-        """The overlay lower directories, the topmost first; layers not unpacked yet are unpacked now."""
-        raise NotImplementedError
+        """The overlay lower directories, the topmost first; layers not unpacked yet are unpacked now.
+
+        Raises NotFound, CorruptArchive, HostLimit.
+        """
+        known = self._lowers.get(image.id)
+        if known is None:
+            pairs = [*zip(image.diff_ids, image.layers, strict=True)]
+            if not all(self._layers.has(diff_id) for diff_id in image.diff_ids):
+                await asyncio.gather(*(self._layers.ensure(diff_id, blob) for diff_id, blob in pairs))
+                self._catalog.refresh()
+            known = self._lowers[image.id] = [str(self._layers.path(diff_id)) for diff_id in reversed(image.diff_ids)]
+        return [*known]
 
     def history(self, image: Image) -> builtins.list[HistoryItem]:
         """`docker history`, the newest first."""
-        raise NotImplementedError
+        sizes = iter([self._layer_size(*pair) for pair in zip(image.diff_ids, image.layers, strict=True)])
+        items = [
+            HistoryItem(
+                id="<missing>",
+                created=step.created or "",
+                created_by=step.created_by,
+                size=0 if step.empty_layer else next(sizes, 0),
+                comment=step.comment,
+            )
+            for step in image.config.history or ()
+        ]
+        items.reverse()
+        if items:
+            items[0] = replace(items[0], id=image.id, tags=image.names)
+        return items
+
+    def _layer_size(self, diff_id: str, blob: Descriptor) -> int:
+        return self._layers.size(diff_id) if self._layers.has(diff_id) else blob.size
+
+    @contextmanager
+    def hold(self, digests: Iterable[str]) -> Iterator[None]:
+        """Inside, these digests (diff IDs, blobs) stay, whatever is removed: for work that stands on an image."""
+        with self._holding(set(digests)):
+            yield
+
+    @contextmanager
+    def _holding(self, digests: set[str]) -> Iterator[None]:
+        self._held.append(digests)
+        try:
+            yield
+        finally:
+            self._held = [held for held in self._held if held is not digests]
+
+    async def collect(self) -> builtins.list[str]:
+        """Deletes the blobs and layers that nothing needs; returns their digests."""
+        async with self._changing:
+            view = self._catalog.view()
+            if not view.whole:
+                # An entry that can't be read may need anything.
+                return []
+            needed = self._needed()
+            blobs = await asyncio.to_thread(self._store.collect, needed)
+            return blobs + await self._layers.collect(needed)
+
+    def _needed(self) -> set[str]:
+        """Every digest that an image, a keeper or work under way needs."""
+        kept = (digest for keeper in self.keepers for digest in keeper())
+        return {*self._catalog.view().needed(), *kept}.union(*self._held)
+
+    async def _discard(self, digests: Iterable[str]) -> set[str]:
+        """Deletes those of the digests that nothing needs any more; returns them."""
+        gone = set(digests) - self._needed()
+        self._lowers.clear()
+        for digest in gone:
+            await asyncio.to_thread(self._store.delete, digest)
+            await self._layers.remove(digest)
+        return gone
+
+    @asynccontextmanager
+    async def _making(self, digests: set[str]) -> AsyncIterator[set[str]]:
+        """Inside, these digests stay (and those added to the set); if it fails, what nothing needs of them goes."""
+        try:
+            with self._holding(digests):
+                yield digests
+        except BaseException:
+            async with self._changing:
+                await self._discard(digests)
+            raise
+
+    def _publish(self, action: str, id: str, name: str) -> None:
+        image = self._catalog.view().images.get(id)
+        labels = (image.config.config.labels if image else None) or {}
+        self._events.publish("image", action, id, {**labels, "name": name})
+
+
+def _tag(name: str) -> Reference:
+    """A name to give: with a tag, "latest" by default. Raises InvalidRequest."""
+    tag = parse(name)
+    if tag.digest:
+        raise InvalidRequest("refusing to create a tag with a digest reference")
+    return tag.tagged()

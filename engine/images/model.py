@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from dosirak.engine.content.model import Descriptor
 from dosirak.engine.images.config import ImageConfig
@@ -14,7 +15,7 @@ class Image:
 
     `id`: digest of the config ("sha256:…"). `layers`: blobs, the lowest first, one for each of
     `config.rootfs.diff_ids`. `names`: full references ("docker.io/library/ubuntu:22.04"), sorted; empty for a dangling
-    image. `created`: RFC 3339. `size`: bytes its layers take unpacked.
+    image. `created`: RFC 3339, "" if unknown. `size`: bytes its layers take unpacked.
     """
 
     id: str
@@ -35,6 +36,10 @@ class Image:
         """The layers' diff IDs, the lowest first."""
         return list(self.config.rootfs.diff_ids)
 
+    def with_names(self, names: Iterable[str]) -> Image:
+        """The same image under other names."""
+        return replace(self, names=tuple(names))
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -54,7 +59,11 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class HistoryItem:
-    """One line of `docker history`, newest first. `id` is "<missing>" but for the top. `created`: RFC 3339; bytes."""
+    """One line of `docker history`.
+
+    `id`: the image's for the top line, "<missing>" below. `created`: RFC 3339, "" if unknown. `size`: bytes the
+    layer's files take. `tags`: full references.
+    """
 
     id: str
     created: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.errors import CorruptArchive
 
 if TYPE_CHECKING:
@@ -47,3 +49,14 @@ def drain(stream: BinaryIO) -> None:
         left -= len(data)
         if left < 0:
             raise CorruptArchive("too much data after the end of the archive")
+
+
+def check_diff_id(path: Path, diff_id: str) -> None:
+    """Raises CorruptArchive unless the layer at `path`, uncompressed, has this digest. Blocking."""
+    with path.open("rb") as file:
+        reader = DigestingReader(decompressed(file))
+        buffer = bytearray(1 << 20)
+        while reader.readinto(buffer):
+            pass
+    if reader.digest != diff_id:
+        raise CorruptArchive(f"layer digest mismatch: expected diff ID {diff_id}, got {reader.digest}")

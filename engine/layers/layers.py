@@ -133,7 +133,7 @@ class Layers:
 
     def unpack_blocking(self, source: BinaryIO, diff_id: str | None = None) -> Unpacked:
         """As `unpack`, in the calling thread; reads the stream to its end."""
-        with self._staging() as staging:
+        with self.staging() as staging:
             diff = staging / "diff"
             with host_limits("unpacking a layer"):
                 diff.mkdir()
@@ -241,8 +241,11 @@ class Layers:
             await asyncio.to_thread(remove_tree, path)
 
     @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """A directory to make a layer in; removed unless it was settled."""
+    def staging(self) -> Iterator[Path]:
+        """An empty directory on the layers' filesystem, to make something in that `adopt` then takes. Removed after.
+
+        Raises HostLimit.
+        """
         staging = self._temporary / secrets.token_hex(8)
         with host_limits("unpacking a layer"):
             staging.mkdir(mode=0o700)
