@@ -63,6 +63,11 @@ class _Build:
     async def run(self, tags: Mapping[str, str], progress: ProgressSink) -> Image:
         """Builds; `tags` as `_tags` gives them."""
         await self._find_images()
+        # what the build stands on stays, whatever is removed meanwhile
+        with self._shared.images.hold(digest for image in self._images.values() for digest in _digests(image)):
+            return await self._solve(tags, progress)
+
+    async def _solve(self, tags: Mapping[str, str], progress: ProgressSink) -> Image:
         request = self._request
         plan = await asyncio.to_thread(make_plan, self._stages, self._configs(), request.labels, request.network)
         reporter = Reporter(self._build, plan, progress)
@@ -138,6 +143,10 @@ def host_platform() -> Platform:
     return Platform("linux", _ARCHITECTURES.get(machine, machine))
 
 
+def _digests(image: Image) -> list[str]:
+    return [image.id, image.manifest.digest, *image.diff_ids, *(layer.digest for layer in image.layers)]
+
+
 def _tags(tags: tuple[str, ...]) -> dict[str, str]:
     """The names to give, full → as a person writes it, each once. Raises InvalidRequest."""
     names: dict[str, str] = {}
@@ -145,6 +154,5 @@ def _tags(tags: tuple[str, ...]) -> dict[str, str]:
         reference = parse_reference(tag)
         if reference.digest:
             raise InvalidRequest("build tag cannot contain a digest")
-        full = reference if reference.tag else parse_reference(f"{tag}:latest")
-        names[str(full)] = full.familiar
+        names[str(reference.tagged())] = reference.tagged().familiar
     return names
