@@ -138,8 +138,7 @@ class Engine:
     @property
     def is_dosirak(self) -> bool:
         """Whether this is Dosirak's own engine, which has the `/dosirak/…` requests."""
-        names = [part.get("Name", "") for part in self.get("/version").get("Components") or []]
-        return any("dosirak" in name.lower() for name in names)
+        return "dosirak" in engine_name(self.get("/version")).lower()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -163,6 +162,11 @@ class Engine:
         if _lost_in_the_middle(error):
             return f"error during connect: the engine at {self.host} closed the connection; does it still run?"
         return f"Cannot connect to the Docker daemon at {self.host}. Is the docker daemon running?"
+
+
+def engine_name(version: Mapping[str, Any]) -> str:
+    """Return what kind of engine GET /version tells of: "Dosirak Engine", "Docker Engine - Community", …."""
+    return str((version.get("Platform") or {}).get("Name") or "Engine")
 
 
 class ApiFailure(DosirakError):

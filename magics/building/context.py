@@ -39,7 +39,13 @@ def _archive(folder: Path, dockerfile: str, text: str | None) -> Iterator[bytes]
     for path in _walk(folder, patterns, dockerfile):
         if text is not None and path == ".dockerignore":
             continue
-        yield from _member(folder, path)
+        try:
+            yield from _member(folder, path)
+        except FileNotFoundError:
+            continue  # gone since it was listed
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise DosirakError(f"error sending the build context: {folder / path}: {reason}") from error
     if text is not None:
         ignore = "\n".join([*_ignore_lines(folder), ".dockerignore", dockerfile, ""])
         yield from _text(".dockerignore", ignore)
@@ -104,11 +110,7 @@ def _member(folder: Path, path: str) -> Iterator[bytes]:
 
 
 def _file(full: Path, member: tarfile.TarInfo) -> Iterator[bytes]:
-    try:
-        file = full.open("rb")
-    except OSError as error:
-        raise DosirakError(f"open {full}: {os.strerror(error.errno or 0).lower()}") from error
-    with file:
+    with full.open("rb") as file:
         member.size = left = os.fstat(file.fileno()).st_size
         yield member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
         while left:

@@ -47,6 +47,7 @@ class Build:
     notes: list[str] = field(default_factory=list)
     image: str = ""
     tags: list[str] = field(default_factory=list)
+    sent: int = 0
     error: str = ""
     code: int = 0
     started: float = field(default_factory=time.monotonic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,7 +10,7 @@ from dosirak.magics.building.steps import Build, Step
 from dosirak.magics.look import theme
 from dosirak.magics.look.html import Markup, dot, join, mono, tag
 from dosirak.magics.look.text import one_line, visible
-from dosirak.magics.look.words import shorten
+from dosirak.magics.look.words import shorten, size
 from dosirak.magics.streams.sanitize import Text
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ INTERVAL = 0.1
 
 _TAIL = 12
 _KEPT = 400
+_NOTABLE = 1_000_000
+"""Bytes of context from which on sending it is worth a word."""
 
 
 class BuildView(Protocol):
@@ -128,8 +131,6 @@ def _output(step: Step) -> list[str]:
 
 
 def _without_colours(line: str) -> str:
-    import re
-
     return re.sub(r"\x1b\[[0-9;:]*m", "", line)
 
 
@@ -145,7 +146,10 @@ def _time(step: Step) -> str:
 
 def _verdict(build: Build) -> str:
     if build.error:
-        return f"failed after {build.seconds:.1f} s: {one_line(build.error)}"
+        first = build.error.strip().splitlines()[0]
+        return f"failed after {build.seconds:.1f} s: {one_line(first)}"
+    if build.ended is None and not build.steps and build.sent > _NOTABLE:
+        return f"sending the build context: {size(build.sent)}"
     if build.ended is None:
         return f"building {build.name or 'an image'} … {build.seconds:.1f} s"
     name = ", ".join(build.tags) or build.image.removeprefix("sha256:")[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,8 @@ _FLAGS = [
         for name in ("secret", "ssh", "build-context", "output", "cache-to", "no-cache-filter")
     ),
 ]
+_TOLD = 1_000_000
+"""Bytes of context from which on a view hears of it."""
 _LACKING = ("secret", "ssh", "build_context", "output", "cache_to", "no_cache_filter")
 
 
@@ -189,22 +191,37 @@ def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Re
     view = None if quiet else session.door.build_view()
     engine = session.engine
     try:
+        archive = _counted(archive, progress, view)
         _follow(engine, name, archive, flags, lambda message: _show(progress, view, message))
     except KeyboardInterrupt:
         progress.error = "interrupted"
         raise Interrupted("interrupted: the build was cancelled") from None
+    except DosirakError as error:
+        # A Dockerfile of a cell travels under a random name; the person knows it as the Dockerfile.
+        error.args = (error.message.replace(name, "Dockerfile"),)
+        progress.error = progress.error or error.message
+        raise
     finally:
         progress.finish()
         if view is not None:
             view.close(progress)
     if progress.error:
-        raise DosirakError(progress.error, progress.code or 1)
+        raise DosirakError(progress.error.replace(name, "Dockerfile"), progress.code or 1)
     from dosirak.magics.objects.image import Image
 
     image = Image.of(engine, progress.image or progress.tags[0])
     if flags["iidfile"]:
         Path(flags["iidfile"]).write_text(str(image.id))
     return Result(image, str(image.id) if quiet else None)
+
+
+def _counted(archive: Iterator[bytes], progress: Build, view: Any) -> Iterator[bytes]:
+    """Pass the context on, telling the view how much has gone."""
+    for piece in archive:
+        progress.sent += len(piece)
+        if view is not None and progress.sent > _TOLD:
+            view.update(progress, "")
+        yield piece
 
 
 def _show(progress: Build, view: Any, message: Any) -> None:

@@ -139,6 +139,8 @@ def _source(session: Session, options: Options) -> Input | None:
         return None
     source = session.door.source()
     if options.tty and source.fd is None:
+        if session.door.body() is None:
+            session.door.note("-it: a cell has no terminal, so the input ends at once; or write it in a cell's body")
         # A pty has no half-close: its line discipline ends the input at ^D.
         source.data += b"\x04" if not source.data or source.data.endswith(b"\n") else b"\x04\x04"
         source.keep_open = True
@@ -181,6 +183,7 @@ class _Signals:
             self._kill(signal.Signals(number).name)
         elif self.interrupted == 1:
             self._deadline = time.monotonic() + GRACE
+            self._session.door.note("interrupted: SIGINT sent; interrupt again to " + self._threat)
             self._kill("SIGINT")
         else:
             self._last_resort()
@@ -197,6 +200,10 @@ class _Signals:
         rows, columns = terminal.size()
         with contextlib.suppress(DosirakError):
             self._session.engine.post(f"/containers/{self._identity}/resize", {"h": rows, "w": columns})
+
+    @property
+    def _threat(self) -> str:
+        return "detach" if self._options.started else f"kill it (in {GRACE:.0f} s it is killed anyway)"
 
     def _last_resort(self) -> None:
         self._deadline = 0.0

@@ -39,9 +39,11 @@ def version(session: Session, template: str) -> Result:
     }
     if template:
         return documents_result([{"Client": client, "Server": server}], template)
+    from dosirak.magics.engine import engine_name
+
     facts = [
         ("Client", f"Dosirak {client['Version']} ({client['Library']}, API {client['ApiVersion']})"),
-        ("Engine", f"{_engine_name(server)} {server.get('Version', '')}"),
+        ("Engine", f"{engine_name(server)} {server.get('Version', '')}"),
         ("API version", f"{server.get('ApiVersion', '')} (minimum {server.get('MinAPIVersion', '')})"),
         ("OS/Arch", f"{server.get('Os', '')}/{server.get('Arch', '')}"),
         ("Kernel", server.get("KernelVersion", "")),
@@ -83,22 +85,19 @@ def _info_facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 @click.pass_obj
 def status(session: Session) -> Result:
     """Show which engine answers, where, and how it is."""
+    from dosirak.magics.engine import engine_name
+
     start = time.perf_counter()
     engine = session.engine
     server = engine.get("/version")
     answered = (time.perf_counter() - start) * 1000
     found = engine.get("/info")
     facts = [
-        ("Engine", f"{_engine_name(server)} {server.get('Version', '')}, API {server.get('ApiVersion', '')}"),
+        ("Engine", f"{engine_name(server)} {server.get('Version', '')}, API {server.get('ApiVersion', '')}"),
         ("Address", f"{engine.host} (answers in {answered:.1f} ms)"),
         *_info_facts(found),
     ]
     return _facts("Dosirak", [fact for fact in facts if fact[0] not in ("Version", "Name")])
-
-
-def _engine_name(server: Mapping[str, Any]) -> str:
-    components = server.get("Components") or []
-    return str(components[0].get("Name", "Engine")) if components else "Engine"
 
 
 def _facts(title: str, facts: list[tuple[str, str]]) -> Result:

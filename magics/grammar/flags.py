@@ -173,7 +173,8 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, and the groups of commands apart."""
-        commands, groups = [], []
+        commands: list[tuple[str, str]] = []
+        groups: list[tuple[str, str]] = []
         for name in self.list_commands(ctx):
             found = self.get_command(ctx, name)
             if found is not None and not found.hidden:

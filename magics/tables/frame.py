@@ -34,7 +34,7 @@ class Frame(pd.DataFrame):
     def _repr_html_(self) -> str:
         titles, positions = self._shown()
         index = not self._plain_index
-        head = [tag("th", title, style="text-align:left;white-space:nowrap") for title in titles]
+        head = [tag("th", title, style=f"text-align:{self._align(title)};white-space:nowrap") for title in titles]
         if index:
             head.insert(0, tag("th"))
         body = []
@@ -70,15 +70,18 @@ class Frame(pd.DataFrame):
     def _cell(self, title: Any, row: int) -> Markup:
         column = self.columns.get_loc(title)
         text = self._word(title, row, column)
-        known = COLUMNS.get(self.look.kind, {}).get(title)
-        align = "right" if known and known.right else "left"
-        style = f"text-align:{align};white-space:{'pre' if len(text) < 60 else 'pre-wrap'};vertical-align:top"
+        style = f"text-align:{self._align(title)};vertical-align:top;white-space:"
         value = self.iat[row, column] if isinstance(column, int) else None
         if isinstance(value, Ports):
-            return tag("td", _port_links(value), style=style)
+            return tag("td", _port_links(value), style=f"{style}normal")
+        style += "pre" if len(text) < 60 else "pre-wrap"
         if title == "STATUS" and "STATE" in self.columns:
             return tag("td", dot(self._colour(row)), join(" ", text), style=style)
         return tag("td", text, style=style)
+
+    def _align(self, title: Any) -> str:
+        known = COLUMNS.get(self.look.kind, {}).get(title)
+        return "right" if known and known.right else "left"
 
     def _colour(self, row: int) -> str:
         code: Any = self["EXIT CODE"].iat[row] if "EXIT CODE" in self.columns else None
@@ -112,5 +115,7 @@ def _port_links(ports: Ports) -> Markup:
     parts: list[object] = []
     for part in str(ports).split(", "):
         port = next((p for p in ports if str(p) == part and p.url), None)
-        parts += [", " if parts else "", link(part, port.url) if isinstance(port, Port) else part]
+        word = link(part, port.url) if isinstance(port, Port) else part
+        # Lines break between ports, not within one.
+        parts += [", " if parts else "", tag("span", word, style="white-space:nowrap")]
     return join(*parts)
