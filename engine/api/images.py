@@ -35,11 +35,12 @@ async def history(call: Call) -> StreamResponse:
 
 
 async def remove(call: Call) -> StreamResponse:
-    """`DELETE /images/{name}`."""
+    """`DELETE /images/{name}`. `noprune` is about untagged parents, which images have none of here."""
     name = call.vars["name"]
     if not name.strip():
         raise InvalidRequest("image name cannot be blank")
-    removed = await call.rooms.images.remove(name, force=call.flag("force"), prune=not call.flag("noprune"))
+    # `noprune` spares untagged parents; images have none here.
+    removed = await call.rooms.images.remove(name, force=call.flag("force"))
     return reply.json([{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in removed])
 
 

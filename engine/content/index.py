@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -98,7 +98,7 @@ class Index:
             if after == before and self._stamp is not None:
                 return
             data = msgspec.json.format(msgspec.json.encode(_Document(manifests=list(after))), indent=2)
-            replace_file(self._path, data, self._temporary / f"index-{secrets.token_hex(4)}")
+            replace_file(self._path, data, self._temporary / f"index-{os.urandom(4).hex()}")
 
     def _read(self) -> tuple[Stamp | None, Entries]:
         try:

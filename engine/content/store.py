@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,7 +133,7 @@ class Store:
     @contextmanager
     def writer(self) -> Iterator[BlobWriter]:
         """`with store.writer() as blob: blob.write(…); blob.commit(media_type)`. Without commit nothing stays."""
-        writer = BlobWriter(self._temporary / secrets.token_hex(8), self._blobs)
+        writer = BlobWriter(self._temporary / os.urandom(8).hex(), self._blobs)
         try:
             yield writer
         finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import secrets
 import threading
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
@@ -157,7 +156,7 @@ class Layers:
 
         The directory must be on the same filesystem, and nothing may write to it any more.
         """
-        place = self._pending / secrets.token_hex(8)
+        place = self._pending / os.urandom(8).hex()
         with host_limits("adopting a layer"):
             place.mkdir(mode=0o700)
             upper.rename(place / "diff")
@@ -209,7 +208,7 @@ class Layers:
 
     async def remove(self, diff_id: str) -> None:
         """Removes the unpacked layer: out of sight at once, from the disk when this returns."""
-        doomed = self._temporary / secrets.token_hex(8)
+        doomed = self._temporary / os.urandom(8).hex()
         try:
             self.path(diff_id).parent.rename(doomed)
         except FileNotFoundError:
@@ -246,7 +245,7 @@ class Layers:
 
         Raises HostLimit.
         """
-        staging = self._temporary / secrets.token_hex(8)
+        staging = self._temporary / os.urandom(8).hex()
         with host_limits("unpacking a layer"):
             staging.mkdir(mode=0o700)
         try:

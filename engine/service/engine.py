@@ -10,7 +10,10 @@ from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.service import lean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dosirak.engine.api.rooms import Rooms
+    from dosirak.engine.images import RunConfig
     from dosirak.engine.settings import Settings
 
 log = logging.getLogger("dosirak.service")
@@ -34,10 +37,12 @@ class Engine:
         launching = asyncio.create_task(self._launcher.start())
         await asyncio.sleep(0)
         self._compose()
-        await launching
         rooms = self.rooms
+        await rooms.images.start()
+        await launching
         await rooms.networks.start()
         await rooms.containers.adopt_all()
+        await rooms.images.start()
         await rooms.builder.start()
         running = {found.id: found.state.pid for found in rooms.containers.list()}
         await rooms.networks.readopt(running)
@@ -61,12 +66,13 @@ class Engine:
         events = Events()
         store = Store(settings.data / "content")
         self._layers = layers = Layers(settings.data / "layers", store)
-        images = Images(store, Index(settings.data / "content"), layers)
+        images = Images(store, Index(settings.data / "content"), layers, events)
         networks = Networks(db, settings)
         volumes = Volumes(settings, db, events)
         containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
         images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.using_image(image)]
         images.keepers.append(containers.kept_layers)
+        images.apply_changes = _apply_changes
         builder = Builder(images, layers, containers, db, settings)
         self.rooms = Rooms(
             settings=settings,
@@ -81,7 +87,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether something goes on that needs the service, requests apart."""
-        return self.rooms.containers.active
+        return self.rooms.containers.active or self.rooms.builder.active
 
     def end_streams(self) -> None:
         """End the streams that only watch, so that their requests can end."""
@@ -106,3 +112,10 @@ class Engine:
             await closing  # type: ignore[misc]
         except Exception:
             log.exception("closing %s", room)
+
+
+def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    """The builder's, imported when somebody needs it: it brings the whole Dockerfile language."""
+    from dosirak.engine.build.changes import apply_changes
+
+    return apply_changes(config, changes)
