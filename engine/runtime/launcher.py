@@ -105,6 +105,7 @@ def main() -> None:
         sock.set_inheritable(False)
     os.chdir("/")
     os.environ.clear()
+    _stop_ignoring_signals()
     # Monitors are reaped by the kernel; the terminal's signals are for the client, not for containers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,6 +113,15 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, every page in each fork
     serve(sockets)
+
+
+def _stop_ignoring_signals() -> None:
+    """What an ancestor ignores (nohup; glibc's posix_spawn: its own 32 and 33) would be ignored in containers too."""
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for reserved in (32, 33):
+        syscalls.default_signal(reserved)
 
 
 def _protect_from_oom() -> None:

@@ -20,6 +20,7 @@ _NUMBERS = {
     "x86_64": {"clone": 56, "pivot_root": 155, "capget": 125, "capset": 126, "keyctl": 250, "seccomp": 317},
     "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277},
 }[os.uname().machine]
+_NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
 _NUMBERS |= {
     "pidfd_send_signal": 424,
     "open_tree": 428,
@@ -179,6 +180,7 @@ _pidfd_open = _syscall("pidfd_open", c_int, c_uint)
 _close_range = _syscall("close_range", c_uint, c_uint, c_uint)
 _capget = _syscall("capget", c_void_p, c_void_p)
 _capset = _syscall("capset", c_void_p, c_void_p)
+_rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
 # The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
@@ -296,6 +298,11 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     """close_range(2), kernel 5.9 (CLOSE_RANGE_CLOEXEC 5.11)."""
     _close_range(first, last, flags)
+
+
+def default_signal(number: int) -> None:
+    """rt_sigaction(2) with SIG_DFL, also for the two signals that glibc keeps for itself and refuses to set."""
+    _rt_sigaction(number, bytes(32), None, 8)
 
 
 def clone(flags: int) -> int:
