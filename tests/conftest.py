@@ -53,6 +53,7 @@ def worker_engine() -> Iterator[Engine]:
 @pytest.fixture
 def engine(worker_engine: Engine) -> Iterator[Engine]:
     """A running engine without containers."""
+    worker_engine.forget_log()
     yield worker_engine.start()
     worker_engine.start().remove_containers()
 

@@ -66,7 +66,8 @@ def test_no_mount_leads_back_to_the_host(box: Callable[..., Box]) -> None:
     container = box()
     found = mounts(container)
     assert {at: mount.optional for at, mount in found.items() if mount.optional} == {}
-    on_disk = {at for at, mount in found.items() if mount.kind not in {"overlay", "tmpfs", "proc", "sysfs"}}
+    masks = {at for at, mount in found.items() if mount.root == "/null"}
+    on_disk = {at for at, mount in found.items() if mount.kind not in {"overlay", "tmpfs", "proc", "sysfs"}} - masks
     assert on_disk <= {
         *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/pts", "/dev/mqueue"),
         *(at for at in found if at.startswith("/sys/fs/cgroup")),
@@ -98,10 +99,16 @@ def test_masked_directories_are_empty_and_read_only(box: Callable[..., Box], pat
 
 
 @pytest.mark.parametrize(
-    "path", ["/proc/sys/kernel/hostname", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/x"]
+    "path",
+    [
+        *("/proc/sys/kernel/hostname", "/proc/sys/kernel/core_pattern"),
+        *("/proc/sysrq-trigger", "/proc/irq/default_smp_affinity"),
+    ],
 )
 def test_the_kernels_switches_can_not_be_moved(box: Callable[..., Box], path: str) -> None:
     container = box()
+    if not Path(path).exists():
+        pytest.skip(f"this kernel has no {path}")
     said = container.sh(f"echo 1 > {path}; true", check=False)
     assert "Read-only file system" in said
 
@@ -142,12 +149,11 @@ def test_a_read_only_root_can_not_be_written_but_its_tmpfs_can(box: Callable[...
     assert {"nosuid", "nodev", "noexec"} <= mounts(container)["/scratch"].options
 
 
-def test_what_a_container_writes_stays_in_its_own_upper_directory(box: Callable[..., Box], engine: object) -> None:
+def test_what_a_container_writes_stays_in_its_own_upper_directory(box: Callable[..., Box]) -> None:
     first, second = box(), box()
-    first.sh("echo secret > /root/mine; rm /etc/hostname.none 2>/dev/null; true")
+    first.sh("echo secret > /root/mine")
     assert second.sh("ls -A /root") == ""
     details = first.engine.client.api.inspect_container(first.id)["GraphDriver"]
-    assert details["Name"] == "overlay2"
     upper = Path(details["Data"]["UpperDir"])
     assert (upper / "root/mine").read_text() == "secret\n"
     for lower in details["Data"]["LowerDir"].split(":"):

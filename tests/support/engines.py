@@ -45,6 +45,7 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._client: docker.DockerClient | None = None
+        self._log_seen = 0
 
     # -- the service -----------------------------------------------------------------------------------------------
 
@@ -72,11 +73,15 @@ class Engine:
 
     @property
     def log(self) -> str:
-        """What the service wrote so far."""
+        """What the service wrote since `forget_log`, at first everything."""
         try:
-            return (self.settings.run / "service.log").read_text(errors="replace")
+            return (self.settings.run / "service.log").read_text(errors="replace")[self._log_seen :]
         except OSError:
             return ""
+
+    def forget_log(self) -> None:
+        """Leave what was logged so far out of `log`: it belongs to earlier tests."""
+        self._log_seen += len(self.log)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the service a signal and wait until its process is gone."""
