@@ -13,8 +13,9 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import msgspec
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import addresses, files, links, names, sysctl
@@ -27,8 +28,7 @@ _FORWARDING_WAS_OFF = "forwarding was off"
 _GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by itself
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """A bridge as its network's record has it; if `movable`, the subnet may be another when the host uses this one.
 
     `publications` are the published ports of containers that run already (after a service's restart);
@@ -43,8 +43,7 @@ class Wanted:
     forwarding_was_off: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(msgspec.Struct, frozen=True):
     """A bridge that is up: its index, the subnet it really has, and how the host was before any bridge."""
 
     index: int

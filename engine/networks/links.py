@@ -7,8 +7,9 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import msgspec
 
 from dosirak.engine.networks.netlink import NLM_F_CREATE_EXCL, Netlink, attribute, attributes
 
@@ -40,8 +41,7 @@ _U32 = struct.Struct("=I")
 LOOPBACK = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A link as the kernel lists it; `master` is the index of the bridge it is a port of, or 0."""
 
     index: int

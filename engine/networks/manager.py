@@ -8,7 +8,6 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 import msgspec
@@ -28,8 +27,7 @@ from dosirak.engine.state.database import Database
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Connected:
+class _Connected(msgspec.Struct, frozen=True):
     sandbox: Sandbox
     attachment: Attachment
 

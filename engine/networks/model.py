@@ -5,8 +5,6 @@ Words as in libnetwork: a *sandbox* is a container's network namespace, an *endp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 PREDEFINED = ("bridge", "host", "none")
@@ -81,8 +79,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(msgspec.Struct, frozen=True):
     """A container's network, ready to be joined.
 
     `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
@@ -91,7 +88,7 @@ class Sandbox:
 
     id: str
     netns_fd: int | None
-    endpoint: Endpoint = field(repr=False)
+    endpoint: Endpoint
 
     @property
     def key(self) -> str:

@@ -8,8 +8,9 @@ address, route and bridge port 1 ms more; given up and gone with its links 20–
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
+
+import msgspec
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import links, names, sysctl
@@ -27,8 +28,7 @@ _SYSCTLS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(msgspec.Struct, frozen=True):
     """How a namespace is to be connected: to the bridge with index `bridge`, as `address`, by way of its gateway."""
 
     bridge: int
@@ -38,8 +38,7 @@ class Wiring:
     mtu: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A namespace ready to be joined; `veth` and `index` name its host end ("" and 0 without), `address` its own."""
 
     fd: int

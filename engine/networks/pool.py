@@ -38,9 +38,12 @@ class Pool:
         """One of the ready ones, or the next that gets ready. Raises what making one raised."""
         loop = asyncio.get_running_loop()
         if self._open and self._refill_timer is None:
-            self._refill_timer = loop.call_later(REFILL_DELAY, self._refill)
+            self._refill_timer = loop.call_later(REFILL_DELAY, self._refill_time)
         if self._ready:
-            return self._ready.popleft()
+            prepared = self._ready.popleft()
+            if not self._ready:
+                self._refill()  # or the next one would have to wait
+            return prepared
         waiter: asyncio.Future[Prepared] = loop.create_future()
         self._waiters.append(waiter)
         if len(self._making) < len(self._waiters):
@@ -65,9 +68,12 @@ class Pool:
         self._ready.clear()
         return ready
 
+    def _refill_time(self) -> None:
+        self._refill_timer = None
+        self._refill()
+
     def _refill(self) -> None:
         """Makes one, and when it is made the next, so that what is awaited never waits for more than one."""
-        self._refill_timer = None
         if self._open and not self._making and len(self._ready) < self._size:
             self._begin()
 

@@ -18,9 +18,10 @@ need /etc/protocols, which slim hosts lack.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
+
+import msgspec
 
 from dosirak.engine.networks.nftables import Command
 
@@ -36,16 +37,14 @@ _KEY_TYPES = {"host": ["inet_proto", "ipv4_addr", "inet_service"], "any": ["inet
 _VALUES = {"address": "ipv4_addr", "port": "inet_service"}
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(msgspec.Struct, frozen=True):
     """What the rules must know of one network."""
 
     name: str
     subnet: IPv4Network
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(msgspec.Struct, frozen=True):
     """One published port: `host_ip` (ANY for every address of the host) and `host_port` lead to `ip`:`port`."""
 
     protocol: int

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from dosirak.engine.networks.model import BoundPort, Network, PortBinding
 from dosirak.engine.networks.namespaces import Prepared
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One container that wants to be connected; `endpoint_id` and `name` stand in error messages."""
 
     endpoint_id: str
@@ -21,8 +21,7 @@ class Request:
     ip: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True):
     """A container that is connected; `prepared` is None where the host's own namespace is used."""
 
     prepared: Prepared | None
