@@ -22,7 +22,7 @@ from dosirak.engine.build.result import image_config, read_config
 from dosirak.engine.build.scope import Platform
 from dosirak.engine.build.shared import Shared
 from dosirak.engine.build.solve import Root, Solver
-from dosirak.engine.build.stages import Stages
+from dosirak.engine.build.stages import SCRATCH, Stages
 from dosirak.engine.build.states import digest
 from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
 from dosirak.engine.images import Image
@@ -101,7 +101,9 @@ class _Build:
         try:
             return await self._shared.images.resolve(name)
         except NotFound as error:
-            known = [stage.base.name for stage in self._stages.stages if stage.base.name]
+            stages = (stage.base.name for stage in self._stages.stages)
+            images = (parse_reference(tag).familiar for image in self._shared.images.list() for tag in image.names)
+            known = {SCRATCH, *filter(None, stages), *(image.removesuffix(":latest") for image in images)}
             raise NotFound(
                 f"pull access denied for {name}, repository does not exist or may require 'docker login'"
                 f"{suggestion(name, known)}"

@@ -47,6 +47,8 @@ async def test_what_is_wrong_from_the_start_is_told_before_any_event(rig: Rig) -
     cases = [
         ("FROM nosuch\n", NotFound, "pull access denied for nosuch, repository does not exist or may require"),
         ("FROM busybox AS build\nFROM biuld\n", NotFound, r"\(did you mean build\?\)"),
+        ("FROM bussybox\n", NotFound, r"\(did you mean busybox\?\)"),
+        ("FROM scrach\n", NotFound, r"\(did you mean scratch\?\)"),
         ("FROM busybox\nRNU x\n", DockerfileError, r"on line 2: unknown instruction: RNU \(did you mean RUN\?\)"),
         ("FROM busybox\nADD https://x/y /\n", NotSupported, "not supported yet"),
         ("", InvalidRequest, r"the Dockerfile \(Dockerfile\) cannot be empty"),
