@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -27,12 +26,12 @@ def table_name(root: Path) -> str:
 
 def veth_name() -> str:
     """A name for a veth's host end, as Docker shapes it: `veth` and seven hexadecimal digits."""
-    return f"veth{secrets.token_hex(4)[:7]}"
+    return f"veth{os.urandom(4).hex()[:7]}"
 
 
 def new_id() -> str:
     """A network's, endpoint's or sandbox's id: 64 hexadecimal digits."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def mac_of(ip: IPv4Address) -> str:
