@@ -9,12 +9,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dosirak.engine.errors import HostLimit, StartFailed
-from dosirak.engine.runtime import launcher, monitor
+from dosirak.engine.runtime import launcher, monitor, services
 from dosirak.engine.runtime.model import Attach, Exit, Launch
 
 _MESSAGE = 1 << 16
@@ -59,10 +59,18 @@ class Task:
 
     async def attach(self, client: Attach) -> None:
         """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError."""
+        entry = {"op": "attach", **_attach_entry(client), "initial": ""}
+        fds = [client.sock.fileno()]
         try:
-            self._conversation.send({"op": "attach", **_attach_entry(client)}, client.sock.fileno())
+            if client.initial:
+                # A message has a limit; what was read ahead of an HTTP request has none.
+                fds.append(os.memfd_create("initial", os.MFD_CLOEXEC))
+                os.write(fds[1], client.initial)
+            self._conversation.send(entry, fds)
         finally:
             client.sock.close()
+            for fd in fds[1:]:
+                os.close(fd)
 
     async def follow_log(self) -> AsyncIterator[None]:
         """Yields at once, then whenever the log has grown; ends with the process."""
@@ -192,7 +200,7 @@ class Launcher:
             directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 # The whole path may be longer than the 107 bytes that connect(2) takes.
-                sock.connect(f"/proc/self/fd/{directory}/{monitor.SOCKET}")
+                sock.connect(f"/proc/self/fd/{directory}/{services.SOCKET}")
             finally:
                 os.close(directory)
             conversation = _Conversation(sock)
@@ -295,10 +303,10 @@ class _Conversation:
             self.close()  # the monitor goes on; a created container can be adopted, a failed one is swept
             raise
 
-    def send(self, message: dict[str, Any], fd: int = -1) -> None:
+    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Tell the monitor something. Raises ProcessLookupError when it is gone."""
         try:
-            socket.send_fds(self._sock, [json.dumps(message).encode()], [fd] if fd >= 0 else [])
+            socket.send_fds(self._sock, [json.dumps(message).encode()], fds)
         except OSError as error:
             raise ProcessLookupError(3, "the process has ended") from error
 
@@ -314,7 +322,7 @@ class _Conversation:
     def _readable(self) -> None:
         while not self.closed.is_set():
             try:
-                data, fds, _, _ = socket.recv_fds(self._sock, _MESSAGE, 4)
+                data, fds, _, _ = socket.recv_fds(self._sock, _MESSAGE, 4, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:

@@ -145,7 +145,7 @@ def create(
     except OSError as error:
         if spare is not None:
             spare.dismiss()
-        raise StartError(_describe(error), 128) from error
+        raise StartError(describe(error), 128) from error
     order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds)
     order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
     order.fds = [order.document(spec), *cgroup_fds, *spaces.joined.values()]
@@ -167,7 +167,7 @@ def join(
         sys.setns(target, sys.CLONE_NEWPID)
         made = Child(0)
     except OSError as error:
-        raise StartError(_describe(error), 128) from error
+        raise StartError(describe(error), 128) from error
     order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds)
     order.message["exec"] = True
     order.fds = [order.document(spec), target, order.document(process), *cgroup_fds]
@@ -197,7 +197,7 @@ def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: di
             process.terminal = fds[0] if fds else -1
         failure = _read_all(errors_read)
     except OSError as error:
-        failure = json.dumps({"error": _describe(error), "exit_code": 128}).encode()
+        failure = json.dumps({"error": describe(error), "exit_code": 128}).encode()
     finally:
         made.sync.close()
         os.close(errors_read)
@@ -228,6 +228,7 @@ def _give_up(process: Process, stdio: Stdio) -> None:
             os.close(fd)
 
 
-def _describe(error: OSError) -> str:
+def describe(error: OSError) -> str:
+    """One line: what failed, and the file it was."""
     text = error.strerror or str(error)
     return f"{text}: {error.filename}" if error.filename else text

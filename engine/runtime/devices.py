@@ -121,5 +121,6 @@ def take_terminal(slave: int, rows: int, columns: int) -> None:
 
 
 def set_size(terminal: int, rows: int, columns: int) -> None:
-    """TIOCSWINSZ (ioctl_tty(2)); the kernel sends SIGWINCH to the foreground process group."""
+    """TIOCSWINSZ (ioctl_tty(2)); the kernel sends SIGWINCH to the foreground process group. It has 16 bits for each."""
+    rows, columns = (min(max(number, 0), 0xFFFF) for number in (rows, columns))
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

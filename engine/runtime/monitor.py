@@ -1,32 +1,27 @@
 """One a container (or exec): starts the process, holds its streams, writes its log, reaps it, notes how it ended, and
 applies the restart policy. Nothing here depends on the engine service: it may be killed and come back.
 
-A monitor is a fork of the launcher. It speaks JSON messages over SOCK_SEQPACKET: with the service that asked for the
-launch over a socket that came with the request, with later ones over `monitor.sock` in the bundle.
-
-    to the service   started, failed, restarting, exited, log
-    from it          attach (+ socket), resize, follow, no_restart
+A monitor is a fork of the launcher; `services` is how it talks to the service.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
-import struct
-import sys
 import time
 
 from dosirak.engine.runtime import cgroups, clients, container, devices, streams
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.jsonlog import JsonLog
+from dosirak.engine.runtime.services import Services, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-SOCKET, EXIT_FILE = "monitor.sock", "exit.json"
-_MESSAGE = 1 << 16
+EXIT_FILE = "exit.json"
 
 # Docker's back-off between restarts: doubles from 100 ms to a minute, starts again after 10 s of running.
 _FIRST_DELAY, _LONGEST_DELAY, _GOOD_RUN = 0.1, 60.0, 10.0
@@ -38,38 +33,51 @@ class Monitor:
     def __init__(self, request: dict[str, Any], fds: list[int], spare: container.Child | None) -> None:
         """Parameters: `request` as the client sends it, `fds` in its order: status, attached clients, joined
         namespaces, and for an exec the pidfd of the container's first process; `spare`: a child cloned already."""
-        self._spare = spare
-        self._request = request
+        self._request, self._fds, self._spare = request, fds, spare
         self._is_exec = request["op"] == "exec"
-        self._bundle = os.open(request["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._spec = self._read_spec()
+        self._spec: dict[str, Any] = {}
+        self._bundle = -1
         self._loop = loops.Loop()
-        log = request.get("log")
-        self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
-        self._seen = 0  # grows with the log; what followers have seen is told by this number
-        self._followers: dict[socket.socket, int] = {}
-        self._pump = streams.Pump(self._loop, self._log, self._log_grew)
-        self._pump.stdin_once = request["stdin_once"]
-        self._services: list[socket.socket] = []
-        self._add_service(socket.socket(fileno=fds[0]))
-        attached = len(request["attach"])
-        for entry, fd in zip(request["attach"], fds[1:], strict=False):
-            self._attach(entry, fd)
-        rest = fds[1 + attached :]
-        self._join = dict(zip(request["join"], rest, strict=False))
-        self._target = rest[-1] if self._is_exec else -1
+        self._services = Services(self._loop, self._heard, self._present)
+        self._services.add(socket.socket(fileno=fds[0]))
+        self._join: dict[str, int] = {}
+        self._target = -1
         self._policy = request["restart"]
         self._restarts = 0
         self._delay = _FIRST_DELAY
-        self._listener: socket.socket | None = None
         self._process: container.Process | None = None
         self._started_at = 0.0
+        self._tried_at = 0.0
+        self._oom_kills = 0
+        self._finished = False
 
     def run(self) -> None:
         """Start the process and stay with it until it has ended for good."""
-        if not self._start():
-            return
-        self._loop.run()
+        try:
+            self._prepare()
+            if self._start():
+                self._loop.run()
+        except OSError as error:
+            self._fail(container.describe(error))
+        except Exception as error:
+            report(error)
+            self._fail(f"{type(error).__name__}: {error}")
+
+    def _prepare(self) -> None:
+        """Open what the request names. Raises OSError, ValueError."""
+        request, fds = self._request, self._fds
+        self._bundle = os.open(request["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._spec = self._read_spec()
+        log = request.get("log")
+        self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
+        self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
+        self._pump.stdin_once = request["stdin_once"]
+        attached = len(request["attach"])
+        for entry, fd in zip(request["attach"], fds[1:], strict=False):
+            self._attach(entry, fd, bytes.fromhex(entry["initial"]))
+        rest = fds[1 + attached :]
+        self._join = dict(zip(request["join"], rest, strict=False))
+        self._target = rest[-1] if self._is_exec else -1
 
     def _read_spec(self) -> dict[str, Any]:
         fd = os.open("config.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._bundle)
@@ -80,6 +88,7 @@ class Monitor:
     # Life of the process
 
     def _start(self) -> bool:
+        self._tried_at = time.monotonic()
         try:
             self._process = self._launch()
         except container.StartError as error:
@@ -88,9 +97,9 @@ class Monitor:
         self._started_at = time.time()
         self._pump.start(self._process)
         self._loop.watch(self._process.pidfd, loops.IN, lambda _events: self._exited())
-        if self._listener is None and not self._is_exec:
-            self._listen()
-        self._tell(self._state("started"), self._process.pidfd)
+        if not self._is_exec:
+            self._services.listen(self._bundle)
+        self._services.tell(*self._present())
         return True
 
     def _launch(self) -> container.Process:
@@ -117,21 +126,35 @@ class Monitor:
 
     def _end(self, code: int, error: str = "") -> None:
         """The process is gone or never was: start it again, or note the end and go."""
-        cgroup = self._cgroup()
-        oom = bool(cgroup) and cgroups.oom_kills(cgroup) > 0
+        kills = cgroups.oom_kills(self._cgroup()) if self._cgroup() else 0
+        oom, self._oom_kills = kills > self._oom_kills, kills
         ended = {"code": code, "oom": oom, "at": time.time(), "error": error, "restarts": self._restarts}
         if self._wants_restart(code) and self._started_at:
             self._restart_later(ended)
-            return
+        else:
+            self._finish(ended)
+
+    def _finish(self, ended: dict[str, Any]) -> None:
+        self._finished = True
+        self._loop.stop()
         if not self._is_exec:
             self._note_exit(ended)
-        self._tell({"event": "exited" if self._started_at else "failed", **ended})
+        self._services.tell({"event": "exited" if self._started_at else "failed", **ended})
         if self._started_at:
             self._pump.close()
         # Else whoever asked still has to tell the clients why; this process's end lets go of them.
-        if cgroup:
-            cgroups.remove(cgroup)
-        self._loop.stop()
+        if self._cgroup():
+            cgroups.remove(self._cgroup())
+
+    def _fail(self, error: str) -> None:
+        """We can't go on: then the process, which nobody else would reap, can't either."""
+        if self._finished:
+            return
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            os.waitpid(self._process.pid, 0)
+        self._policy = {"policy": "no", "max_retries": 0}
+        self._end(137 if self._process else 128, error)
 
     def _cgroup(self) -> str:
         """The cgroup this monitor owns; an exec only visits its container's."""
@@ -159,108 +182,53 @@ class Monitor:
         return policy in ("always", "unless-stopped")
 
     def _restart_later(self, ended: dict[str, Any]) -> None:
-        if time.time() - self._started_at >= _GOOD_RUN:
+        if time.monotonic() - self._tried_at >= _GOOD_RUN:
             self._delay = _FIRST_DELAY
-        self._tell({"event": "restarting", **ended})
+        self._services.tell({"event": "restarting", **ended})
         self._pump.close()
+        kinds = [entry["type"] for entry in self._spec["linux"].get("namespaces") or () if not entry.get("path")]
+        if self._cgroup() and ("pid" not in kinds or "pid" in self._join):
+            cgroups.kill(self._cgroup())  # elsewhere the kernel does it when the first process ends
         self._last_end = ended
         self._loop.after(self._delay, self._restart)
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
 
     def _restart(self) -> None:
         if self._policy["policy"] == "no":
-            ended = self._last_end
-            self._end(ended["code"], ended["error"])
+            self._finish(self._last_end)
             return
         self._restarts += 1
         self._start()
 
     # Services
 
-    def _listen(self) -> None:
-        # bind(2) takes 107 bytes of path: a name in the working directory is always short enough.
-        os.fchdir(self._bundle)
-        try:
-            os.unlink(SOCKET)
-        except FileNotFoundError:
-            pass
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(SOCKET)
-        listener.listen(4)
-        listener.setblocking(False)
-        os.chdir("/")
-        self._listener = listener
-        self._loop.watch(listener.fileno(), loops.IN, lambda _events: self._accept())
+    def _present(self) -> tuple[dict[str, Any], int]:
+        """What a service is told of the process, with its pidfd."""
+        process = self._process
+        if process is None:
+            return {"event": "restarting", **self._last_end}, -1
+        state = {"event": "started", "pid": process.pid, "at": self._started_at, "restarts": self._restarts}
+        return state, process.pidfd
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            service, _ = self._listener.accept()
-        except OSError:
-            return
-        credentials = service.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if struct.unpack("3i", credentials)[1] not in (0, os.geteuid()):
-            service.close()
-            return
-        self._add_service(service)
-        if self._process:
-            self._send(service, self._state("started"), self._process.pidfd)
-        else:
-            self._send(service, {"event": "restarting", **self._last_end})
-
-    def _add_service(self, service: socket.socket) -> None:
-        service.setblocking(False)
-        self._services.append(service)
-        self._loop.watch(service.fileno(), loops.IN, lambda _events: self._serve(service))
-
-    def _drop_service(self, service: socket.socket) -> None:
-        if service in self._services:
-            self._services.remove(service)
-            self._followers.pop(service, None)
-            self._loop.forget(service.fileno())
-            service.close()
-
-    def _serve(self, service: socket.socket) -> None:
-        try:
-            data, fds, _, _ = socket.recv_fds(service, _MESSAGE, 8)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, fds = b"", []
-        if not data:
-            self._drop_service(service)
-            return
-        message = json.loads(data)
+    def _heard(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
         if op == "attach" and fds:
-            self._attach(message, fds[0])
+            initial = b""
+            if len(fds) > 1:
+                with open(fds[1], "rb") as file:
+                    file.seek(0)
+                    initial = file.read()
+            self._attach(message, fds[0], initial)
         elif op == "resize":
             self._resize(message["rows"], message["columns"])
-        elif op == "follow":
-            self._followers[service] = message["seen"]
-            self._tell_followers()
         elif op == "no_restart":
             self._policy = {"policy": "no", "max_retries": 0}
             if self._process is None:
                 self._loop.after(0.0, self._restart)
 
-    def _state(self, event: str) -> dict[str, Any]:
-        pid = self._process.pid if self._process else 0
-        return {"event": event, "pid": pid, "at": self._started_at, "restarts": self._restarts}
-
-    def _tell(self, message: dict[str, Any], fd: int = -1) -> None:
-        for service in list(self._services):
-            self._send(service, message, fd)
-
-    def _send(self, service: socket.socket, message: dict[str, Any], fd: int = -1) -> None:
-        try:
-            socket.send_fds(service, [json.dumps(message).encode()], [fd] if fd >= 0 else [])
-        except OSError:
-            self._drop_service(service)
-
     # Streams
 
-    def _attach(self, entry: dict[str, Any], fd: int) -> None:
+    def _attach(self, entry: dict[str, Any], fd: int, initial: bytes) -> None:
         wants = {number for number, name in ((1, "stdout"), (2, "stderr")) if entry[name]}
         client = clients.Client(
             socket.socket(fileno=fd),
@@ -269,7 +237,7 @@ class Monitor:
             framed=entry["framed"],
             detach_keys=bytes.fromhex(entry["detach_keys"]),
         )
-        self._pump.attach(client, bytes.fromhex(entry["initial"]))
+        self._pump.attach(client, initial)
 
     def _resize(self, rows: int, columns: int) -> None:
         self._request["size"] = (rows, columns)
@@ -278,18 +246,6 @@ class Monitor:
                 devices.set_size(self._pump.terminal, rows, columns)
             except OSError:
                 pass
-
-    def _log_grew(self) -> None:
-        self._seen += 1
-        if self._followers:
-            self._tell_followers()
-
-    def _tell_followers(self) -> None:
-        """A follower is told once, and again after it has asked again: no queue can grow."""
-        for service, seen in list(self._followers.items()):
-            if seen != self._seen:
-                del self._followers[service]
-                self._send(service, {"event": "log", "seen": self._seen})
 
 
 def warm_up() -> None:
@@ -310,15 +266,5 @@ def main(request: dict[str, Any], fds: list[int], spare: container.Child | None)
         Monitor(request, fds, spare).run()
     except BaseException as error:
         status = 1
-        _last_words(error)
+        report(error)
     os._exit(status)
-
-
-def _last_words(error: BaseException) -> None:
-    """A defect of ours: on the launcher's stderr, which is the service's log."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
-    sys.stderr.write(f"dosirak monitor: {type(error).__name__}: {error} at {place}\n")
-    sys.stderr.flush()

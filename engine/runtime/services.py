@@ -1,0 +1,174 @@
+"""A monitor's conversations with engine services: the one that asked for the launch, and later ones.
+
+Messages are JSON over SOCK_SEQPACKET; with later services over `monitor.sock` in the bundle.
+
+    to the service   started, failed, restarting, exited, log
+    from it          attach (+ socket), resize, follow, no_restart
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+
+from dosirak.engine.runtime import loop as loops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SOCKET = "monitor.sock"
+_MESSAGE = 1 << 16
+# So many messages may wait for a service that does not read (it is stopped, or very busy) before it is given up.
+_UNSENT = 1000
+
+
+class Services:
+    """The services that listen. None need be there: a monitor goes on without."""
+
+    def __init__(
+        self,
+        loop: loops.Loop,
+        on_message: Callable[[dict[str, Any], list[int]], None],
+        state: Callable[[], tuple[dict[str, Any], int]],
+    ) -> None:
+        """Parameters: `on_message`: told of a message and its descriptors; `state`: what a new service is told, with a
+        descriptor or -1."""
+        self._loop, self._on_message, self._state = loop, on_message, state
+        self._unsent: dict[socket.socket, list[tuple[bytes, int]]] = {}
+        self._listener: socket.socket | None = None
+        self._seen = 0  # grows with the log; what followers have seen is told by this number
+        self._followers: dict[socket.socket, int] = {}
+
+    def add(self, service: socket.socket) -> None:
+        """Talk to one more."""
+        service.setblocking(False)
+        self._unsent[service] = []
+        self._watch(service)
+
+    def tell(self, message: dict[str, Any], fd: int = -1) -> None:
+        """Tell all, passing a descriptor."""
+        for service in list(self._unsent):
+            self._send(service, message, fd)
+
+    def listen(self, bundle: int) -> None:
+        """Wait for later services. `bundle`: its directory. Raises OSError."""
+        if self._listener is not None:
+            return
+        # bind(2) takes 107 bytes of path: a name in the working directory is always short enough.
+        os.fchdir(bundle)
+        try:
+            os.unlink(SOCKET)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(SOCKET)
+        listener.listen(4)
+        listener.setblocking(False)
+        os.chdir("/")
+        self._listener = listener
+        self._loop.watch(listener.fileno(), loops.IN, lambda _events: self._accept())
+
+    def log_grew(self) -> None:
+        """Tell those who follow the log."""
+        self._seen += 1
+        if self._followers:
+            self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        """A follower is told once, and again after it has asked again: no queue can grow."""
+        for service, seen in list(self._followers.items()):
+            if seen != self._seen:
+                del self._followers[service]
+                self._send(service, {"event": "log", "seen": self._seen})
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            service, _ = self._listener.accept()
+        except OSError:
+            return
+        credentials = service.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", credentials)[1] not in (0, os.geteuid()):
+            service.close()
+            return
+        self.add(service)
+        self._send(service, *self._state())
+
+    def _watch(self, service: socket.socket) -> None:
+        events = loops.IN | (loops.OUT if self._unsent[service] else 0)
+        self._loop.watch(service.fileno(), events, lambda events: self._ready(service, events))
+
+    def _ready(self, service: socket.socket, events: int) -> None:
+        if events & loops.OUT:
+            self._send_waiting(service)
+        if events & (loops.IN | loops.GONE) and service in self._unsent:
+            self._receive(service)
+
+    def _receive(self, service: socket.socket) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(service, _MESSAGE, 8, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._drop(service)
+            return
+        try:
+            message = json.loads(data)
+            if message["op"] == "follow":
+                self._followers[service] = message["seen"]
+                self._tell_followers()
+            else:
+                self._on_message(message, fds)
+        except Exception as error:  # whatever a service asks: the container must not die of it
+            report(error)
+
+    def _send(self, service: socket.socket, message: dict[str, Any], fd: int = -1) -> None:
+        unsent = self._unsent[service]
+        if len(unsent) >= _UNSENT:
+            self._drop(service)
+            return
+        # A duplicate: by the time this is sent, the caller may have closed its own.
+        unsent.append((json.dumps(message).encode(), os.dup(fd) if fd >= 0 else -1))
+        if len(unsent) == 1:
+            self._send_waiting(service)
+
+    def _send_waiting(self, service: socket.socket) -> None:
+        unsent = self._unsent[service]
+        try:
+            while unsent:
+                data, fd = unsent[0]
+                socket.send_fds(service, [data], [fd] if fd >= 0 else [])
+                unsent.pop(0)
+                if fd >= 0:
+                    os.close(fd)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(service)
+            return
+        self._watch(service)
+
+    def _drop(self, service: socket.socket) -> None:
+        for _, fd in self._unsent.pop(service):
+            if fd >= 0:
+                os.close(fd)
+        self._followers.pop(service, None)
+        self._loop.forget(service.fileno())
+        service.close()
+
+
+def report(error: BaseException) -> None:
+    """A defect of ours: on the launcher's stderr, which is the service's log."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+    sys.stderr.write(f"dosirak monitor: {type(error).__name__}: {error} at {place}\n")
+    sys.stderr.flush()
