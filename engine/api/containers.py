@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dosirak.engine.api import container_view, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import CreateRequest, wire
-from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -35,21 +35,11 @@ async def create(call: Call) -> StreamResponse:
     if body is None:
         raise InvalidRequest("config cannot be empty in order to create a container")
     request, unknown = wire.parse(CreateRequest, body)
-    if platform := call.text("platform"):
-        await _check_platform(call, request.image, platform)
-    created = await call.rooms.containers.create(request, call.text("name") or None)
+    created = await call.rooms.containers.create(
+        request, call.text("name") or None, platform=call.text("platform") or None
+    )
     warnings = [f"{field}: unknown field, ignored" for field in unknown]
     return reply.json({"Id": created.id, "Warnings": [*created.warnings, *warnings]}, 201)
-
-
-async def _check_platform(call: Call, name: str, platform: str) -> None:
-    """`--platform`: the store has one platform of an image, which must be this one. Raises NotFound."""
-    config = (await call.rooms.images.resolve(name)).config
-    have = "/".join(part for part in (config.os, config.architecture, config.variant) if part)
-    if not have.startswith(platform):
-        raise NotFound(
-            f"image with reference {name} was found but does not provide the specified platform ({platform})"
-        )
 
 
 async def start(call: Call) -> StreamResponse:

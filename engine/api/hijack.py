@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import socket
 import struct
+import sys
+import termios
+import time
 from typing import TYPE_CHECKING
 
 from aiohttp.web_response import StreamResponse
@@ -83,11 +87,27 @@ async def take(call: Call, framed: bool) -> tuple[Stream, StreamResponse]:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n"
     try:
         await asyncio.get_running_loop().sock_sendall(sock, head.encode())
+        await _until_read(sock)
     except BaseException:
         sock.close()
         stream.release()
         raise
     return stream, _Taken()
+
+
+async def _until_read(sock: socket.socket) -> None:
+    """Wait, for half a second at most, until the client has taken everything out of its end of the socket.
+
+    docker-py reads the head through a buffer and the stream past it: bytes of the stream that it finds together with
+    the head are lost to it. dockerd is slow enough never to be caught by that; here output could come in the same
+    breath. SIOCOUTQ, unix(7): what a unix socket's peer has not read yet.
+    """
+    deadline = time.monotonic() + 0.5
+    rounds = 0
+    while int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder) and time.monotonic() < deadline:
+        # A client that is awake needs some 100 microseconds; the loop's timers know milliseconds only.
+        await asyncio.sleep(0 if rounds < 20 else 0.001)
+        rounds += 1
 
 
 def frame(stream: int, data: bytes) -> bytes:

@@ -130,6 +130,27 @@ async def test_a_client_that_half_closes_at_once_still_gets_the_output(tmp_path:
         client.close()
 
 
+async def test_output_waits_until_the_head_was_read(tmp_path: Path) -> None:
+    """docker-py loses what its first read finds behind the head."""
+
+    async def hasty(call: Call) -> StreamResponse:
+        stream, answer = await hijack.take(call, framed=False)
+        stream.release()
+        await loop.sock_sendall(stream.sock, b"output")
+        stream.sock.close()
+        return answer
+
+    loop = asyncio.get_running_loop()
+    async with serving(tmp_path, hasty) as path:
+        for _ in range(20):
+            client = await connect(path)
+            await loop.sock_sendall(client, HEAD + UPGRADE + b"\r\n")
+            await asyncio.sleep(0.005)
+            assert (await loop.sock_recv(client, 8192)).endswith(b"\r\n\r\n")
+            assert await read_all(client) == b"output"
+            client.close()
+
+
 async def test_output_may_end_while_input_goes_on(tmp_path: Path) -> None:
     taker, loop = Taker(), asyncio.get_running_loop()
     async with serving(tmp_path, taker) as path:

@@ -31,7 +31,7 @@ def test_build_streams_its_steps_and_names_the_image(docker: Docker, busybox: st
     assert "Successfully tagged app:1" in done.stdout
     assert docker("run", "--rm", "app:1").stdout == "hello from the context\n"
     again = docker("build", "-t", "app:1", "--build-arg", "WHO=you", ".", cwd=context)
-    assert again.stdout.count("Using cache") >= 4
+    assert again.stdout.count("Using cache") == 2
     assert "running for you" not in again.stdout
     quiet = docker("build", "-q", "--build-arg", "WHO=you", ".", cwd=context).stdout.strip()
     assert quiet == docker("images", "-q", "--no-trunc", "app:1").stdout.strip()
