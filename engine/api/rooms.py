@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from dosirak.engine.build import Builder
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from dosirak.engine.volumes import Volumes
 
 
-@dataclass(frozen=True, slots=True)
-class Rooms:
+class Rooms(NamedTuple):
     """The engine's rooms."""
 
     settings: Settings

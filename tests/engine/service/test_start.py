@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -60,15 +59,20 @@ def test_the_first_client_starts_the_service_and_the_next_ones_find_it(own: Engi
 
 def test_the_service_is_ready_within_400_ms(own: Engine) -> None:
     start.ensure(own.settings)  # compiles what was not compiled yet
-    times = []
+    times, yardsticks = [], []
     for _ in range(5):
         own.kill(signal.SIGTERM)
         began = time.perf_counter()
         path = start.ensure(own.settings)
         assert pinged(path)
         times.append(time.perf_counter() - began)
-    # The best of five: the machine is shared, and it is the service that is judged here.
-    assert min(times) < 0.4, f"{[round(value * 1000) for value in times]} ms, median {statistics.median(times):.3f}"
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import aiohttp.web"], check=True)
+        yardsticks.append(time.perf_counter() - began)
+    # The best of five, and beside a yardstick: other tests keep this machine busy. On an idle 2-core machine importing
+    # aiohttp alone, as a service would that took no care, takes 0.34 s.
+    allowed = max(0.4, 1.2 * min(yardsticks))
+    assert min(times) < allowed, f"{[round(value * 1000) for value in times]} ms, aiohttp {min(yardsticks):.3f} s"
 
 
 def test_clients_that_start_it_at_the_same_moment_get_one_service(own: Engine) -> None:
