@@ -1,16 +1,14 @@
 """Bringing a network's bridge up and taking it away, on the network thread.
 
 Two things of the host are shared by all engines: the choice of subnets, and `ip_forward`. Engines take turns at both
-under a lock (flock(2) on the sysctl's own file, so that the lock lies exactly where the thing it guards lies: one a
-network namespace, nothing left behind). Whether forwarding was off before any engine came is noted on each bridge, in
-its alias; the engine that takes the last bridge away switches it off again.
+under a lock (`claims.py`). Whether forwarding was off before any engine came is noted on each bridge, in its alias; the
+engine that takes the last bridge away switches it off again. What an engine left that was killed and never started
+again (a test's, mostly) is cleared away by the next engine that passes: it would keep a subnet of 31 for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -18,12 +16,12 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import msgspec
 
 from dosirak.engine.errors import HostLimit
-from dosirak.engine.networks import addresses, files, links, names, sysctl
+from dosirak.engine.networks import addresses, claims, files, links, names, sysctl
 from dosirak.engine.networks.netlink import Netlink
 from dosirak.engine.networks.rules import Bridge, Publication
 from dosirak.engine.networks.worker import Kernel
 
-_ALIAS = "dosirak"
+_ALIAS = "Dosirak's, rules in table "
 _FORWARDING_WAS_OFF = "forwarding was off"
 _GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by itself
 
@@ -57,8 +55,13 @@ def gateway_of(subnet: IPv4Network) -> IPv4Address:
 
 
 def host_subnets(kernel: Kernel) -> list[IPv4Network]:
-    """What the host uses: its addresses' subnets, its routes' destinations, the resolvers it asks."""
-    return list(_used(kernel.netlink))
+    """What the host uses: its addresses' subnets, its routes' destinations, the resolvers it asks.
+
+    Not what dead engines used: that is cleared away first.
+    """
+    with claims.turn():
+        _sweep_dead(kernel, "")
+        return list(_used(kernel.netlink))
 
 
 def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
@@ -66,8 +69,8 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
 
     Raises HostLimit when the name belongs to something else, or the host uses the subnet and it can't be moved.
     """
-    with _turn():
-        every = list(links.list_links(kernel.netlink))
+    with claims.turn():
+        every = _sweep_dead(kernel, wanted.name)
         found = next((link for link in every if link.name == wanted.name), None)
         subnet = _choose_subnet(kernel.netlink, found, wanted)
         was_off = wanted.forwarding_was_off or sysctl.read(sysctl.FORWARD) == "0"
@@ -79,8 +82,9 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
                 links.create_bridge(kernel.netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu)
             index = _configure(kernel.netlink, wanted.name, subnet)
             if not (found and found.alias):
-                note = f"{_ALIAS}: {_FORWARDING_WAS_OFF}" if was_off else _ALIAS
+                note = f"{_ALIAS}{kernel.firewall.table}" + (f", {_FORWARDING_WAS_OFF}" if was_off else "")
                 links.set_alias(kernel.netlink, index, note)
+            kernel.claims.hold(wanted.name)
             sysctl.write(sysctl.FORWARD, "1")
         except BaseException:
             if not found:
@@ -94,8 +98,9 @@ def lower_bridge(kernel: Kernel, name: str) -> None:
     try:
         kernel.firewall.uninstall(name)
     finally:
-        with _turn():
-            _remove(kernel.netlink, name)
+        with claims.turn():
+            _remove(kernel.netlink, name, _sweep_dead(kernel, name))
+            kernel.claims.drop(name)
 
 
 def settle_ports(kernel: Kernel, bridge: int, wanted: frozenset[str]) -> None:
@@ -126,17 +131,6 @@ def wait_gone(kernel: Kernel, veths: Iterable[str]) -> None:
             time.sleep(0.002)
 
 
-@contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """One engine at a time."""
-    fd = os.open(f"/proc/sys/net/{sysctl.FORWARD}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def _choose_subnet(netlink: Netlink, found: links.Link | None, wanted: Wanted) -> IPv4Network:
     """The subnet the bridge is to have: what one that exists has already, else what the host doesn't use."""
     if found:
@@ -159,8 +153,31 @@ def _is_ours(link: links.Link) -> bool:
     return link.kind == "bridge" and (link.alias.startswith(_ALIAS) or link.mac.startswith("02:42:"))
 
 
-def _remove(netlink: Netlink, name: str) -> None:
-    every = list(links.list_links(netlink))
+def _sweep_dead(kernel: Kernel, own: str) -> list[links.Link]:
+    """Removes tables and bridges of engines that are gone and have no container left. Returns the links that stay."""
+    every = list(links.list_links(kernel.netlink))
+    ports = {link.master for link in every}
+    alive, dead = set(), []
+    for link in every:
+        if link.kind == "bridge" and link.alias.startswith(_ALIAS) and link.name != own:
+            if link.index in ports or claims.is_held(link.name):
+                alive.add(_table(link))
+            else:
+                dead.append(link)
+    gone = [link for link in dead if _table(link) not in alive | {kernel.firewall.table}]
+    for table in {_table(link) for link in gone}:
+        kernel.firewall.remove_foreign(table)
+    for link in gone:
+        links.delete(kernel.netlink, link.index)
+    return [link for link in every if link not in gone]
+
+
+def _table(bridge: links.Link) -> str:
+    """The nf_tables table of the engine a bridge belongs to, from its alias."""
+    return bridge.alias.removeprefix(_ALIAS).partition(",")[0]
+
+
+def _remove(netlink: Netlink, name: str, every: list[links.Link]) -> None:
     bridge = next((link for link in every if link.name == name and _is_ours(link)), None)
     if bridge is None:
         return

@@ -17,7 +17,7 @@ class Firewall:
     """
 
     def __init__(self, table: str) -> None:
-        self._table = table
+        self.table = table
         self._nftables: Nftables | None = None
         self._bridges: dict[str, Bridge] = {}
         self._publications: dict[Publication, None] = {}
@@ -32,7 +32,7 @@ class Firewall:
         """Opens published ports."""
         self._publications |= dict.fromkeys(publications)
         try:
-            self._change(rules.publish(self._table, publications))
+            self._change(rules.publish(self.table, publications))
         except NftError:
             for publication in publications:
                 self._publications.pop(publication, None)
@@ -42,12 +42,16 @@ class Firewall:
         """Closes published ports."""
         for publication in publications:
             self._publications.pop(publication, None)
-        self._change(rules.withdraw(self._table, publications))
+        self._change(rules.withdraw(self.table, publications))
 
     def uninstall(self, bridge: str) -> None:
         """Takes a bridge's rules away, and with the last bridge the table."""
         self._bridges.pop(bridge, None)
-        self._run(self._whole() if self._bridges else rules.remove(self._table))
+        self._run(self._whole() if self._bridges else rules.remove(self.table))
+
+    def remove_foreign(self, table: str) -> None:
+        """Deletes the table of another engine, one that is gone."""
+        self._run(rules.remove(table))
 
     def close(self) -> None:
         """Lets go of the library; the table stays as it is."""
@@ -56,7 +60,7 @@ class Firewall:
             self._nftables = None
 
     def _whole(self) -> list[Command]:
-        return rules.install(self._table, self._bridges.values(), list(self._publications))
+        return rules.install(self.table, self._bridges.values(), list(self._publications))
 
     def _change(self, commands: list[Command]) -> None:
         try:

@@ -44,7 +44,7 @@ class Networks:
         self._connected: dict[str, _Connected] = {}
 
     async def start(self) -> None:
-        """Reads the records; touches no kernel object (the bridge comes with the first container that needs it)."""
+        """Reads the records, or makes the first ones; the bridge comes with the first container that needs it."""
         networks = {network.name: network for network in self._records.networks()}
         for name in PREDEFINED:
             if name not in networks:
@@ -137,8 +137,11 @@ class Networks:
         connected = self._connected.pop(container_id, None)
         if connected:
             endpoint = connected.sandbox.endpoint
-            self._records.remove([endpoint])
-            self._drivers[endpoint.network_id].disconnect(connected.attachment)
+            try:
+                self._records.remove([endpoint])
+            finally:
+                # Also when the disk is full; the record is then freed at the next start.
+                self._drivers[endpoint.network_id].disconnect(connected.attachment)
 
     def sandbox(self, container_id: str) -> Sandbox | None:
         """The network of a running container (for inspect, and for `--network container:NAME`)."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Concatenate, ParamSpec, TypeVar
 
+from dosirak.engine.networks.claims import Claims
 from dosirak.engine.networks.firewall import Firewall
 from dosirak.engine.networks.namespaces import Namespaces
 from dosirak.engine.networks.netlink import Netlink
@@ -22,15 +23,17 @@ _T = TypeVar("_T")
 
 
 class Kernel:
-    """What a job works with: the host's rtnetlink socket, the maker of namespaces, the engine's nf_tables table."""
+    """What a job works with: rtnetlink, the maker of namespaces, the engine's rules and its hold on bridges."""
 
     def __init__(self, table: str) -> None:
         self.netlink = Netlink()
         self.namespaces = Namespaces(self.netlink)
         self.firewall = Firewall(table)
+        self.claims = Claims()
 
     def close(self) -> None:
         """Lets go of everything; what was made in the kernel stays."""
+        self.claims.close()
         self.firewall.close()
         self.namespaces.close()
         self.netlink.close()

@@ -148,6 +148,32 @@ async def test_a_bridge_lost_together_with_the_service_comes_back_with_its_ports
     host.set_sysctl("ipv4/ip_forward", "0")
 
 
+async def test_what_a_killed_engine_left_is_cleared_away_by_the_next_one_of_any_root(
+    host: Namespace, tmp_path: Path, killed: dict[str, int]
+) -> None:
+    """Not while one of its containers runs, and nothing of an engine that lives."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    left = {name for name, link in host.links().items() if link["kind"] == "bridge"}
+    async with engine(tmp_path / "one") as one:
+        await one.connect("a", "a")
+        assert left < set(host.links()) and len(tables(host)) == 2
+        await one.disconnect("a")
+        for pid in killed.values():
+            end(pid)
+        until(lambda: not any(link["master"] for link in host.links().values() if link["kind"] == "veth"))
+        async with engine(tmp_path / "other") as other:
+            await other.connect("b", "b")
+            assert {name for name, link in host.links().items() if link["kind"] == "bridge"} == {
+                one.inspect("bridge").bridge,
+                other.inspect("bridge").bridge,
+            }
+            assert len(tables(host)) == 2
+            assert other.inspect("bridge").subnet == "172.17.0.0/16", "the dead one's is free again"
+            await other.disconnect("b")
+    assert host.sysctl("ipv4/ip_forward") == "0"
+
+
 async def test_all_networks_of_a_running_container_are_taken_over(
     host: Namespace, settings: Settings, killed: dict[str, int]
 ) -> None:
