@@ -10,6 +10,7 @@ its /proc/N/exe and /proc/N/fd (CVE-2016-9962, CVE-2019-5736).
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -34,6 +35,9 @@ _PROPAGATION = {
 }
 
 _MESSAGE, _MAX_FDS = 1 << 16, 64
+
+# Said on the error pipe right before execve: silence means that the process was killed before.
+READY = b"+"
 
 
 class Plan:
@@ -118,14 +122,24 @@ def _run(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> None:
     except users.UnknownUser as error:
         _report(plan.error_fd, str(error), 126)
     except OSError as error:
-        _report(plan.error_fd, _describe(error), 126 if error.errno == errno.EACCES else 128)
+        _report(plan.error_fd, describe(error), exit_code(error))
     except BaseException as error:  # a defect of ours must not run on as a second monitor
         _report(plan.error_fd, f"{type(error).__name__}: {error}", 128)
 
 
-def _describe(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return f"{text} ({error.filename!r})" if error.filename is not None and str(error.filename) not in text else text
+def describe(error: OSError) -> str:
+    """One line: what failed, in the kernel's words as Go writes them, and on which file."""
+    kernel = os.strerror(error.errno or 0)
+    text = (error.strerror or str(error)).replace(kernel, kernel.lower())
+    name = os.fsdecode(error.filename) if error.filename is not None else ""
+    return f"{text}: {name}" if name and name not in text else text
+
+
+def exit_code(error: OSError) -> int:
+    """What Docker makes of a failed start (moby daemon/errors.go, setExitCodeFromError)."""
+    if error.errno in (errno.EACCES, errno.EISDIR):
+        return 126
+    return 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 128
 
 
 def _report(fd: int, message: str, exit_code: int) -> None:
@@ -230,18 +244,25 @@ def _finish(plan: Plan, root_fd: int) -> None:
         if identity.uid and os.fstat(fd).st_rdev != os.makedev(1, 3):
             os.fchown(fd, identity.uid, -1)
     process.set_limits(settings)
+    _keep_only_stdio(plan)
+    # As root first, as runc does: the image may send a user where he could not go himself.
+    entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
     process.become(settings, identity)
-    process.enter_cwd(settings.get("cwd") or "/")
-    _place_stdio(plan)
+    if not entered:
+        process.enter_cwd(settings.get("cwd") or "/")
     # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
     # (PR_SET_PDEATHSIG(2const)), hence this late.
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.write(plan.error_fd, READY)
     process.run(settings, env)
 
 
-def _place_stdio(plan: Plan) -> None:
-    # Above 2 first: a source may itself be 0, 1 or 2.
-    sources = [os.dup(fd) for fd in plan.stdio] if min(plan.stdio) <= 2 else list(plan.stdio)
+def _keep_only_stdio(plan: Plan) -> None:
+    """Streams to 0, 1, 2 and the error pipe to 3; all else is closed, now: a path of the image's choice (cwd, program)
+    could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
+    # Above 3 first: a source may itself be one of these numbers.
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 4) for fd in (*plan.stdio, plan.error_fd)]
     for number, fd in enumerate(sources):
-        os.dup2(fd, number, inheritable=True)
-    sys.close_range(3, 0xFFFFFFFF, sys.CLOSE_RANGE_CLOEXEC)
+        os.dup2(fd, number, inheritable=number < 3)
+    plan.error_fd = 3
+    sys.close_range(4)

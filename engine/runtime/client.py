@@ -275,6 +275,10 @@ class Launcher:
                 return
             except BlockingIOError:
                 await asyncio.sleep(0.001)  # a burst beyond the socket's buffer
+            except (BrokenPipeError, ConnectionResetError):
+                raise
+            except OSError as error:  # more descriptors than a message takes (unix(7), SCM_MAX_FD)
+                raise HostLimit(f"launcher: can't ask for a launch: {error.strerror}") from error
 
     async def _restart(self) -> None:
         await self.close()
@@ -380,6 +384,11 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
 
 def _words(error: str, kind: str) -> str:
     """Docker's sentence around the runtime's reason; clients look for its parts."""
+    if error.startswith("mounting ") and "not a directory" in error:
+        error += (
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "
+            "exists and is the expected type"
+        )
     if kind == "exec":
         return f"OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
     return (

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import stat
 
 from dosirak.engine.runtime import cgroups, child, namespaces
 from dosirak.engine.runtime import syscalls as sys
@@ -82,6 +83,10 @@ class Child:
             child.main(theirs, early=early)
         theirs.close()
 
+    def alive(self) -> bool:
+        """Whether it still waits; nobody should have killed it."""
+        return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+
     def dismiss(self) -> None:
         """It is not needed."""
         self.sync.close()
@@ -136,6 +141,8 @@ def create(
     try:
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
         cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
+        if spare is not None and not spare.alive():
+            spare = None
         if spare is not None and (spaces.clone_flags() != spare.flags or spaces.need_parent()):
             spare.dismiss()
             spare = None
@@ -145,10 +152,11 @@ def create(
     except OSError as error:
         if spare is not None:
             spare.dismiss()
-        raise StartError(describe(error), 128) from error
+        raise StartError(child.describe(error), child.exit_code(error)) from error
     order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds)
     order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
     order.fds = [order.document(spec), *cgroup_fds, *spaces.joined.values()]
+    order.own += spaces.opened
     return _start(spare, order, stdin=stdin, terminal=bool(spec["process"].get("terminal")), linux=linux)
 
 
@@ -167,7 +175,7 @@ def join(
         sys.setns(target, sys.CLONE_NEWPID)
         made = Child(0)
     except OSError as error:
-        raise StartError(describe(error), 128) from error
+        raise StartError(child.describe(error), child.exit_code(error)) from error
     order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds)
     order.message["exec"] = True
     order.fds = [order.document(spec), target, order.document(process), *cgroup_fds]
@@ -176,13 +184,19 @@ def join(
 
 def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: dict[str, Any]) -> Process:
     """Give the child its plan and wait until it has exec'd."""
-    stdio = Stdio(stdin=stdin, terminal=terminal)
-    errors_read, errors_write = os.pipe()
+    try:
+        stdio = Stdio(stdin=stdin, terminal=terminal)
+        errors_read, errors_write = os.pipe()
+    except OSError as error:
+        made.dismiss()
+        raise StartError(child.describe(error), 128) from error
     order.message["stdio"] = not terminal
     process = Process(made.pid)
     process.stdin, process.stdout, process.stderr = stdio.ours
     try:
         process.pidfd = sys.pidfd_open(made.pid)
+        if made.flags & sys.CLONE_NEWUSER:
+            _give_streams(stdio.theirs, linux)
         streams = [] if terminal else list(stdio.theirs)
         socket.send_fds(made.sync, [json.dumps(order.message).encode()], [errors_write, *streams, *order.fds])
         os.close(errors_write)
@@ -195,25 +209,41 @@ def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: di
         if terminal:
             _, fds, _, _ = socket.recv_fds(made.sync, 1, 1, socket.MSG_CMSG_CLOEXEC)
             process.terminal = fds[0] if fds else -1
-        failure = _read_all(errors_read)
+        said = _read_all(errors_read)
     except OSError as error:
-        failure = json.dumps({"error": describe(error), "exit_code": 128}).encode()
+        said = json.dumps({"error": child.describe(error), "exit_code": 128}).encode()
     finally:
         made.sync.close()
         os.close(errors_read)
-    if failure:
+    if said != child.READY:
         _give_up(process, stdio)
-        said = json.loads(failure)
-        raise StartError(said["error"], said["exit_code"])
+        raise _start_error(said.removeprefix(child.READY), order.message["cgroup"])
     return process
 
 
+def _give_streams(streams: tuple[int, int, int], linux: dict[str, Any]) -> None:
+    """So that a user namespace's root can open /dev/stdout again: the pipes would be those of a stranger."""
+    uid, gid = (namespaces.host_root(linux.get(f"{name}Mappings") or ()) for name in ("uid", "gid"))
+    for fd in streams:
+        if fd >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, gid)
+
+
 def _read_all(fd: int) -> bytes:
-    """What the child says before execve closes its end; nothing when all went well."""
+    """What the child says before execve closes its end."""
     chunks = []
     while chunk := os.read(fd, 65536):
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _start_error(said: bytes, cgroup: str | None) -> StartError:
+    if said:
+        message = json.loads(said)
+        return StartError(message["error"], message["exit_code"])
+    if cgroup and cgroups.oom_kills(cgroup):
+        return StartError("container init was OOM-killed (memory limit too low?)", 128)
+    return StartError("the process was killed while it was being set up", 128)
 
 
 def _give_up(process: Process, stdio: Stdio) -> None:
@@ -226,9 +256,3 @@ def _give_up(process: Process, stdio: Stdio) -> None:
     for fd in (process.pidfd, process.terminal):
         if fd >= 0:
             os.close(fd)
-
-
-def describe(error: OSError) -> str:
-    """One line: what failed, and the file it was."""
-    text = error.strerror or str(error)
-    return f"{text}: {error.filename}" if error.filename else text

@@ -6,13 +6,14 @@ A monitor is a fork of the launcher; `services` is how it talks to the service.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, clients, container, devices, streams
+from dosirak.engine.runtime import cgroups, child, clients, container, devices, streams
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.jsonlog import JsonLog
 from dosirak.engine.runtime.services import Services, report
@@ -58,13 +59,13 @@ class Monitor:
             if self._start():
                 self._loop.run()
         except OSError as error:
-            self._fail(container.describe(error))
+            self._fail(child.describe(error), child.exit_code(error))
         except Exception as error:
             report(error)
             self._fail(f"{type(error).__name__}: {error}")
 
     def _prepare(self) -> None:
-        """Open what the request names. Raises OSError, ValueError."""
+        """Open what the request names. Raises OSError."""
         request, fds = self._request, self._fds
         self._bundle = os.open(request["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._spec = self._read_spec()
@@ -82,7 +83,12 @@ class Monitor:
     def _read_spec(self) -> dict[str, Any]:
         fd = os.open("config.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._bundle)
         with open(fd, "rb") as file:
-            spec: dict[str, Any] = json.loads(file.read())
+            try:
+                spec = json.loads(file.read())
+            except ValueError as error:
+                raise OSError(errno.EINVAL, f"config.json: {error}") from error
+        if not isinstance(spec, dict):
+            raise OSError(errno.EINVAL, "config.json: not a JSON object")
         return spec
 
     # Life of the process
@@ -139,14 +145,17 @@ class Monitor:
         self._loop.stop()
         if not self._is_exec:
             self._note_exit(ended)
-        self._services.tell({"event": "exited" if self._started_at else "failed", **ended})
         if self._started_at:
+            self._services.tell({"event": "exited", **ended})
             self._pump.close()
-        # Else whoever asked still has to tell the clients why; this process's end lets go of them.
         if self._cgroup():
             cgroups.remove(self._cgroup())
+        if not self._started_at:
+            # Last: it may be tried again at once, with the same cgroup. Whoever asked also tells the clients why; this
+            # process's end lets go of them.
+            self._services.tell({"event": "failed", **ended})
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, code: int = 128) -> None:
         """We can't go on: then the process, which nobody else would reap, can't either."""
         if self._finished:
             return
@@ -154,7 +163,7 @@ class Monitor:
             os.kill(self._process.pid, signal.SIGKILL)
             os.waitpid(self._process.pid, 0)
         self._policy = {"policy": "no", "max_retries": 0}
-        self._end(137 if self._process else 128, error)
+        self._end(137 if self._process else code, error)
 
     def _cgroup(self) -> str:
         """The cgroup this monitor owns; an exec only visits its container's."""

@@ -11,6 +11,7 @@ from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 FLAGS = {
@@ -29,20 +30,22 @@ _FOR_CHILDREN = ("pid", "time")
 
 
 class Namespaces:
-    """The namespaces a process is to live in: `new` names, and `joined` ones by descriptor."""
+    """The namespaces a process is to live in: `new` names, and `joined` ones by descriptor, some `opened` here."""
 
-    __slots__ = ("joined", "new")
+    __slots__ = ("joined", "new", "opened")
 
     def __init__(self, entries: list[dict[str, Any]], given: dict[str, int]) -> None:
         """Parameters: `entries`: linux.namespaces; `given`: descriptors that stand in for an entry's path."""
         self.new: list[str] = []
         self.joined: dict[str, int] = dict(given)
+        self.opened: list[int] = []
         for entry in entries:
             name = entry["type"]
             if name in given:
                 continue
             if entry.get("path"):
                 self.joined[name] = os.open(entry["path"], os.O_RDONLY | os.O_CLOEXEC)
+                self.opened.append(self.joined[name])
             else:
                 self.new.append(name)
 
@@ -82,3 +85,8 @@ def write_id_maps(pid: int, linux: dict[str, Any]) -> None:
         ]
         with open(f"/proc/{pid}/{name}_map", "wb", buffering=0) as file:
             file.write("\n".join(lines).encode())
+
+
+def host_root(mappings: Iterable[dict[str, int]]) -> int:
+    """The host's number of a user namespace's 0; -1 where none is mapped."""
+    return next((entry["hostID"] for entry in mappings if entry["containerID"] == 0), -1)

@@ -98,16 +98,22 @@ def make_cwd(cwd: str, root_fd: int) -> None:
         os.close(inroot.make_dirs(root_fd, cwd))
 
 
-def enter_cwd(cwd: str) -> None:
-    """chdir, after the pivot; a directory outside the root (a leaked descriptor, CVE-2024-21626) is refused."""
+def enter_cwd(cwd: str, *, denied_is_fine: bool = False) -> bool:
+    """chdir, after the pivot; a directory outside the root (a leaked descriptor, CVE-2024-21626) is refused.
+
+    Returns whether it went there; false only when it was not permitted, and that is fine. Raises OSError.
+    """
     try:
         os.chdir(cwd)
         here = os.getcwdb()
     except OSError as error:
+        if denied_is_fine and isinstance(error, PermissionError):
+            return False
         reason = os.strerror(error.errno or 0).lower()
         raise OSError(error.errno, f'chdir to cwd ("{cwd}") set in config.json failed: {reason}') from error
     if not here.startswith(b"/"):
         raise OSError(errno.ENOENT, f'cwd ("{cwd}") is outside of the container')
+    return True
 
 
 def reset_signals() -> None:
@@ -125,6 +131,8 @@ def find_program(name: str, env: list[str]) -> bytes:
             return _executable(os.fsencode(name))
         except FileNotFoundError as error:
             raise CannotExec(f"{quoted}: stat {name}: no such file or directory", 127) from error
+        except NotADirectoryError as error:
+            raise CannotExec(f"{quoted}: stat {name}: not a directory", 127) from error
         except IsADirectoryError as error:
             raise CannotExec(f"{quoted}: is a directory", 126) from error
         except OSError as error:

@@ -72,7 +72,7 @@ class Hierarchies:
 
     def oom_kills(self, path: str) -> int:
         """`oom_kill` of memory.oom_control (kernel 4.13)."""
-        return files.field(f"{self.mounts['memory']}/{path}", "memory.oom_control", "oom_kill")
+        return files.field(f"{self.mounts.get('memory', '')}/{path}", "memory.oom_control", "oom_kill")
 
     def processes(self, path: str) -> list[int]:
         """Any of the hierarchies knows them all; memory is always made."""

@@ -1,0 +1,518 @@
+"""What a container's process is: its user, privileges, limits, environment, descriptors; and why one does not start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.bundles import Box, cgroup_folders, ended
+
+from dosirak.engine.errors import HostLimit, StartFailed
+
+Python = Callable[[str], list[str]]
+
+DOCKERS = "00000000a80425fb"
+NONE = "0000000000000000"
+STATUS = "cat /proc/self/status"
+ROOT_SETS = {"CapInh": NONE, "CapPrm": DOCKERS, "CapEff": DOCKERS, "CapBnd": DOCKERS, "CapAmb": NONE}
+USER_SETS = {"CapInh": NONE, "CapPrm": NONE, "CapEff": NONE, "CapBnd": DOCKERS, "CapAmb": NONE}
+
+
+def sets(fields: dict[str, str]) -> dict[str, str]:
+    return {name: fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+
+
+# Privileges
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"), [("", ROOT_SETS), ("root", ROOT_SETS), ("user", USER_SETS), ("1234", USER_SETS)]
+)
+async def test_capabilities_are_dockers_in_run_and_exec(box: Box, user: str, expected: dict[str, str]) -> None:
+    started = await box.start(f"{STATUS}; exec sleep 60", user=user)
+    await started.wire.until(b"nonvoluntary_ctxt_switches")
+    own = dict(line.split(":\t")[:2] for line in started.wire.data[8:].decode().splitlines() if line.startswith("Cap"))
+    assert sets(own) == expected
+    assert sets((await box.exec(started, STATUS)).fields()) == expected
+    other = await box.exec(started, STATUS, user={"username": "user"})
+    assert sets(other.fields()) == USER_SETS
+    other = await box.exec(started, STATUS, user={"username": "0"})
+    assert sets(other.fields()) == ROOT_SETS
+
+
+async def test_a_user_without_capabilities_can_not_do_what_root_may(box: Box) -> None:
+    script = "id -u; cat /etc/secret; chown 5 /tmp/x; mknod /tmp/n c 1 3; hostname evil; kill -0 1; echo $?"
+    layer = box.layer(etc__secret="secret")
+    (layer / "etc/secret").chmod(0o600)
+    result = await box.run(script, lower=[layer], user="user")
+    assert result.out.split() == ["1000", "0"]
+    assert result.err.count("denied") + result.err.count("not permitted") >= 3
+
+
+async def test_root_without_capabilities_is_no_root(box: Box) -> None:
+    result = await box.run(STATUS + "; chown 5 /tmp", capabilities={})
+    assert sets(result.fields()) == dict.fromkeys(ROOT_SETS, NONE)
+    assert "not permitted" in result.err
+
+
+async def test_capabilities_as_asked_ambient_ones_too(box: Box) -> None:
+    granted = ["CAP_NET_ADMIN", "CAP_CHOWN"]
+    asked = dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), granted)
+    result = await box.run(
+        STATUS, change=lambda spec: spec["process"].update(user={"uid": 1000, "gid": 1000}), capabilities=asked
+    )
+    assert sets(result.fields()) == dict.fromkeys(ROOT_SETS, f"{1 << 12 | 1:016x}")
+
+
+async def test_an_unknown_capability_is_an_error_not_a_hang(box: Box) -> None:
+    with pytest.raises(StartFailed, match="CAP_FLY"):
+        await box.run("true", capabilities={"bounding": ["CAP_FLY"]})
+
+
+@pytest.mark.parametrize("on", [False, True])
+async def test_no_new_privileges_holds_for_run_and_exec(box: Box, on: bool) -> None:
+    started = await box.start(f"{STATUS}; exec sleep 60", noNewPrivileges=on)
+    assert f"NoNewPrivs:\t{int(on)}\n".encode() in await started.wire.until(b"Seccomp:")
+    assert (await box.exec(started, STATUS)).fields()["NoNewPrivs"] == str(int(on))
+
+
+async def test_setuid_works_and_no_new_privileges_stops_it(
+    box: Box, python: Python, python_mounts: list[dict[str, Any]]
+) -> None:
+    script = "import os; print(os.getresuid())"
+    command = python(script)
+    layer = box.layer(prog=None)
+    (layer / "prog").rmdir()
+    (layer / "prog").write_bytes(Path(command[0]).read_bytes())
+    (layer / "prog").chmod(0o4755)
+    bundle = {"lower": [layer], "user": "user", "mounts": python_mounts}
+    plain = await box.run(["/prog", *command[1:]], **bundle)
+    assert plain.out == "(1000, 0, 0)\n", plain.err
+    held = await box.run(
+        ["/prog", *command[1:]], lower=[layer], user="user", mounts=python_mounts, noNewPrivileges=True
+    )
+    assert held.out == "(1000, 1000, 1000)\n"
+
+
+async def test_users_and_groups(box: Box) -> None:
+    assert (await box.run("id", user="user")).out == "uid=1000(user) gid=1000(user) groups=29(audio),1000(user)\n"
+    assert (await box.run("id", user="1000:29")).out == "uid=1000(user) gid=29(audio) groups=29(audio)\n"
+    assert (await box.run("id -G", user="5:6")).out == "6\n"
+    more = await box.run(
+        "id -G", user="user", change=lambda spec: spec.update(annotations={"dosirak.groups": "audio,77"})
+    )
+    assert more.out == "1000 29 77\n"
+
+
+async def test_nothing_of_the_engines_groups_is_left(box: Box) -> None:
+    for user in ("", "user", "1234"):
+        groups = (await box.run(STATUS, user=user)).fields()["Groups"].split()
+        assert groups == {"": ["0"], "user": ["29", "1000"], "1234": ["0"]}[user]
+
+
+async def test_home_is_the_users_unless_given(box: Box) -> None:
+    assert (await box.run("echo $HOME", user="user")).out == "/home/user\n"
+    assert (await box.run("echo $HOME")).out == "/root\n"
+    assert (await box.run("echo $HOME", user="4321")).out == "/\n"
+    assert (await box.run("echo $HOME", env=["PATH=/bin", "HOME=/x"])).out == "/x\n"
+    started = await box.start(["sleep", "60"])
+    assert (await box.exec(started, "echo $HOME", user={"username": "user"})).out == "/home/user\n"
+
+
+# Settings
+
+
+async def test_the_environment_is_what_the_document_says(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_ENGINE", "1")
+    env = ["PATH=/bin", "A=1", "B=two words", "C=", "D=x=y", "E=line\nline", "PYTHONPATH=/evil", "LD_PRELOAD=/evil.so"]
+    result = await box.run(["cat", "/proc/self/environ"], env=env)
+    assert result.out == "".join(f"{item}\0" for item in [*env, "HOME=/root"])
+
+
+async def test_duplicates_and_order_of_the_environment_are_kept(box: Box) -> None:
+    result = await box.run(["cat", "/proc/self/environ"], env=["PATH=/bin", "X=1", "X=2", "HOME=/"])
+    assert result.out == "PATH=/bin\0X=1\0X=2\0HOME=/\0"
+
+
+async def test_only_three_descriptors(box: Box) -> None:
+    for tty in (False, True):
+        result = await box.run(["ls", "/proc/self/fd"], tty=tty)
+        assert result.out.split() == ["0", "1", "2", "3"], "3 is ls's own"
+    started = await box.start(["sleep", "60"])
+    assert (await box.exec(started, ["ls", "/proc/self/fd"])).out.split() == ["0", "1", "2", "3"]
+    assert (await box.exec(started, ["ls", "/proc/1/fd"])).out.split() == ["0", "1", "2"]
+
+
+async def test_signals_are_at_their_defaults_and_unblocked(box: Box) -> None:
+    started = await box.start(f"{STATUS}; exec sleep 60")
+    await started.wire.until(b"nonvoluntary")
+    exec_fields = (await box.exec(started, ["cat", "/proc/self/status"])).fields()
+    run_fields = (await box.run(["cat", "/proc/self/status"])).fields()
+    for fields in (exec_fields, run_fields):
+        assert {name: fields[name] for name in ("SigIgn", "SigBlk", "SigCgt")} == {
+            "SigIgn": NONE,
+            "SigBlk": NONE,
+            "SigCgt": NONE,
+        }
+
+
+async def test_an_engine_that_ignores_signals_does_not_hand_that_on(busybox_root: Path, tmp_path: Path) -> None:
+    """Started under nohup, or by something that blocks signals."""
+    (tmp_path / "box").mkdir()
+    program = textwrap.dedent(f"""
+        import asyncio, signal, sys
+        sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from support.bundles import Box
+        from dosirak.engine.runtime.client import Launcher
+        for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, 40):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD, 50])
+        async def main():
+            launcher = Launcher()
+            await launcher.start()
+            box = Box(Path({str(tmp_path / "box")!r}), Path({str(busybox_root)!r}), launcher)
+            print((await box.run(["grep", "Sig", "/proc/self/status"])).out)
+            await box.close()
+            await launcher.close()
+        asyncio.run(main())
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    fields = dict(line.split(":\t") for line in done.stdout.split("\n") if line)
+    assert (fields["SigIgn"], fields["SigBlk"]) == (NONE, NONE), done.stderr
+
+
+async def test_umask(box: Box) -> None:
+    assert (await box.run("umask")).out == "0022\n"
+    assert (await box.run("umask", change=lambda spec: spec["process"]["user"].update(umask=0o77))).out == "0077\n"
+    assert (await box.run("umask", change=lambda spec: spec["process"]["user"].update(umask=0))).out == "0000\n"
+
+
+async def test_limits(box: Box) -> None:
+    rlimits = [
+        {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+        {"type": "RLIMIT_STACK", "soft": 1 << 20, "hard": (1 << 64) - 1},
+    ]
+    result = await box.run("cat /proc/self/limits", rlimits=rlimits)
+    found = {line[:25].strip(): line[25:].split()[:2] for line in result.out.splitlines()}
+    assert found["Max open files"] == ["100", "200"]
+    assert found["Max core file size"] == ["0", "0"]
+    assert found["Max stack size"] == [str(1 << 20), "unlimited"]
+    with pytest.raises(StartFailed, match="RLIMIT_FLY"):
+        await box.run("true", rlimits=[{"type": "RLIMIT_FLY", "soft": 1, "hard": 1}])
+    with pytest.raises(StartFailed, match="RLIMIT_NOFILE"):
+        await box.run("true", rlimits=[{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}])
+
+
+async def test_out_of_memory_score(box: Box) -> None:
+    assert (await box.run("cat /proc/self/oom_score_adj")).out == "0\n"
+    started = await box.start("cat /proc/self/oom_score_adj; exec sleep 60", oomScoreAdj=300)
+    await started.wire.until(b"300\n")
+    assert (await box.exec(started, "cat /proc/self/oom_score_adj")).out == "300\n"
+
+
+async def test_a_session_keyring_of_its_own(box: Box, python: Python, python_mounts: list[dict[str, Any]]) -> None:
+    """A key added in one container is not found in another, nor is there the engine's."""
+    script = textwrap.dedent("""
+        import ctypes
+        call = ctypes.CDLL(None, use_errno=True).syscall
+        get = lambda: call(250, 0, -3, 0)            # KEYCTL_GET_KEYRING_ID of the session keyring
+        key = call(248, b"user", b"dosirak-test", b"secret", 6, -3)
+        print(get(), call(250, 10, -3, b"user", b"dosirak-test", 0) == key)
+    """)
+    search = textwrap.dedent("""
+        import ctypes
+        call = ctypes.CDLL(None).syscall
+        print(call(250, 0, -3, 0), call(250, 10, -3, b"user", b"dosirak-test", 0))
+    """)
+    first = await box.run(python(script), mounts=python_mounts)
+    ring, found = first.out.split()
+    assert found == "True"
+    other, found = (await box.run(python(search), mounts=python_mounts)).out.split()
+    assert (found, other != ring) == ("-1", True)
+    started = await box.start(["sleep", "60"], mounts=python_mounts)
+    third, found = (await box.exec(started, python(search))).out.split()
+    assert (found, third not in (ring, other)) == ("-1", True)
+
+
+async def test_a_process_leads_a_session_of_its_own(box: Box) -> None:
+    result = await box.run("cut -d' ' -f1,4,5,6 /proc/1/stat")
+    assert result.out == "1 0 1 1\n"
+
+
+# Working directory
+
+
+async def test_a_working_directory_is_made_if_missing(box: Box) -> None:
+    result = await box.run("pwd; stat -c '%u %a' .", cwd="/a/b", user="user")
+    assert result.out == "/a/b\n0 755\n"
+
+
+async def test_a_users_working_directory_may_be_closed_to_him(box: Box) -> None:
+    """The image's choice is root's choice: runc changes there before it becomes the user."""
+    layer = box.layer(closed__x="")
+    (layer / "closed").chmod(0o700)
+    result = await box.run("pwd; ls", cwd="/closed", user="user", lower=[layer], capabilities={})
+    assert result.out == "/closed\n"
+    assert "denied" in result.err
+
+
+async def test_a_working_directory_that_only_the_user_may_enter(box: Box, tmp_path: Path) -> None:
+    layer = box.layer(mine__x="")
+    os.chown(layer / "mine", 1000, 1000)
+    (layer / "mine").chmod(0o700)
+    result = await box.run("pwd", cwd="/mine", user="user", lower=[layer], capabilities={})
+    assert result.out == "/mine\n"
+
+
+@pytest.mark.parametrize("kind", ["run", "exec", "run by a link", "exec by a link"])
+async def test_a_descriptor_of_the_host_is_no_working_directory(box: Box, kind: str) -> None:
+    """CVE-2024-21626."""
+    layer = box.layer(**{f"link{number}": f"->/proc/self/fd/{number}" for number in range(3, 24)})
+    place = "/link{}" if "link" in kind else "/proc/self/fd/{}"
+    started = await box.start(["sleep", "60"], lower=[layer])
+    for number in range(3, 24):
+        cwd = place.format(number)
+        with pytest.raises(StartFailed, match=r"cwd|symbolic|denied|such file|not permitted"):
+            if "exec" in kind:
+                await box.exec(started, "pwd; ls", cwd=cwd)
+            else:
+                await box.run("pwd; ls", cwd=cwd, lower=[layer])
+
+
+@pytest.mark.parametrize("kind", ["run", "exec"])
+async def test_a_descriptor_of_the_host_leads_to_no_program(box: Box, kind: str) -> None:
+    """CVE-2024-21626, third attack: the program's own path climbs out through a directory that is still open."""
+    up = "/.." * 12
+    started = await box.start(["sleep", "60"])
+    for number in range(3, 24):
+        for program in (
+            f"/proc/self/fd/{number}{up}{os.path.realpath('/bin/busybox')}",
+            f"/proc/self/fd/{number}/config.json",
+        ):
+            args = [program, "sh", "-c", "echo escaped"]
+            with pytest.raises(StartFailed, match=r"no such file|permission denied|not a dir"):
+                await (box.exec(started, args) if kind == "exec" else box.run(args))
+
+
+async def test_a_working_directory_that_is_none_is_an_error(box: Box) -> None:
+    with pytest.raises(StartFailed, match=r'chdir to cwd \("/etc/passwd"\) set in config.json failed: not a directory'):
+        await box.run("true", cwd="/etc/passwd")
+    started = await box.start(["sleep", "60"])
+    message = (
+        'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nope") set in '
+        "config.json failed: no such file or directory: unknown"
+    )
+    with pytest.raises(StartFailed) as caught:
+        await box.exec(started, "true", cwd="/nope")
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 127
+
+
+# Programs
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["nosuch"], 127, 'exec: "nosuch": executable file not found in $PATH'),
+        (["/bin/nosuch"], 127, 'exec: "/bin/nosuch": stat /bin/nosuch: no such file or directory'),
+        (["./nosuch"], 127, 'exec: "./nosuch": stat ./nosuch: no such file or directory'),
+        (["/etc"], 126, 'exec: "/etc": is a directory'),
+        (["/etc/passwd"], 126, 'exec: "/etc/passwd": permission denied'),
+        (["/etc/passwd/x"], 127, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
+        ([""], 127, 'exec: "": executable file not found in $PATH'),
+        (["/noshebang"], 126, "exec /noshebang: exec format error"),
+        (["/badshebang"], 127, "exec /badshebang: no such file or directory"),
+    ],
+)
+async def test_a_program_that_can_not_run(box: Box, args: list[str], code: int, words: str) -> None:
+    layer = box.layer(noshebang="\x7fELFnot", badshebang="#!/no/interpreter\n")
+    for name in ("noshebang", "badshebang"):
+        (layer / name).chmod(0o755)
+    bundle = box.bundle(args, lower=[layer])
+    with pytest.raises(StartFailed) as caught:
+        await box.run(bundle)
+    assert caught.value.exit_code == code
+    assert str(caught.value) == (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: dosirak create "
+        f"failed: unable to start container process: error during container init: {words}: unknown"
+    )
+    started = await box.start(["sleep", "60"], lower=[layer])
+    with pytest.raises(StartFailed) as caught:
+        await box.exec(started, args)
+    assert caught.value.exit_code == code
+    assert str(caught.value) == (
+        f"OCI runtime exec failed: exec failed: unable to start container process: {words}: unknown"
+    )
+
+
+async def test_a_users_program_must_be_his_to_run(box: Box) -> None:
+    layer = box.layer(bin__mine="#!/bin/sh\necho ran\n")
+    (layer / "bin/mine").chmod(0o700)
+    assert (await box.run(["mine"], lower=[layer])).out == "ran\n"
+    with pytest.raises(StartFailed, match=r'exec: "mine": permission denied') as caught:
+        await box.run(["mine"], lower=[layer], user="user")
+    assert caught.value.exit_code == 126
+
+
+async def test_the_path_is_searched_in_order(box: Box) -> None:
+    layer = box.layer(a__prog="#!/bin/sh\necho a\n", b__prog="#!/bin/sh\necho b\n", c__prog="#!/bin/sh\necho c\n")
+    (layer / "b/prog").chmod(0o755)
+    (layer / "c/prog").chmod(0o755)
+    assert (await box.run(["prog"], lower=[layer], env=["PATH=/none:/a:/b:/c"])).out == "b\n"
+    assert (await box.run(["prog"], lower=[layer], env=["PATH=/c:/b"])).out == "c\n"
+    assert (await box.run(["true"], env=[])).code == 0, "the usual path"
+
+
+async def test_a_program_gets_its_arguments_as_they_stand(box: Box) -> None:
+    args = ["sh", "-c", 'for a in "$@"; do echo "[$a]"; done', "name", "", "two words", "$HOME", "도시락", "-"]
+    assert (await box.run(args)).out == "[]\n[two words]\n[$HOME]\n[도시락]\n[-]\n"
+
+
+@pytest.mark.parametrize("user", ["nobody", "user:nogroup", "4294967296"])
+async def test_an_unknown_user(box: Box, user: str) -> None:
+    bundle = box.bundle(user=user)
+    with pytest.raises(StartFailed, match=r"unable to find (user|group) |uids and gids must be in range") as caught:
+        await box.run(bundle)
+    assert caught.value.exit_code == 126
+    assert cgroup_folders(bundle.cgroup) == []
+    started = await box.start(["sleep", "60"])
+    with pytest.raises(StartFailed, match=r"unable to find (user|group) |uids and gids must be in range") as caught:
+        await box.exec(started, "true", user={"username": user})
+    assert caught.value.exit_code == 126
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 125, 126, 127, 255])
+async def test_exit_codes(box: Box, code: int) -> None:
+    result = await box.run(f"exit {code}")
+    assert (result.code, result.exit.oom, result.exit.error) == (code, False, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGSEGV])
+async def test_signals_end_it_with_128_and_their_number(box: Box, number: signal.Signals) -> None:
+    """Ordinary signals do not kill a process 1 that has no handler; they do kill an exec'd process."""
+    started = await box.start(["sleep", "60"])
+    task, _ = await box.exec_start(started, ["sleep", "60"])
+    task.kill(number)
+    assert (await ended(task)).code == 128 + number
+    started.kill(number)
+    if number != signal.SIGKILL:
+        started.kill(signal.SIGKILL)
+    assert (await started.finish()).code == 137
+
+
+async def test_a_handler_of_process_1_gets_the_signal(box: Box) -> None:
+    started = await box.start("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+    await started.wire.until(b"ready")
+    started.kill(signal.SIGTERM)
+    assert (await started.finish()).code == 5
+    with pytest.raises(ProcessLookupError):
+        started.kill()
+
+
+async def test_without_a_pid_namespace_a_signal_kills(box: Box) -> None:
+    started = await box.start(["sleep", "60"], namespaces=["mount", "ipc", "uts"])
+    started.kill(signal.SIGTERM)
+    assert (await started.finish()).code == 143
+
+
+# Faults
+
+
+async def test_a_bundle_without_a_document(box: Box) -> None:
+    bundle = box.bundle()
+    (bundle.path / "config.json").unlink()
+    with pytest.raises(StartFailed, match=r"no such file or directory.*config.json") as caught:
+        await box.launch(bundle)
+    assert caught.value.exit_code == 127
+
+
+async def test_a_bundle_that_is_gone(box: Box) -> None:
+    bundle = box.bundle()
+    os.rename(bundle.path, bundle.path.with_name("elsewhere"))
+    with pytest.raises(StartFailed, match="no such file or directory"):
+        await box.launch(bundle)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"process": {}}', '{"linux": {"namespaces": [{"type": "x"}]}}'])
+async def test_a_document_that_is_none(box: Box, text: str) -> None:
+    bundle = box.bundle()
+    (bundle.path / "config.json").write_text(text)
+    with pytest.raises(StartFailed):
+        await box.launch(bundle)
+    assert (await box.run("true")).code == 0
+
+
+async def test_a_log_that_can_not_be_written(box: Box) -> None:
+    bundle = box.bundle()
+    bundle.log_path = bundle.path / "no/such/folder/log"
+    with pytest.raises(StartFailed, match="no such file or directory"):
+        await box.launch(bundle)
+
+
+@pytest.mark.parametrize("missing", ["rootfs", "upper", "work"])
+async def test_a_part_of_the_bundle_is_missing(box: Box, missing: str) -> None:
+    bundle = box.bundle()
+    (bundle.path / missing).rmdir()
+    with pytest.raises(StartFailed, match=r"no such file or directory"):
+        await box.launch(bundle)
+    assert cgroup_folders(bundle.cgroup) == []
+
+
+async def test_a_missing_layer(box: Box) -> None:
+    with pytest.raises(StartFailed, match=r"no such file or directory.*nowhere"):
+        await box.run("true", lower=[box.root / "nowhere"])
+
+
+async def test_the_bundle_may_be_removed_while_the_container_runs(box: Box) -> None:
+    started = await box.start("read x; exit 4", stdin=True)
+    for path in started.bundle.path.iterdir():
+        if path.is_file() or path.is_socket():
+            path.unlink()
+    await started.wire.send(b"\n")
+    assert (await started.finish()).code == 4
+
+
+async def test_too_many_clients_for_one_message(box: Box) -> None:
+    wires = [box.wire() for _ in range(260)]
+    with pytest.raises((HostLimit, StartFailed)):
+        await box.launch(box.bundle(), attach=tuple(wire.attach() for wire in wires))
+
+
+async def test_an_exec_in_a_container_that_ended(box: Box) -> None:
+    started = await box.start("true")
+    pidfd = os.dup(started.task.pidfd)
+    await started.finish()
+    started.task.pidfd = pidfd
+    with pytest.raises(StartFailed):
+        await box.exec(started, "true")
+    started.task.pidfd = -1
+    os.close(pidfd)
+
+
+async def test_the_launchers_sockets_do_not_reach_the_container(box: Box) -> None:
+    """What a container's process holds is its three streams; stdin is a pipe, not the client's socket."""
+    started = await box.start("stat -L -c %F /proc/self/fd/0", stdin=True)
+    assert (await started.finish()).out == "fifo\n"
+    assert stat.S_ISSOCK(os.fstat(started.wire.ours.fileno()).st_mode)
+    assert isinstance(started.wire.ours, socket.socket)
+
+
+async def test_exit_json_tells_the_end(box: Box) -> None:
+    result = await box.start("exit 6")
+    await result.finish()
+    said = json.loads((result.bundle.path / "exit.json").read_text())
+    assert (said["code"], said["oom"], said["error"], said["restarts"]) == (6, False, "", 0)
+    assert said["at"] == result.task.exit.at
