@@ -6,6 +6,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dosirak.engine.build.cache import Record
@@ -27,6 +28,7 @@ from dosirak.engine.build.states import digest
 from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
 from dosirak.engine.images import Image
 from dosirak.engine.images import parse as parse_reference
+from dosirak.engine.layers.removal import remove_tree
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -80,10 +82,17 @@ class _Build:
             root = await solver.solve(plan.result)
             image = await self._commit(plan, solver, root, list(tags))
         except EngineError as error:
+            await self._clean()
             reporter.build_failed(error.message, error.code if isinstance(error, CommandFailed) else 0)
             raise
+        await self._clean()
         reporter.build_finished(image.id, tuple(tags.values()))
         return image
+
+    async def _clean(self) -> None:
+        """When a client hears of the build's end, nothing of it is left."""
+        with suppress(OSError):
+            await asyncio.to_thread(remove_tree, self._place)
 
     async def _find_images(self) -> None:
         """The images that the needed stages stand on or copy from, by the names they are called.
