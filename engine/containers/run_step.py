@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import socket
 import time
@@ -18,13 +19,14 @@ from dosirak.engine.containers import launching, merge, names, spec
 from dosirak.engine.containers.documents import ContainerConfig, HostConfig
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import HostLimit, InvalidRequest
+from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest
 from dosirak.engine.runtime.client import Task
 from dosirak.engine.runtime.model import Attach, Exit, Launch
 
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox
 
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _SIGKILL = 9
 Output = Callable[[int, bytes], None]
@@ -83,7 +85,11 @@ async def _run(room: Room, step_id: str, step: Step, output: Output) -> int:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
     finally:
-        await room.networks.disconnect(step_id)
+        try:
+            await room.networks.disconnect(step_id)
+        except EngineError as error:
+            # A step that filled the disk: how it ended is what its build has to hear.
+            _log.warning("build step %s: cleaning up after its end: %s", step_id[:12], error)
     return end.code
 
 
