@@ -85,6 +85,7 @@ async def _supervise(room: Room, live: Live, task: Task) -> None:
                 await removal.delete(room, live, volumes=True)
             except EngineError as error:
                 _log.warning("container %s: automatic removal: %s", live.record.short_id, error)
+                live.not_removed(str(error))
 
 
 async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> None:

@@ -64,6 +64,10 @@ class Live:
         _wake(self.stop_waiters, result)
         _wake(self.removed_waiters, result)
 
+    def not_removed(self, error: str) -> None:
+        """Tell those who wait for the removal that it failed."""
+        _wake(self.removed_waiters, WaitResult(self.record.state.exit_code, error))
+
     def drop_attaches(self) -> None:
         """Let clients go who wait for a start that will not come."""
         for client in self.attaches:

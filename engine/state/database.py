@@ -2,11 +2,17 @@
 
 WAL with synchronous=NORMAL never syncs on commit, only at checkpoints: a commit costs some 30 µs and survives a killed
 service whole; a power cut may lose the last commits but never tears one (SQLite's manual, PRAGMA synchronous).
+
+A full disk must not keep the engine from recording what it removes, so a small file beside the database holds some
+space in reserve, given up when SQLite runs out of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +21,10 @@ from typing import Any
 from dosirak.engine.errors import HostLimit
 
 VERSION = 1
+_RESERVE = 256 << 10
+"""Bytes kept for the database on a full disk: some dozens of commits."""
+_RESERVE_AGAIN = 5.0
+"""Seconds after which a reserve that was given up is asked for again."""
 _SCHEMA = Path(__file__).with_name("schema.sql")
 
 
@@ -28,12 +38,16 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._depth = 0
+        self._said: list[tuple[str, Sequence[Any]]] = []  # the statements of the open transaction
+        self._reserve = Path(f"{path}.reserve")
+        self._reserve_at = 0.0
         try:
             # cached_statements: every statement of the hot path stays compiled.
             self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
             self._open()
         except sqlite3.Error as error:
-            raise HostLimit(f"state database {path}: {error}") from error
+            raise self._limit(error) from error
+        self._keep_reserve()
 
     def _open(self) -> None:
         connection = self._connection
@@ -56,12 +70,68 @@ class Database:
 
         Raises sqlite3.IntegrityError (a key is taken) as it is, HostLimit for anything else (disk full, I/O error).
         """
+        if self._reserve_at and time.monotonic() > self._reserve_at:
+            self._keep_reserve()
+        if self._depth:
+            self._said.append((sql, params))
         try:
             return self._connection.execute(sql, params)
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            raise HostLimit(f"state database {self._path}: {error}") from error
+            if not self._depth and self._give_up_reserve(error):
+                return self._again(((sql, params),))
+            raise self._limit(error) from error
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # SQLite has rolled back by now; nobody else writes, so the same statements do the same once more.
+            if not self._give_up_reserve(error):
+                raise self._limit(error) from error
+            self._again((("BEGIN IMMEDIATE", ()), *self._said, ("COMMIT", ())))
+
+    def _again(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> sqlite3.Cursor:
+        """Once more, on the space set free."""
+        try:
+            done = [self._connection.execute(sql, params) for sql, params in statements][-1]
+        except sqlite3.Error as error:
+            raise self._limit(error) from error
+        self._keep_reserve()
+        return done
+
+    def _keep_reserve(self) -> None:
+        """Take hold of the reserve; later again where there is no room now."""
+        try:
+            fd = os.open(self._reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, _RESERVE)
+            finally:
+                os.close(fd)
+            self._reserve_at = 0.0
+        except OSError:
+            self._reserve_at = time.monotonic() + _RESERVE_AGAIN
+
+    def _give_up_reserve(self, error: sqlite3.Error) -> bool:
+        """Whether `error` is a full disk and there was a reserve to set free."""
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            return False
+        try:
+            os.truncate(self._reserve, 0)
+        except OSError:
+            return False
+        self._reserve_at = time.monotonic() + _RESERVE_AGAIN
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        with contextlib.suppress(sqlite3.Error):
+            # The log's space serves the next commits, which so need no more.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return True
+
+    def _limit(self, error: sqlite3.Error) -> HostLimit:
+        full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+        return HostLimit(f"state database {self._path}: {'no space left on device' if full else error}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -75,9 +145,10 @@ class Database:
             return
         self.execute("BEGIN IMMEDIATE")
         self._depth = 1
+        self._said.clear()
         try:
             yield
-            self.execute("COMMIT")
+            self._commit()
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.rollback()

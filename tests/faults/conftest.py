@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from support.engines import Engine, alive
-from support.host import engine_processes
+from support.engines import Engine, alive, wait_for
 
 
 def children(pid: int) -> list[int]:
@@ -35,17 +34,30 @@ def monitor(engine: Engine, name: str) -> int:
     return parent
 
 
-def tree(folder: Path) -> set[str]:
-    """Every path below `folder` but the database's own files."""
-    found = set()
-    for top, directories, files in os.walk(folder):
+def tree(engine: Engine) -> set[str]:
+    """Every path of the engine's data root that stands for something.
+
+    Not the database's own files, nor folders prepared for containers to come, nor the empty workplaces of rooms.
+    """
+    data, found = engine.settings.data, set()
+    for top, directories, files in os.walk(data):
         for name in (*directories, *files):
-            path = Path(top) / name
-            if not path.name.startswith("state.db"):
-                found.add(str(path.relative_to(folder)))
+            path = (Path(top) / name).relative_to(data)
+            if not (path.name.startswith("state.db") or path.parts[0] == "spare" or len(path.parts) == 1):
+                found.add(str(path))
     return found
 
 
-def supervised(mark: str) -> int:
-    """How many containers' processes and monitors run (of all engines)."""
-    return len([process for process in engine_processes(mark) if not process.is_service])
+def settled(engine: Engine) -> set[str]:
+    """The tree once nothing waits for its removal any more."""
+    trash = engine.settings.data / "trash"
+    wait_for(lambda: not trash.is_dir() or not os.listdir(trash), 10, "the trash to be emptied")
+    return tree(engine)
+
+
+def returns_to(engine: Engine, before: set[str], what: str) -> None:
+    """Wait until the tree is as it was; shows what is new otherwise."""
+    try:
+        wait_for(lambda: tree(engine) == before, 10, what)
+    except AssertionError:
+        assert sorted(tree(engine) ^ before) == []

@@ -13,7 +13,7 @@ import pytest
 from support.engines import Engine
 from support.rootfs import busybox_tar
 
-from .conftest import tree
+from .conftest import returns_to, settled
 
 
 def archive(members: dict[str, bytes]) -> bytes:
@@ -59,7 +59,7 @@ BAD: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_archive_is_one_error_and_leaves_nothing(engine: Engine, busybox: str, kind: str) -> None:
-    before, images = tree(engine.settings.data), engine.docker("images", "-aq", "--no-trunc").stdout
+    before, images = settled(engine), engine.docker("images", "-aq", "--no-trunc").stdout
     done = engine.docker("load", stdin=BAD[kind](), text=False, check=False)
     said = done.stderr.decode().strip()
     assert done.returncode == 1, done.stdout
@@ -67,7 +67,7 @@ def test_a_bad_archive_is_one_error_and_leaves_nothing(engine: Engine, busybox: 
     assert "\n" not in said
     assert "Traceback" not in said
     assert engine.docker("images", "-aq", "--no-trunc").stdout == images
-    assert tree(engine.settings.data) == before
+    returns_to(engine, before, "nothing to be left")
     assert engine.docker("run", "--rm", busybox, "echo", "still works").stdout == "still works\n"
 
 
@@ -81,12 +81,11 @@ def test_the_good_archive_of_the_same_making_is_loaded(engine: Engine) -> None:
 def test_a_client_that_vanishes_while_it_sends_an_image_leaves_nothing(engine: Engine, busybox: str) -> None:
     import socket
 
-    from support.engines import wait_for
 
-    before = tree(engine.settings.data)
+    before = settled(engine)
     data = docker_archive()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(engine.socket))
         head = f"POST /v1.41/images/load HTTP/1.1\r\nHost: d\r\nContent-Length: {len(data)}\r\n\r\n"
         client.sendall(head.encode() + data[: len(data) // 2])
-    wait_for(lambda: tree(engine.settings.data) == before, 10, "the half-sent image to vanish")
+    returns_to(engine, before, "the half-sent image to vanish")

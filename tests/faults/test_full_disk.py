@@ -12,7 +12,7 @@ import pytest
 from support.engines import Engine, new_settings
 from support.rootfs import busybox_tar
 
-from .conftest import tree
+from .conftest import returns_to, settled
 
 MEGABYTE = 1 << 20
 
@@ -55,13 +55,13 @@ def image_of(megabytes: int) -> bytes:
 
 
 def test_an_image_that_does_not_fit_is_one_error_and_leaves_nothing(small: Engine) -> None:
-    before, space = tree(small.settings.data), free(small)
+    before, space = settled(small), free(small)
     done = small.docker("import", "-", "big", stdin=image_of(16), text=False, check=False)
     assert done.returncode == 1
     said = done.stderr.decode().strip()
     assert "no space left on device" in said
     assert "\n" not in said
-    assert tree(small.settings.data) == before
+    returns_to(small, before, "nothing to be left")
     assert abs(free(small) - space) < MEGABYTE
     assert small.docker("images", "-q", "big").stdout == ""
     assert small.docker("run", "--rm", small.import_busybox(), "echo", "still works").stdout == "still works\n"
@@ -70,7 +70,7 @@ def test_an_image_that_does_not_fit_is_one_error_and_leaves_nothing(small: Engin
 def test_an_archive_that_does_not_fit_is_one_error_and_leaves_nothing(small: Engine, tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar"
     small.docker("save", "-o", archive, small.import_busybox())
-    before = tree(small.settings.data)
+    before = settled(small)
     filler = small.settings.data / "filler"
     with filler.open("wb") as file:
         file.write(b"\1" * max(0, free(small) - 300_000))
@@ -80,30 +80,30 @@ def test_an_archive_that_does_not_fit_is_one_error_and_leaves_nothing(small: Eng
     if done.returncode == 0:
         pytest.skip("it fitted after all")
     assert "no space left on device" in done.stderr
-    assert tree(small.settings.data) <= before
+    assert settled(small) <= before
 
 
 def test_a_build_that_fills_the_disk_is_one_error_and_leaves_nothing(small: Engine) -> None:
     image = small.import_busybox()
-    before, space = tree(small.settings.data), free(small)
+    before, space = settled(small), free(small)
     script = f"FROM {image}\nRUN dd if=/dev/zero of=/big bs=1M count=64\n"
     done = small.docker("build", "-t", "big", "-", stdin=script, check=False)
     assert done.returncode == 1
     assert "No space left on device" in done.stdout + done.stderr  # the words of dd, in the step's output
     assert "returned a non-zero code: 1" in done.stderr
-    assert tree(small.settings.data) == before
+    returns_to(small, before, "nothing to be left")
     assert abs(free(small) - space) < MEGABYTE
 
 
 def test_a_context_that_does_not_fit_is_one_error_and_leaves_nothing(small: Engine, tmp_path: Path) -> None:
     image = small.import_busybox()
-    before = tree(small.settings.data)
+    before = settled(small)
     (tmp_path / "big").write_bytes(os.urandom(16 * MEGABYTE))
     (tmp_path / "Dockerfile").write_text(f"FROM {image}\nCOPY big /\n")
     done = small.docker("build", tmp_path, check=False)
     assert done.returncode == 1
     assert "no space left on device" in done.stderr
-    assert tree(small.settings.data) == before
+    returns_to(small, before, "nothing to be left")
 
 
 def test_a_container_on_a_full_disk_gets_the_error_itself_and_the_engine_goes_on(small: Engine) -> None:
@@ -116,6 +116,7 @@ def test_a_container_on_a_full_disk_gets_the_error_itself_and_the_engine_goes_on
     if refused.returncode:
         assert "no space left on device" in refused.stderr
     small.docker("rm", "hog")
+    settled(small)  # its files are deleted a moment later
     assert small.docker("run", "--rm", image, "echo", "again").stdout == "again\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.engines import Engine, alive, wait_for
 
-from .conftest import container_pid, launcher, monitor, tree
+from .conftest import container_pid, launcher, monitor, returns_to, settled
 
 COUNT = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.05; done"
 
@@ -165,7 +165,7 @@ def test_published_ports_still_lead_inside_after_the_service_was_killed(fresh_en
 def test_what_a_killed_service_was_making_is_swept_by_the_next(fresh_engine: Engine) -> None:
     engine, image = fresh_engine, fresh_engine.import_busybox()
     engine.docker("run", "--rm", image, "true")
-    before = tree(engine.settings.data)
+    before = settled(engine)
     build = engine.docker_popen("build", "--no-cache", "-", stdin=-1)
     build.stdin.write(f"FROM {image}\nRUN echo started; sleep 600\n")
     build.stdin.close()
@@ -175,7 +175,7 @@ def test_what_a_killed_service_was_making_is_swept_by_the_next(fresh_engine: Eng
     build.stdout.close()
     build.stderr.close()
     engine.start()
-    wait_for(lambda: tree(engine.settings.data) <= before, 10, "the half-made build to be swept")
+    returns_to(engine, before, "the half-made build to be swept")
     running = json.dumps([row["Command"] for row in engine.client.api.containers(all=True)])
     assert "sleep" not in running
 

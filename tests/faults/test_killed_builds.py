@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.engines import Engine, wait_for
 
-from .conftest import tree
+from .conftest import returns_to, settled
 
 
 def steps(engine: Engine) -> list[int]:
@@ -33,7 +33,7 @@ def test_a_build_whose_client_is_killed_ends_and_leaves_nothing(
     engine: Engine, busybox: str, number: signal.Signals
 ) -> None:
     engine.docker("build", "-", stdin=f"FROM {busybox}\nRUN true\n")  # what a first build makes is there already
-    before = tree(engine.settings.data)
+    before = settled(engine)
     build = engine.docker_popen("build", "--no-cache", "-t", "never", "-", stderr=subprocess.DEVNULL)
     build.stdin.write(f"FROM {busybox}\nRUN echo 1 > /one && sleep 593\nRUN echo 2 > /two\n")
     build.stdin.close()
@@ -42,7 +42,7 @@ def test_a_build_whose_client_is_killed_ends_and_leaves_nothing(
     build.wait(10)
     build.stdout.close()
     wait_for(lambda: not steps(engine), 10, "the step to be ended")
-    wait_for(lambda: tree(engine.settings.data) == before, 10, "what it made to go")
+    returns_to(engine, before, "what it made to go")
     assert engine.docker("images", "-q", "never").stdout == ""
     assert engine.docker("ps", "-aq").stdout == ""
 
@@ -52,8 +52,8 @@ def test_a_step_that_fails_leaves_nothing_but_what_was_finished_before(engine: E
     first = engine.docker("build", "-", stdin=script, check=False)
     assert first.returncode == 3 or first.returncode == 1
     assert "returned a non-zero code: 3" in first.stderr
-    before = tree(engine.settings.data)
+    before = settled(engine)
     again = engine.docker("build", "-", stdin=script, check=False)
     assert "Using cache" in again.stdout
-    assert tree(engine.settings.data) == before
+    returns_to(engine, before, "nothing to be left")
     assert engine.docker("ps", "-aq").stdout == ""

@@ -52,6 +52,10 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = 200, b"{}"
         if path == "/_ping":
             answer = b"OK"
+        elif path == "/version":
+            answer = b'{"ApiVersion": "1.51", "Version": "28.2.2", "Platform": {"Name": "Docker Engine"}}'
+        elif path.startswith("/dosirak/"):
+            status, answer = 404, b'{"message": "page not found"}'
         elif path.endswith("/create"):
             status, answer = 201, json.dumps({"Id": CREATED, "Warnings": []}).encode()
         elif path.endswith("/start") or path.endswith("/stop"):

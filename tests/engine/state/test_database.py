@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import subprocess
 
 import pytest
 
@@ -76,3 +78,40 @@ def test_a_damaged_file_is_one_clear_error(tmp_path):
     (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough" * 100)
     with pytest.raises(HostLimit, match=r"state database .*: file is not a database"):
         Database(tmp_path / "state.db")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "dosirak-test", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_on_a_full_disk_there_is_room_to_record_what_is_removed(small_disk):
+    db = Database(small_disk / "state.db")
+    for number in range(50):
+        db.execute("INSERT INTO containers (id, name, doc) VALUES (?, ?, ?)", (f"id{number}", f"n{number}", b"{}"))
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    for number in range(0, 50, 2):
+        with db.transaction():
+            db.execute("DELETE FROM containers WHERE id = ?", (f"id{number}",))
+            db.execute("DELETE FROM leases WHERE owner = ?", (f"id{number}",))
+        db.execute("DELETE FROM containers WHERE id = ?", (f"id{number + 1}",))
+    assert db.execute("SELECT count(*) FROM containers").fetchone() == (0,)
+    db.close()
+
+
+def test_a_disk_that_is_full_beyond_the_reserve_is_one_clear_error(small_disk):
+    db = Database(small_disk / "state.db")
+    with pytest.raises(HostLimit, match="no space left on device"):
+        db.execute("INSERT INTO containers (id, name, doc) VALUES ('a', 'a', ?)", (bytes(2 << 20),))
+    with pytest.raises(HostLimit, match="no space left on device"), db.transaction():
+        db.execute("INSERT INTO containers (id, name, doc) VALUES ('a', 'a', ?)", (bytes(2 << 20),))
+    db.execute("INSERT INTO containers (id, name, doc) VALUES ('a', 'a', '{}')")
+    assert db.execute("SELECT count(*) FROM containers").fetchone() == (1,)
+    db.close()
