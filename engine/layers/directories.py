@@ -109,7 +109,10 @@ class Directories:
             self.settle()
             try:
                 fd = self.existing(path)
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError as error:
+                # Something else of that name came later, perhaps a symlink that goes round.
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
                 continue
             if os.fstat(fd).st_ino == inode:
                 os.utime(fd, ns=bounded_times(mtime))

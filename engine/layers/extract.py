@@ -88,7 +88,8 @@ class _Extractor:
             except OSError as error:
                 if error.errno not in _BAD_ENTRY:
                     raise
-                raise CorruptArchive(f"{shown(entry.name)}: {os.strerror(error.errno or 0)}") from error
+                reason = os.strerror(error.errno or 0).lower()
+                raise CorruptArchive(f"{shown(entry.name)}: {reason}") from error
         self._directories.set_times()
         return Extracted(self._size, count)
 
@@ -154,9 +155,7 @@ class _Extractor:
     def _regular(self, entry: Entry, parent: int, name: bytes) -> None:
         self._size += entry.size
         if self._size > self._room:
-            raise HostLimit(
-                f"extracting an archive: no space left on device for {entry.size} bytes of {shown(entry.name)}"
-            )
+            raise HostLimit(f"extracting {shown(entry.name)}: no space left on device for {entry.size} bytes")
         try:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         except FileExistsError:

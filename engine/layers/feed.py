@@ -93,10 +93,10 @@ async def consume(chunks: AsyncIterable[bytes], work: Callable[[BinaryIO], Resul
         # Both are over when this is: after an end of the work the stream is left, after a cancellation the thread.
         pumping.cancel()
         feed.end(asyncio.CancelledError())
-        await outlast(working)
-        await asyncio.gather(pumping, return_exceptions=True)
-    if not pumping.cancelled() and (failure := pumping.exception()) is not None:
+        await asyncio.gather(outlast(working), pumping, return_exceptions=True)
+        # Looked at here for the loop's sake: when the task was cancelled, nobody asks any more.
         working.exception()
+    if not pumping.cancelled() and (failure := pumping.exception()) is not None:
         raise failure
     return working.result()
 
