@@ -24,7 +24,7 @@ from dosirak.engine.errors import InvalidRequest
 class Connection(RequestHandler):
     """One accepted connection on the engine's unix socket."""
 
-    __slots__ = ("_between", "_held", "_pending", "_stream", "_whole")
+    __slots__ = ("_between", "_held", "_pending", "_stream", "_whole", "watching")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -37,6 +37,8 @@ class Connection(RequestHandler):
         self._held: bytearray | None = None
         # The task of a handler that streams: it ends with its client.
         self._stream: asyncio.Task[Any] | None = None
+        # The request being handled only looks on.
+        self.watching = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. A peer that is neither this user nor root is cut off before it says a word."""
@@ -47,6 +49,10 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by asyncio. A streaming handler is cancelled; any other goes on, as in Docker."""
         super().connection_lost(exc)
+        self.end_stream()
+
+    def end_stream(self) -> None:
+        """Cancel the handler if it streams."""
         if self._stream is not None:
             self._stream.cancel()
 
@@ -108,6 +114,7 @@ class Connection(RequestHandler):
     def request_answered(self) -> None:
         """Called by the dispatcher when a request's handler has returned: the next bytes begin a new request."""
         self._stream = None
+        self.watching = False
         if self._held is None:
             self._between = True
 

@@ -48,4 +48,4 @@ def _document(event: Event) -> dict[str, Any]:
     }
 
 
-ROUTES = (Route("GET", "/events", events),)
+ROUTES = (Route("GET", "/events", events, watches=True),)

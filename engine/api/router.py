@@ -17,12 +17,13 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 class Route(NamedTuple):
-    """One operation. `since` is the API version that brought it."""
+    """One operation; `since` the API version that brought it. What only `watches` is cut off when the service ends."""
 
     method: str
     pattern: str
     handler: Handler
     since: tuple[int, int] = (1, 24)
+    watches: bool = False
 
 
 class Router:

@@ -84,12 +84,12 @@ class Api:
         return self._connections.made, self._connections.requests_count
 
     async def close(self, patience: float = 5.0) -> None:
-        """Stop listening; let requests end for `patience` seconds, then cut them off.
-
-        Streams that only watch (events, logs -f, wait) should be ended by their rooms first.
-        """
+        """Stop listening; cut off who only watches (events, logs -f, wait); give the others `patience` seconds."""
         if self._listener is not None:
             self._listener.close()
+        for connection in self._connections.connections:
+            if isinstance(connection, Connection) and connection.watching:
+                connection.end_stream()
         deadline = time.monotonic() + patience
         while self.active and time.monotonic() < deadline:  # noqa: ASYNC110 (at the end of a process's life)
             await asyncio.sleep(0.02)
@@ -143,4 +143,7 @@ class Api:
             return reply.error(
                 f"{request.method} {route.pattern} requires minimum API version {versions.text(route.since)}", 400
             )
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.watching = route.watches
         return await route.handler(Call(request, self._rooms, version, variables))

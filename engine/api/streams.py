@@ -97,6 +97,6 @@ async def wait(call: Call) -> StreamResponse:
 
 ROUTES = (
     Route("POST", "/containers/{name}/attach", attach),
-    Route("POST", "/containers/{name}/wait", wait),
-    Route("GET", "/containers/{name}/logs", logs),
+    Route("POST", "/containers/{name}/wait", wait, watches=True),
+    Route("GET", "/containers/{name}/logs", logs, watches=True),
 )
