@@ -24,7 +24,7 @@ def send(engine: Engine, head: str, body: bytes, linger: float = 0.2) -> None:
 
 
 def files(root: Path) -> set[str]:
-    """Everything in the store's folders; not the folders, which are made when first needed, nor the database's files."""
+    """Everything in the store's folders; not the folders (made when first needed), nor the database's files."""
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.parent != root}
 
 
