@@ -150,3 +150,18 @@ async def test_mounts_of_run(rig: Rig, tmp_path: Path) -> None:
     )
     assert await rig.tree(built) == set()
     assert not (context / "new").exists()
+
+
+async def test_tutorials_dockerfile_builds_on_the_image_made_of_this_machine(rig: Rig, tmp_path: Path) -> None:
+    context = write(tmp_path / "c", {"test.html": "<h1>hi</h1>\n"})
+    built = await rig.build(
+        'FROM dosirak/host\nMAINTAINER Somebody\nLABEL "purpose"="practice"\nADD test.html /var/www/html/\n'
+        'WORKDIR /var/www/html\nRUN ["/bin/bash", "-c", "echo hello >> test2.html"]\n'
+        "RUN python3 -c \"print(open('test2.html').read(), end='')\"; ls -l /var/www\n"
+        "EXPOSE 80\nCMD apachectl -DFORGEGROUND\n",
+        context,
+    )
+    assert built.output.startswith("hello\n")
+    assert built.image.config.config.labels["purpose"] == "practice"
+    assert built.image.config.config.cmd == ["/bin/sh", "-c", "apachectl -DFORGEGROUND"]
+    assert built.image.config.author == "Somebody"

@@ -6,6 +6,7 @@ import os
 import re
 
 from dosirak.engine.build import model
+from dosirak.engine.errors import NotFound
 
 from .conftest import Rig
 
@@ -34,6 +35,14 @@ async def test_workdir_on_a_leaked_descriptor_leads_nowhere(rig: Rig) -> None:
 async def test_network_none_has_a_loopback_only(rig: Rig) -> None:
     built = await rig.build("FROM busybox\nRUN --network=none ls /sys/class/net\n")
     assert built.output == "lo\n"
+
+
+async def test_network_and_hosts_are_the_callers_choice(rig: Rig) -> None:
+    built = await rig.build("FROM busybox\nRUN readlink /proc/self/ns/net\n", network="host")
+    assert built.output.strip() == os.readlink("/proc/self/ns/net")
+    built = await rig.build("FROM busybox\nRUN grep added /etc/hosts\n", extra_hosts=("added:192.0.2.7",))
+    assert built.output.split() == ["192.0.2.7", "added"]
+    assert isinstance(await rig.error("FROM busybox\nRUN true\n", network="nosuch"), NotFound)
 
 
 async def test_limits_hold_for_run(rig: Rig) -> None:
