@@ -7,7 +7,7 @@ import concurrent.futures
 import io
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 if TYPE_CHECKING:
@@ -102,12 +102,17 @@ async def consume(chunks: AsyncIterable[bytes], work: Callable[[BinaryIO], Resul
 
 
 async def _pump(chunks: AsyncIterable[bytes], feed: _Feed) -> None:
+    stream = aiter(chunks)
     try:
-        async for chunk in chunks:
+        async for chunk in stream:
             await feed.put(chunk)
     except BaseException as error:
         feed.end(error)
         raise
+    finally:
+        # A generator that is left in the middle would be closed only when the garbage collector finds it.
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
     feed.end()
 
 
