@@ -9,7 +9,7 @@ import click
 
 from dosirak.magics.commands import tree
 from dosirak.magics.commands.present import LazyFrame
-from dosirak.magics.doors import Door, Session
+from dosirak.magics.doors import Door, Result, Session
 from dosirak.magics.errors import DosirakError, Interrupted, UsageError
 from dosirak.magics.grammar.flags import Group, load
 from dosirak.magics.invoke import invoke, takes_body
@@ -28,13 +28,8 @@ def run(magic: str, line: str, body: str | None, names: Mapping[str, Any], door:
 
     Raises DosirakError, which IPython shows as one line.
     """
-    command = _command(magic)
-    args = split(line, names)
-    if body is not None and not takes_body(command, args):
-        raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
-    session = Session(door(body), magic)
     try:
-        result = invoke(command, magic if magic == "docker" else f"%{magic}", args, session)
+        result = _invoke(magic, line, body, names, door)
     except DosirakError as error:
         # `from None`: what caused it is for developers, and IPython would print the chain.
         raise error from None
@@ -42,6 +37,16 @@ def run(magic: str, line: str, body: str | None, names: Mapping[str, Any], door:
         raise Interrupted("interrupted") from None
     value = result.value
     return value.listing.frame() if isinstance(value, LazyFrame) else value
+
+
+def _invoke(
+    magic: str, line: str, body: str | None, names: Mapping[str, Any], door: Callable[[str | None], Door]
+) -> Result:
+    command = _command(magic)
+    args = split(line, names)
+    if body is not None and not takes_body(command, args):
+        raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
+    return invoke(command, magic if magic == "docker" else f"%{magic}", args, Session(door(body), magic))
 
 
 def _command(magic: str) -> click.Command:

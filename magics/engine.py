@@ -100,6 +100,14 @@ class Engine:
             found: requests.Response = response
             return found
 
+    def revive(self) -> None:
+        """Start the engine again when it is ours and has gone; containers outlive it, and a new one knows them.
+
+        Raises DosirakError when it can't be started.
+        """
+        if not os.environ.get("DOCKER_HOST"):
+            own_host()
+
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON that GET `path` answers."""
         return self.call("GET", path, query).json()
@@ -159,6 +167,8 @@ class Engine:
             raise DosirakError(f"error during connect: {error}", 125) from error
 
     def _unreachable(self, error: Exception) -> str:
+        if "PermissionError" in str(error):
+            return f"permission denied while trying to connect to the Docker daemon socket at {self.host}"
         if _lost_in_the_middle(error):
             return f"error during connect: the engine at {self.host} closed the connection; does it still run?"
         return f"Cannot connect to the Docker daemon at {self.host}. Is the docker daemon running?"
@@ -207,4 +217,6 @@ def _explanation(error: docker.errors.APIError) -> str:
 
 def _lost_in_the_middle(error: Exception) -> bool:
     text = str(error)
+    if any(word in text for word in ("FileNotFoundError", "ConnectionRefusedError")):
+        return False
     return any(word in text for word in ("RemoteDisconnected", "ConnectionResetError", "Connection aborted", "EOF"))

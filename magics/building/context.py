@@ -28,10 +28,10 @@ def stream(folder: Path, dockerfile: str, text: str | None = None) -> tuple[str,
         raise DosirakError(f"unable to prepare context: path {str(folder)!r} not found".replace("'", '"'))
     if text is not None:
         name = f".dockerfile.{secrets.token_hex(10)}"
-        return name, _archive(folder, name, text)
+        return name, _batched(_archive(folder, name, text))
     if not (folder / dockerfile).is_file():
         raise DosirakError(f"unable to evaluate symlinks in Dockerfile path: {folder / dockerfile}: no such file")
-    return dockerfile, _archive(folder, dockerfile, None)
+    return dockerfile, _batched(_archive(folder, dockerfile, None))
 
 
 def _archive(folder: Path, dockerfile: str, text: str | None) -> Iterator[bytes]:
@@ -51,6 +51,19 @@ def _archive(folder: Path, dockerfile: str, text: str | None) -> Iterator[bytes]
         yield from _text(".dockerignore", ignore)
         yield from _text(dockerfile, text)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _batched(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in fewer pieces: each one is a chunk of the request and a system call."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
 
 
 def _ignore_lines(folder: Path) -> list[str]:

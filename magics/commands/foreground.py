@@ -213,6 +213,12 @@ class _Signals:
             self._kill("SIGKILL")
 
     def _kill(self, name: str) -> None:
-        # It may have ended in between, or be about to.
-        with contextlib.suppress(DosirakError):
-            self._session.engine.post(f"/containers/{self._identity}/kill", {"signal": name})
+        engine, path = self._session.engine, f"/containers/{self._identity}/kill"
+        try:
+            engine.post(path, {"signal": name})
+        except DosirakError as error:
+            # It may have ended in between; or the service has, and the next one knows the container.
+            if error.exit_code == 125:
+                with contextlib.suppress(DosirakError):
+                    engine.revive()
+                    engine.post(path, {"signal": name})

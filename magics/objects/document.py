@@ -54,5 +54,5 @@ def _node(name: object, value: Any, level: int) -> Markup:
 
 def _leaf(value: Any) -> Markup:
     if isinstance(value, str):
-        return mono(json.dumps(value, ensure_ascii=False))
+        return tag("span", mono(json.dumps(value, ensure_ascii=False)), style="overflow-wrap:anywhere")
     return tag("span", join(mono(json.dumps(value))), style=f"color:{theme.VIOLET}")

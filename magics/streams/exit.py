@@ -19,6 +19,8 @@ class ExitWatch:
     """
 
     def __init__(self, engine: Engine, identity: str, condition: str) -> None:
+        self._engine = engine
+        self._identity = identity
         self._response: Any = engine.call("POST", f"/containers/{identity}/wait", {"condition": condition}, stream=True)
         self._reader = self._response.raw._fp.fp
         self._socket: socket.socket = self._reader.raw._sock
@@ -45,13 +47,21 @@ class ExitWatch:
 
         try:
             found = self._response.json()
-        except (ValueError, requests.exceptions.RequestException) as error:
-            raise DosirakError(
-                "the engine closed the connection; the container may still run (see: container ps)", 125
-            ) from error
+        except (ValueError, requests.exceptions.RequestException):
+            found = self._ask_again()
         if message := (found.get("Error") or {}).get("Message"):
             raise DosirakError(f"Error waiting for container: {message}", 125)
         return int(found["StatusCode"])
+
+    def _ask_again(self) -> Any:
+        """The service went away while we waited: the container didn't, and the next service knows it."""
+        try:
+            self._engine.revive()
+            return self._engine.post(f"/containers/{self._identity}/wait")
+        except DosirakError as error:
+            raise DosirakError(
+                f"the engine went away; the container may still run (see: container ps): {error.message}", 125
+            ) from error
 
     def close(self) -> None:
         """Stop waiting."""
