@@ -177,7 +177,9 @@ def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)
     rootfs.mount_all(spec, root_fd, plan.cgroup, ready)
-    if any(entry["destination"] == "/dev" for entry in spec.get("mounts") or ()):
+    # The last mount there wins; a host's /dev bound by the user is left as it is.
+    kinds = [entry.get("type") for entry in spec.get("mounts") or () if entry["destination"] == "/dev"]
+    if kinds[-1:] == ["tmpfs"]:
         host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         devices.make_nodes(spec, root_fd, host_dev)
     if plan.process.get("terminal"):
