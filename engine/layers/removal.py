@@ -15,7 +15,10 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def remove_tree(path: Path) -> None:
     """Removes whatever is at `path`, if anything. Blocking. Raises OSError."""
-    parent = os.open(path.parent, _OPEN)
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         remove_entry(parent, os.fsencode(path.name))
     except FileNotFoundError:
