@@ -95,7 +95,12 @@ class Call:
     def json_parameter(self, name: str, type: type[T], default: T) -> T:
         """A query parameter that carries JSON (`buildargs`, `labels`)."""
         value = self.text(name)
-        return _decode(value.encode(), type, f"error reading {name}") if value else default
+        return self.parse_json(value, type, f"error reading {name}") if value else default
+
+    @staticmethod
+    def parse_json(value: str, type: type[T], what: str) -> T:
+        """One value of a parameter that carries JSON. Raises InvalidRequest, beginning with `what`."""
+        return _decode(value.encode(), type, what)
 
     async def json(self, type: type[T]) -> T | None:
         """The body as JSON of `type`; None when there is no body.

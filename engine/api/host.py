@@ -30,12 +30,6 @@ def cpus() -> int:
 
 
 @functools.cache
-def architecture() -> str:
-    """The machine as Go names it: amd64, arm64."""
-    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(os.uname().machine, "unknown")
-
-
-@functools.cache
 def cgroup_version() -> int:
     """2 on a pure cgroup v2 host, else 1 (legacy or hybrid)."""
     return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1

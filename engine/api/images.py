@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.api import image_view, reply
 from dosirak.engine.api.router import Route
+from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, Forbidden, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.images import parse
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from dosirak.engine.api.call import Call
+    from dosirak.engine.api.versions import Version
+    from dosirak.engine.images import Image
 
 
 async def listing(call: Call) -> StreamResponse:
@@ -23,15 +26,32 @@ async def listing(call: Call) -> StreamResponse:
     return reply.json([image_view.summary(call, image) for image in call.rooms.images.list(filters)])
 
 
+async def _resolve(call: Call, name: str, since: Version) -> Image:
+    """The image asked for; `platform` (a parameter since that version) must be its own, the store has no other.
+
+    Raises NotFound in Docker's words, InvalidRequest for a platform that is none.
+    """
+    image = await call.rooms.images.resolve(name)
+    config = image.config
+    for wanted in call.texts("platform") if call.version >= since else ():
+        platform = call.parse_json(wanted, Platform, "invalid platform")
+        have = (config.os, config.architecture, config.variant)
+        if have[:2] != (platform.os, platform.architecture) or platform.variant not in ("", config.variant):
+            raise NotFound(
+                f"image with reference {name} was found but does not provide the specified platform ({platform})"
+            )
+    return image
+
+
 async def inspect(call: Call) -> StreamResponse:
     """`GET /images/{name}/json`."""
-    image = await call.rooms.images.resolve(call.vars["name"])
+    image = await _resolve(call, call.vars["name"], since=(1, 49))
     return reply.json(image_view.inspect(call, image, await call.rooms.images.lower_dirs(image)))
 
 
 async def history(call: Call) -> StreamResponse:
     """`GET /images/{name}/history`."""
-    return reply.json(image_view.history(call, await call.rooms.images.resolve(call.vars["name"])))
+    return reply.json(image_view.history(call, await _resolve(call, call.vars["name"], since=(1, 48))))
 
 
 async def remove(call: Call) -> StreamResponse:
@@ -64,6 +84,10 @@ def _named(repository: str, tag: str) -> str:
 
 async def load(call: Call) -> StreamResponse:
     """`POST /images/load`: an archive in, a line for each image out."""
+    if call.version >= (1, 48) and call.text("platform"):
+        raise NotSupported(
+            "docker load --platform is not supported by this engine yet: it takes what fits this machine"
+        )
     call.connection.end_with_client()
     response: StreamResponse | None = None
     lines = call.rooms.images.load(call.body())
@@ -85,7 +109,7 @@ async def save(call: Call) -> StreamResponse:
     if not names:
         raise InvalidRequest("no images to save: the parameter names is missing")
     for wanted in names:
-        await call.rooms.images.resolve(wanted)
+        await _resolve(call, wanted, since=(1, 48))
     response = await reply.stream(call, "application/x-tar")
     async for piece in call.rooms.images.save(names):
         await response.write(piece)
@@ -129,6 +153,9 @@ async def _pull(call: Call) -> StreamResponse:
         raise NotFound(
             f"pull access denied for {repository}, repository does not exist or may require 'docker login'"
         ) from None
+    platform = call.text("platform").lower()
+    if not "/".join((image.config.os, image.config.architecture, image.config.variant)).startswith(platform):
+        raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
     response = await reply.stream(call)
     for status in (f"Digest: {image.manifest.digest}", f"Status: Image is up to date for {name}"):
         await response.write(reply.encode({"status": status}))

@@ -14,6 +14,7 @@ from dosirak import __version__
 from dosirak.engine.api import container_view, host, image_view, reply, times, versions, volumes
 from dosirak.engine.api.router import Route
 from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.images import platforms
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
@@ -40,7 +41,7 @@ async def version(call: Call) -> StreamResponse:
     """`GET /version`."""
     engine = {
         "ApiVersion": versions.text(versions.MAXIMUM),
-        "Arch": host.architecture(),
+        "Arch": platforms.host().architecture,
         "BuildTime": "",
         "Experimental": "false",
         "GitCommit": "",

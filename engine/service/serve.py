@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class _Service:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._ended.set)
+            loop.add_signal_handler(number, self._end)
         engine = Engine(self._settings)
         try:
             await engine.start()
@@ -65,6 +66,13 @@ class _Service:
             await api.close()
             await engine.close()
             log.info("ended")
+
+    def _end(self) -> None:
+        """A signal: end politely; the second one, if that takes too long for somebody, at once (containers run on)."""
+        if self._ended.is_set():
+            self._withdraw()
+            os._exit(1)
+        self._ended.set()
 
     async def _until_ended(self, engine: Engine, api: Api) -> None:
         """Wait for a signal, or for `idle_timeout` seconds in which nothing was asked and nothing ran."""

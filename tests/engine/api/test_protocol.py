@@ -159,6 +159,16 @@ def test_names_of_missing_things_come_back_in_dockers_words(ask: Callable[..., A
     assert answer.message == ("pull access denied for nosuch, repository does not exist or may require 'docker login'")
 
 
+def test_a_platform_the_store_does_not_have_is_not_found(ask: Callable[..., Any], busybox: str) -> None:
+    other = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22mips%22%7D"
+    answer = ask("GET", f"/images/{busybox}/json?platform={other}")
+    assert answer.status == 404
+    assert answer.message.endswith("was found but does not provide the specified platform (linux/mips)")
+    assert ask("GET", f"/v1.44/images/{busybox}/json?platform={other}").status == 200  # not a parameter yet
+    assert ask("POST", f"/images/create?fromImage={busybox}&platform=linux/mips").status == 404
+    assert ask("POST", f"/images/create?fromImage={busybox}").status == 200
+
+
 def test_garbage_on_the_socket_hurts_nobody(engine: Engine, ask: Callable[..., Any]) -> None:
     for garbage in (b"\x16\x03\x01\x02\x00garbage\r\n\r\n", b"\0" * 5000, b"GET\r\n\r\n", b"POST /x HTTP/9.9\r\n\r\n"):
         with socket.socket(socket.AF_UNIX) as client:
