@@ -9,8 +9,8 @@ from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import BinaryIO
 
+from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import DockerfileError
-from dosirak.engine.build.files import Source
 from dosirak.engine.build.ignore import Ignore, read_patterns
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.paths import inside

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dosirak.engine.build.digests import Digests
-from dosirak.engine.build.files import Selection, Source, Tree, open_file, select
+from dosirak.engine.build.entries import Source, Tree, open_file
+from dosirak.engine.build.files import Selection, select
 from dosirak.engine.build.graph import CopyFiles, MakeDirectory
 from dosirak.engine.build.ignore import Ignore
 from dosirak.engine.build.owner import resolve_owner
 from dosirak.engine.build.threads import Stop
+from dosirak.engine.build.trees import copy_tree
 from dosirak.engine.build.workspace import Workspace, opened
 from dosirak.engine.build.writing import Rules, Writer
 from dosirak.engine.errors import EngineError, InvalidRequest
@@ -44,7 +46,7 @@ def copy_files(vertex: CopyFiles, selection: Selection, source: Source, workspac
             raise InvalidRequest(f"{problem}, the destination must be a directory and end with a /")
         for tree in selection.trees:
             if not (vertex.unpack and _unpack(source, tree, writer, vertex, workspace, stop)):
-                writer.copy_tree(source, tree, vertex.destination)
+                copy_tree(writer, source, tree, vertex.destination)
         for name, content in vertex.contents:
             if "/" in name or name in (".", ".."):
                 raise InvalidRequest(f"{name}: a here-document's name can't be a path")
@@ -55,7 +57,7 @@ def make_directory(vertex: MakeDirectory, workspace: Workspace, stop: Stop) -> N
     """Does a WORKDIR. Raises InvalidRequest, OSError."""
     with workspace.merged() as root:
         owner = resolve_owner(root, vertex.user) if vertex.user else (0, 0)
-        Writer(root, Rules(owner), stop).make_directory(vertex.path)
+        os.close(Writer(root, Rules(owner), stop).open_directory(vertex.path))
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def _unpack_beside(file: BinaryIO, writer: Writer, vertex: CopyFiles, workspace:
         extract(decompressed(file), root, whiteouts=False)
         source = Source(root)
         for tree in select(source, ["/"], Digests(), stop, excludes=Ignore()).trees:
-            writer.copy_tree(source, tree, vertex.destination)
+            copy_tree(writer, source, tree, vertex.destination)
 
 
 def is_archive(file: BinaryIO) -> bool:

@@ -15,14 +15,16 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from dosirak.engine.build.commands import SCRIPTS
 from dosirak.engine.build.copying import wording
 from dosirak.engine.build.digests import Digests
 from dosirak.engine.build.dockerfile.mounts import Mount
-from dosirak.engine.build.files import Selection, Source, select
+from dosirak.engine.build.entries import Source
+from dosirak.engine.build.files import Selection, select
 from dosirak.engine.build.graph import Context, Execute, Vertex
 from dosirak.engine.build.ignore import Ignore
-from dosirak.engine.build.plan import SCRIPTS
 from dosirak.engine.build.threads import Stop, in_thread
+from dosirak.engine.build.trees import copy_tree
 from dosirak.engine.build.workspace import merged_view, opened
 from dosirak.engine.build.writing import Rules, Writer
 from dosirak.engine.errors import NotSupported
@@ -125,7 +127,7 @@ class StepMounts:
                 directory.mkdir(mode=0o755)
                 with opened(directory) as root:
                     owner = (0, 0) if source.context else None
-                    Writer(root, Rules(owner), stop).copy_tree(source, tree, "/")
+                    copy_tree(Writer(root, Rules(owner), stop), source, tree, "/")
 
             await in_thread(work)
         return directory if tree.top is None else directory / tree.name

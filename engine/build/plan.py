@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from dosirak.engine.build import commands
 from dosirak.engine.build.config import Config, apply, with_default_path
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.expand import Mode, expand, expand_words
-from dosirak.engine.build.dockerfile.heredoc import opener
 from dosirak.engine.build.dockerfile.mounts import Mount, parse_mount
 from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.errors import DockerfileError
@@ -21,13 +21,8 @@ from dosirak.engine.build.paths import absolute
 from dosirak.engine.build.stages import SCRATCH, ImageRef, Reference, StageRef, Stages
 from dosirak.engine.errors import NotSupported
 
-SCRIPTS = "/dev/pipes"
-"""Where a here-document that is a script of its own stands while its RUN step runs."""
-
-_OCTAL = re.compile(r"[0-7]{1,5}", re.ASCII)
 _SECRET = re.compile(r"(_|^)(apikey|auth|credentials?|key|password|pword|passwd|secret|token)(_|$)", re.IGNORECASE)
 _PUBLIC = re.compile(r"(_|^)public(_|$)", re.IGNORECASE)
-_URL = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +178,7 @@ class _Planner:
         state.history.append(History(said, layer))
 
     def _run(self, index: int, state: _State, run: typed.Run) -> None:
-        command, script = _with_heredocs(run)
+        command, script = commands.with_heredocs(run)
         argv = state.config.command_line(command)
         network = self._network(run)
         mounts = tuple(self._mount(index, state, text) for text in run.mounts)
@@ -199,7 +194,7 @@ class _Planner:
             mounts=mounts,
             script=script,
         )
-        state.history.append(History(f"RUN {_with_args(state, argv)}", state.vertex))
+        state.history.append(History(f"RUN {commands.with_args(argv, state.args, state.variables)}", state.vertex))
 
     def _network(self, run: typed.Run) -> str:
         """A Dockerfile alone may take a step's network away, never give it the host's (CVE-2024-23653)."""
@@ -233,79 +228,19 @@ class _Planner:
 
     def _copy(self, index: int, state: _State, copy: typed.Copy) -> None:
         name = "ADD" if isinstance(copy, typed.Add) else "COPY"
-        _check_copy(copy, name)
+        commands.check_copy(copy, name)
         source = self._source(index, copy.source_stage) if copy.source_stage else self._context
         state.vertex = CopyFiles(
             parent=state.vertex,
             source=source,
             paths=copy.sources,
             contents=tuple((file.name, file.content) for file in copy.contents),
-            destination=_destination(state.config.working_dir or "/", copy.destination),
+            destination=commands.destination(state.config.working_dir or "/", copy.destination),
             instruction=name,
             chown=copy.chown,
             chmod=copy.chmod,
-            unpack=_unpacks(copy),
+            unpack=commands.unpacks(copy),
             parents=copy.parents,
             excludes=copy.excludes,
         )
-        state.history.append(History(_copy_history(name, copy), state.vertex))
-
-
-def _with_heredocs(run: typed.Run) -> tuple[typed.Command, tuple[str, str] | None]:
-    """The command with its here-documents: one alone is the shell's script, or a script of its own if it begins
-    with `#!`; otherwise the shell gets the text as it was written."""
-    if not run.heredocs:
-        return run.command, None
-    line = run.command.args[0]
-    first = run.heredocs[0]
-    if opener(line) is None:
-        text = "\n".join([line, *(document.content + document.name for document in run.heredocs)])
-        return typed.Command((text,), True), None
-    if first.text.startswith("#!"):
-        return typed.Command((f"{SCRIPTS}/{first.name}",), True), (first.name, first.text)
-    return typed.Command((first.text,), True), None
-
-
-def _with_args(state: _State, argv: tuple[str, ...]) -> str:
-    """A RUN as the history has it: the arguments it saw in front, counted."""
-    seen = [f"{name}={state.variables.get(name, value or '')}" for name, value in state.args.items()]
-    return " ".join([f"|{len(seen)}", *seen, *argv] if seen else argv)
-
-
-def _destination(directory: str, path: str) -> str:
-    """Absolute; with a slash at its end when it has to be a directory."""
-    directory_only = path.endswith("/") or path in ("", ".", "..") or path.endswith(("/.", "/.."))
-    cleaned = absolute(directory, path)
-    return cleaned + "/" if directory_only and cleaned != "/" else cleaned
-
-
-def _unpacks(copy: typed.Copy) -> bool:
-    return isinstance(copy, typed.Add) and copy.unpack is not False
-
-
-def _check_copy(copy: typed.Copy, name: str) -> None:
-    if copy.chmod and not (_OCTAL.fullmatch(copy.chmod) and int(copy.chmod, 8) <= 0o7777):
-        problem = f"invalid chmod parameter: '{copy.chmod}'. it should be octal string and between 0 and 07777"
-        raise DockerfileError(problem)
-    if any(not path for path in copy.sources):
-        raise DockerfileError(f"{name} sources can not be empty")
-    remote = next((path for path in copy.sources if _URL.match(path)), None)
-    if remote is not None and name == "COPY":
-        raise DockerfileError("source can't be a URL for COPY")
-    if remote is not None:
-        raise NotSupported(f"ADD {remote}: fetching from a URL is not supported yet; use RUN with curl or wget instead")
-    if isinstance(copy, typed.Add) and copy.checksum:
-        raise DockerfileError("checksum requires HTTP(S) or Git sources")
-    if len(copy.sources) + len(copy.contents) > 1 and not _destination("/", copy.destination).endswith("/"):
-        problem = (
-            f"When using {name} with more than one source file, the destination must be a directory and end with a /"
-        )
-        raise DockerfileError(problem)
-
-
-def _copy_history(name: str, copy: typed.Copy) -> str:
-    flags = [f"--chown={copy.chown}"] if copy.chown else []
-    flags += [f"--chmod={copy.chmod}"] if copy.chmod else []
-    flags += ["--parents"] if copy.parents else []
-    documents = [f"<<{file.name}" for file in copy.contents]
-    return " ".join([name, *flags, *copy.sources, *documents, copy.destination])
+        state.history.append(History(commands.copy_history(name, copy), state.vertex))

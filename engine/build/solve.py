@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dosirak.engine.build import copying, states
+from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import CommandFailed
-from dosirak.engine.build.files import Selection, Source
+from dosirak.engine.build.files import Selection
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.mounting import StepMounts

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dosirak.engine.build.files import BELOW
+from dosirak.engine.build.entries import BELOW
 from dosirak.engine.runtime import inroot
 from dosirak.engine.runtime import syscalls as sys
 

@@ -14,8 +14,8 @@ from dosirak.engine.build.config import Config
 from dosirak.engine.build.context import BuildContext, open_context
 from dosirak.engine.build.dockerfile import parse
 from dosirak.engine.build.dockerfile.text import suggestion
+from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import CommandFailed
-from dosirak.engine.build.files import Source
 from dosirak.engine.build.model import BuildRequest, ProgressSink
 from dosirak.engine.build.plan import Plan, make_plan
 from dosirak.engine.build.report import Reporter

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dosirak.engine.build.files import BELOW, Entry, Source, Tree, open_file
+from dosirak.engine.build.entries import BELOW, Entry, open_file
 from dosirak.engine.build.paths import shown
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.errors import InvalidRequest
@@ -52,26 +51,9 @@ class Writer:
         self._rules = rules
         self._stop = stop
 
-    def make_directory(self, path: str) -> None:
-        """Makes `path` with its parents; those made now get the rules' owner, and mode 0755 unless the rules say."""
-        os.close(self._directory(path))
-
-    def copy_tree(self, source: Source, tree: Tree, destination: str) -> None:
-        """Copies one tree; `destination` is absolute, a slash at its end makes it a directory."""
-        if tree.above:
-            destination = self._make_above(tree, destination)
-        if tree.top is not None:
-            self._copy_single(source, tree, tree.top, destination)
-            return
-        top = self._directory(destination)
-        try:
-            _Copying(self, source, tree, top).run()
-        finally:
-            os.close(top)
-
     def write_file(self, name: str, content: bytes, destination: str) -> None:
         """A here-document's file, mode 0644 unless the rules say."""
-        with self._place(name, destination) as (directory, final):
+        with self.place(name, destination) as (directory, final):
             fd = self.create(directory, final)
             try:
                 _write_all(fd, content)
@@ -80,22 +62,14 @@ class Writer:
             finally:
                 os.close(fd)
 
-    def open_directory(self, path: str) -> int:
-        """`path` made as `make_directory` does, and opened for reading."""
-        return self._directory(path)
-
-    def _copy_single(self, source: Source, tree: Tree, entry: Entry, destination: str) -> None:
-        with self._place(tree.name, destination) as (directory, name):
-            self.copy_entry(directory, name, entry, source.root, tree.path, in_root=True)
-
     @contextmanager
-    def _place(self, name: str, destination: str) -> Iterator[tuple[int, str]]:
+    def place(self, name: str, destination: str) -> Iterator[tuple[int, str]]:
         """Where a single file goes: its directory's descriptor (made if missing) and its name there."""
         target = destination
         if destination.endswith("/") or self.is_directory(destination):
             target = f"{destination.rstrip('/')}/{name}"
         parent, _, final = self._follow(target).rpartition("/")
-        directory = self._directory(parent or "/")
+        directory = self.open_directory(parent or "/")
         try:
             yield directory, final
         finally:
@@ -127,8 +101,11 @@ class Writer:
             path = path.rstrip("/") or "/"
         raise InvalidRequest(f"{shown(path)}: too many symbolic links")
 
-    def _directory(self, path: str) -> int:
-        """Opens a directory inside the root, making what is missing, also where a link points at nothing yet."""
+    def open_directory(self, path: str) -> int:
+        """Opens a directory inside the root, making what is missing, also where a link points at nothing yet.
+
+        Directories made now get the rules' owner, and mode 0755 unless the rules say. Returns a descriptor to read.
+        """
         waiting = [part for part in path.split("/") if part][::-1]
         made = ""
         links = 0
@@ -174,19 +151,6 @@ class Writer:
         finally:
             os.close(fd)
         return None
-
-    def _make_above(self, tree: Tree, destination: str) -> str:
-        """The directories over a tree (--parents), with their own modes and owners; where the tree itself goes."""
-        base = destination.rstrip("/")
-        for entry in tree.above:
-            exists = self.is_directory(f"{base}/{entry.path}")
-            fd = self._directory(f"{base}/{entry.path}")
-            try:
-                if not exists:
-                    self.set_metadata(fd, entry)
-            finally:
-                os.close(fd)
-        return f"{base}/{tree.above[-1].path}/"
 
     def create(self, directory: int, name: str) -> int:
         """A new, empty file in place of whatever but a directory has the name."""
@@ -254,83 +218,6 @@ class Writer:
 
     def _mode(self, entry: Entry) -> int:
         return stat.S_IMODE(entry.stat.st_mode) if self._rules.mode is None else self._rules.mode
-
-
-class _Copying:
-    """One directory's entries into another: directories open one at a time on either side."""
-
-    def __init__(self, writer: Writer, source: Source, tree: Tree, target: int) -> None:
-        self._writer = writer
-        self._source = source
-        self._tree = tree
-        self._target = target
-        self._links: dict[tuple[int, int], str] = {}
-
-    def run(self) -> None:
-        top = inroot.open_in_root(self._source.root, self._tree.path, _OPEN_DIR)
-        directories: list[Entry] = []
-        try:
-            for path, entries in _by_directory(self._tree.entries):
-                source = sys.openat2(top, path or ".", _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
-                target = sys.openat2(self._target, path or ".", _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
-                try:
-                    for entry in entries:
-                        if stat.S_ISDIR(entry.stat.st_mode):
-                            self._make(target, entry)
-                            directories.append(entry)
-                        else:
-                            self._copy(source, target, entry)
-                finally:
-                    os.close(source)
-                    os.close(target)
-            self._finish(directories)
-        finally:
-            os.close(top)
-        os.utime(self._target, ns=(self._tree.mtime_ns, self._tree.mtime_ns))
-
-    def _make(self, target: int, entry: Entry) -> None:
-        name = entry.path.rpartition("/")[2]
-        try:
-            os.mkdir(name, 0o700, dir_fd=target)
-        except FileExistsError:
-            status = os.stat(name, dir_fd=target, follow_symlinks=False)
-            if not stat.S_ISDIR(status.st_mode):
-                raise InvalidRequest(f"cannot copy to non-directory: {shown(entry.path)}") from None
-
-    def _copy(self, source: int, target: int, entry: Entry) -> None:
-        name = entry.path.rpartition("/")[2]
-        identity = (entry.stat.st_dev, entry.stat.st_ino)
-        first = self._links.get(identity) if entry.stat.st_nlink > 1 else None
-        if first is not None:
-            self._writer.clear(target, name)
-            os.link(first, name, src_dir_fd=self._target, dst_dir_fd=target, follow_symlinks=False)
-            return
-        self._writer.copy_entry(target, name, entry, source, name)
-        if entry.stat.st_nlink > 1:
-            self._links[identity] = entry.path
-
-    def _finish(self, directories: list[Entry]) -> None:
-        """Modes and times of directories come last: a mode may forbid writing, writing changes a time."""
-        for entry in reversed(directories):
-            fd = sys.openat2(self._target, entry.path, _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
-            try:
-                self._writer.set_metadata(fd, entry)
-            finally:
-                os.close(fd)
-
-
-def _by_directory(entries: Iterable[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """Runs of entries that stand in one directory."""
-    current, run = "", list[Entry]()
-    for entry in entries:
-        directory = entry.path.rpartition("/")[0]
-        if directory != current:
-            if run:
-                yield current, run
-            current, run = directory, []
-        run.append(entry)
-    if run:
-        yield current, run
 
 
 def _check_unchanged(fd: int, entry: Entry, name: str) -> None:

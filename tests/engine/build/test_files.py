@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dosirak.engine.build.digests import Digests
-from dosirak.engine.build.files import Selection, Source, select
+from dosirak.engine.build.entries import Source
+from dosirak.engine.build.files import Selection, select
 from dosirak.engine.build.ignore import Ignore
 from dosirak.engine.build.threads import Stop, Stopped
 from dosirak.engine.errors import InvalidRequest, NotFound

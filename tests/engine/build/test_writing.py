@@ -14,7 +14,7 @@ import pytest
 
 from dosirak.engine.build.copying import copy_files, is_archive, make_directory, select_files
 from dosirak.engine.build.digests import Digests
-from dosirak.engine.build.files import Source
+from dosirak.engine.build.entries import Source
 from dosirak.engine.build.graph import Base, Context, CopyFiles, MakeDirectory
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.build.workspace import Workspace

@@ -1,0 +1,81 @@
+"""RUN, COPY and ADD on their way into the plan: here-documents, destinations, what is refused, the history's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from dosirak.engine.build.dockerfile import instructions as typed
+from dosirak.engine.build.dockerfile.heredoc import opener
+from dosirak.engine.build.errors import DockerfileError
+from dosirak.engine.build.paths import absolute
+from dosirak.engine.errors import NotSupported
+
+SCRIPTS = "/dev/pipes"
+"""Where a here-document that is a script of its own stands while its RUN step runs."""
+
+_OCTAL = re.compile(r"[0-7]{1,5}", re.ASCII)
+_URL = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
+
+
+def with_heredocs(run: typed.Run) -> tuple[typed.Command, tuple[str, str] | None]:
+    """The command with its here-documents: one alone is the shell's script, or a script of its own if it begins
+    with `#!`; otherwise the shell gets the text as it was written."""
+    if not run.heredocs:
+        return run.command, None
+    line = run.command.args[0]
+    first = run.heredocs[0]
+    if opener(line) is None:
+        text = "\n".join([line, *(document.content + document.name for document in run.heredocs)])
+        return typed.Command((text,), True), None
+    if first.text.startswith("#!"):
+        return typed.Command((f"{SCRIPTS}/{first.name}",), True), (first.name, first.text)
+    return typed.Command((first.text,), True), None
+
+
+def with_args(argv: Sequence[str], args: Mapping[str, str | None], variables: Mapping[str, str]) -> str:
+    """A RUN as the history has it: the arguments it saw in front, counted."""
+    seen = [f"{name}={variables.get(name, value or '')}" for name, value in args.items()]
+    return " ".join([f"|{len(seen)}", *seen, *argv] if seen else argv)
+
+
+def destination(directory: str, path: str) -> str:
+    """Absolute; with a slash at its end when it has to be a directory."""
+    directory_only = path.endswith("/") or path in ("", ".", "..") or path.endswith(("/.", "/.."))
+    cleaned = absolute(directory, path)
+    return cleaned + "/" if directory_only and cleaned != "/" else cleaned
+
+
+def unpacks(copy: typed.Copy) -> bool:
+    """Whether archives among the sources are unpacked."""
+    return isinstance(copy, typed.Add) and copy.unpack is not False
+
+
+def check_copy(copy: typed.Copy, name: str) -> None:
+    """Raises DockerfileError for what a COPY or ADD can't mean, NotSupported for what it can't do yet."""
+    if copy.chmod and not (_OCTAL.fullmatch(copy.chmod) and int(copy.chmod, 8) <= 0o7777):
+        problem = f"invalid chmod parameter: '{copy.chmod}'. it should be octal string and between 0 and 07777"
+        raise DockerfileError(problem)
+    if any(not path for path in copy.sources):
+        raise DockerfileError(f"{name} sources can not be empty")
+    remote = next((path for path in copy.sources if _URL.match(path)), None)
+    if remote is not None and name == "COPY":
+        raise DockerfileError("source can't be a URL for COPY")
+    if remote is not None:
+        raise NotSupported(f"ADD {remote}: fetching from a URL is not supported yet; use RUN with curl or wget instead")
+    if isinstance(copy, typed.Add) and copy.checksum:
+        raise DockerfileError("checksum requires HTTP(S) or Git sources")
+    if len(copy.sources) + len(copy.contents) > 1 and not destination("/", copy.destination).endswith("/"):
+        problem = (
+            f"When using {name} with more than one source file, the destination must be a directory and end with a /"
+        )
+        raise DockerfileError(problem)
+
+
+def copy_history(name: str, copy: typed.Copy) -> str:
+    """A COPY or ADD as the history has it."""
+    flags = [f"--chown={copy.chown}"] if copy.chown else []
+    flags += [f"--chmod={copy.chmod}"] if copy.chmod else []
+    flags += ["--parents"] if copy.parents else []
+    documents = [f"<<{file.name}" for file in copy.contents]
+    return " ".join([name, *flags, *copy.sources, *documents, copy.destination])
