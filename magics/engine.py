@@ -194,7 +194,10 @@ def _make_client(host: str) -> docker.DockerClient:
     options: dict[str, Any] = {"base_url": host}
     if not host.startswith("unix://"):
         options = docker.utils.kwargs_from_env(environment={**os.environ, "DOCKER_HOST": host})
-    return docker.DockerClient(version="auto", timeout=None, **options)
+    client = docker.DockerClient(version="auto", timeout=None, **options)
+    # A socket of this machine needs no proxies and no .netrc, which requests would look for each time.
+    client.api.trust_env = not host.startswith("unix://")
+    return client
 
 
 def _query(query: Mapping[str, Any] | None) -> list[tuple[str, str]]:

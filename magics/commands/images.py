@@ -44,7 +44,7 @@ def ls(
     look = Look("images", truncate=not no_trunc)
     rows = [row for image in found for row in _rows(image, digests)]
     listing = Listing(titles, rows, look)
-    ids = [word(look.kind, "IMAGE ID", image["Id"], look) for image in found]
+    ids = [word(look.kind, "IMAGE ID", row["IMAGE ID"], look) for row in rows]
     return listing_result(listing, ids if quiet else None, template, [_fields(row, look) for row in rows], _HEADERS)
 
 

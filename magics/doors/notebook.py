@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dosirak.magics.look.text import visible
 from dosirak.magics.streams.pump import Input, Sink
 from dosirak.magics.streams.sanitize import Text
 
@@ -56,11 +57,11 @@ class Notebook:
 
     def say(self, text: str) -> None:
         """Print a line into the cell."""
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{visible(text)}\n")
 
     def note(self, text: str) -> None:
         """Print a line into the cell's error stream."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{visible(text)}\n")
 
     def build_view(self) -> BuildView:
         """Return a view that updates in place."""

@@ -65,7 +65,7 @@ def namespaces(flags: dict[str, Any]) -> dict[str, str]:
 def capabilities(names: list[str]) -> list[str] | None:
     """Return CapAdd or CapDrop: "net_admin" → "CAP_NET_ADMIN", sorted, each once."""
     words = {name.strip().upper() for name in names}
-    return sorted(w if w == "ALL" or w.startswith("CAP_") else f"CAP_{w}" for w in words) or None
+    return sorted({w if w == "ALL" or w.startswith("CAP_") else f"CAP_{w}" for w in words}) or None
 
 
 def restart_policy(text: str) -> dict[str, Any]:
