@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,22 +25,21 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 _CELL_TIMEOUT = 120
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def execute(path: Path, environment: Mapping[str, str]) -> nbformat.NotebookNode:
     """Execute the notebook in a fresh kernel of this interpreter; the executed copy.
 
-    `environment` is added to the kernel's: it names the engine. A failing cell raises CellExecutionError, unless
-    the cell bears the tag `raises-exception`.
+    `environment` is added to the kernel's: it names the engine, as `own_engine` does. A failing cell raises
+    CellExecutionError, unless it bears the tag `raises-exception`.
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=_CELL_TIMEOUT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        allow_errors=False,
-    )
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, kernel_name="python3", timeout=_CELL_TIMEOUT, resources=resources)
+    kernel = client.create_kernel_manager()
+    # Unix sockets instead of TCP ports, which every user of the machine could reach.
+    kernel.transport, kernel.ip = "ipc", f"{environment['DOSIRAK_RUN']}.kernel"
     client.execute(env={**os.environ, **environment})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of the run: noise in a committed file
@@ -68,7 +68,7 @@ def text_of(cell: nbformat.NotebookNode) -> str:
         if output.output_type == "stream":
             parts.append(output.text)
         elif output.output_type == "error":
-            parts.append("\n".join(output.traceback))
+            parts.append(_COLOUR.sub("", "\n".join(output.traceback)))
         else:
             parts.append(output.data.get("text/plain", "") + "\n")
     return "".join(parts).strip("\n")
@@ -124,7 +124,7 @@ def main() -> None:
         try:
             notebook = execute(options.notebook, environment)
         except CellExecutionError as error:
-            sys.exit(f"{options.notebook}: a cell failed\n{error}")
+            sys.exit(f"{options.notebook}: {error}")
     _show(notebook)
     print(f"\n{options.notebook}: executed in {time.monotonic() - start:.1f} s")
     if options.save:

@@ -52,7 +52,7 @@ def test_ps_is_a_table_in_text_and_in_html(tutorial: Executed) -> None:
     assert re.search(r"dosirak/host\s+\"?sleep 3600\"?.*Up .*box", text)
     html = tutorial.html("--hostname lunchbox")
     assert "<table" in html
-    assert "<th>NAMES</th>" in html
+    assert re.search(r"<th[^>]*>NAMES</th>", html)
 
 
 def test_the_process_is_one_of_this_machines(tutorial: Executed) -> None:
@@ -70,7 +70,7 @@ def test_the_name_and_the_files_are_its_own(tutorial: Executed) -> None:
 
 
 def test_all_eight_namespaces_are_compared_and_six_are_its_own(tutorial: Executed) -> None:
-    rows = {line.split()[0]: line.split()[1:4] for line in tutorial.text("KINDS = {").splitlines()[1:]}
+    rows = {line.split()[0]: line.split()[1:4] for line in tutorial.text("KINDS = {").splitlines()[1:] if line}
     assert set(rows) == {"mnt", "pid", "net", "uts", "ipc", "cgroup", "user", "time"}
     own = {kind for kind, (here, there, different) in rows.items() if different == "True" and here != there}
     shared = {kind for kind, (here, there, different) in rows.items() if different == "False" and here == there}
@@ -90,11 +90,15 @@ def test_the_limits_are_in_the_kernels_files_and_bite(tutorial: Executed) -> Non
     assert "exit status: 137" in tutorial.text("--name greedy")
     assert "got it" not in tutorial.text("--name greedy")
     assert "killed for want of memory: True" in tutorial.text("OOMKilled")
-    assert int(tutorial.text("processes in the group now").split()[-1]) <= 20
+    bomb = tutorial.text("processes in the group now")
+    assert "fork" in bomb
+    number = re.search(r"processes in the group now: (\d+)", bomb)
+    assert number
+    assert 10 < int(number[1]) <= 20
 
 
 def test_the_built_image_shares_the_layers_of_its_base(tutorial: Executed) -> None:
-    assert re.search(r"Step \d/6 : FROM dosirak/host", tutorial.text("%%dockerfile"))
+    assert re.search(r"1/6 FROM dosirak/host", tutorial.text("%%dockerfile"))
     host, _, menu = tutorial.text("RootFS").partition("lunch-menu")
     below, above = re.findall(r"sha256:\w+", host), re.findall(r"sha256:\w+", menu)
     assert below
