@@ -57,22 +57,24 @@ def test_the_first_client_starts_the_service_and_the_next_ones_find_it(own: Engi
     assert own.pid == pid
 
 
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_the_service_is_ready_within_400_ms(own: Engine) -> None:
     start.ensure(own.settings)  # compiles what was not compiled yet
-    times, yardsticks = [], []
+    times, cpu = [], []
     for _ in range(5):
         own.kill(signal.SIGTERM)
         began = time.perf_counter()
         path = start.ensure(own.settings)
         assert pinged(path)
         times.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import aiohttp.web"], check=True)
-        yardsticks.append(time.perf_counter() - began)
-    # The best of five, and beside a yardstick: other tests keep this machine busy. On an idle 2-core machine importing
-    # aiohttp alone, as a service would that took no care, takes 0.34 s.
-    allowed = max(0.4, 1.2 * min(yardsticks))
-    assert min(times) < allowed, f"{[round(value * 1000) for value in times]} ms, aiohttp {min(yardsticks):.3f} s"
+        cpu.append(cpu_seconds(own.pid))
+    # The best of five; where other tests keep the processors busy, the time the service had one of them.
+    busy = os.getloadavg()[0] > 1.5
+    assert min(times) < 0.4 or (busy and min(cpu) < 0.4), f"wall {times}, processor {cpu} s"
 
 
 def test_clients_that_start_it_at_the_same_moment_get_one_service(own: Engine) -> None:
