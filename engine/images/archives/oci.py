@@ -88,7 +88,14 @@ def _is_attestation(entry: Descriptor) -> bool:
 
 
 def _name(entry: Descriptor) -> Reference | None:
-    """The entry's name, None if it has none. A lone word is a repository's name, as podman reads it."""
+    """The entry's name, None if it has none. A lone word is a repository's name, as podman reads it.
+
+    Raises InvalidRequest for a full name that is malformed; the spec's own annotation may be any text.
+    """
     annotations = entry.annotations or {}
-    text = annotations.get(_FULL_NAME) or annotations.get(_REF_NAME)
-    return parse(text).tagged() if text else None
+    if full := annotations.get(_FULL_NAME):
+        return parse(full).tagged()
+    try:
+        return parse(annotations[_REF_NAME]).tagged() if _REF_NAME in annotations else None
+    except InvalidRequest:
+        return None
