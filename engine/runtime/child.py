@@ -34,7 +34,8 @@ _PROPAGATION = {
     "unbindable": sys.MS_UNBINDABLE,
 }
 
-_MESSAGE, _MAX_FDS = 1 << 16, 64
+# SCM_MAX_FD of unix(7)
+_MESSAGE, _MAX_FDS = 1 << 16, 253
 
 # Said on the error pipe right before execve: silence means that the process was killed before.
 READY = b"+"
@@ -44,6 +45,7 @@ class Plan:
     """What the child has to do, and the descriptors it does it with."""
 
     __slots__ = (
+        "binds",
         "bundle",
         "cgroup",
         "cgroup_fds",
@@ -70,6 +72,7 @@ class Plan:
         if message["exec"]:
             self.target, self.process = fds.pop(0), _read_json(fds.pop(0))
         self.cgroup_fds = [fds.pop(0) for _ in range(message["cgroup_fds"])]
+        self.binds = [fds.pop(0) for _ in range(message["binds"])]
         self.namespaces = namespaces.Namespaces([{"type": name} for name in message["new"]], {})
         self.namespaces.joined = dict(zip(message["joined"], fds, strict=True))
 
@@ -176,7 +179,7 @@ def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
     # Nothing mounted from here on may show on the host.
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)
-    rootfs.mount_all(spec, root_fd, plan.cgroup, ready)
+    rootfs.mount_all(spec, root_fd, plan.cgroup, ready, plan.binds)
     # The last mount there wins; a host's /dev bound by the user is left as it is.
     kinds = [entry.get("type") for entry in spec.get("mounts") or () if entry["destination"] == "/dev"]
     if kinds[-1:] == ["tmpfs"]:
@@ -198,8 +201,9 @@ def _enter_running(plan: Plan, sync: socket.socket) -> int:
     _set_oom_score(plan.process)
     kinds = {entry["type"] for entry in (plan.spec.get("linux") or {}).get("namespaces") or ()}
     flags = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWNET | sys.CLONE_NEWCGROUP
-    if "user" in kinds:
-        flags |= sys.CLONE_NEWUSER
+    for name in ("user", "time"):
+        if name in kinds:
+            flags |= namespaces.FLAGS[name]
     # setns(2) with a pidfd (kernel 5.8): all at once; also those shared with the host, where it changes nothing.
     sys.setns(plan.target, flags)
     if "user" in kinds:

@@ -12,7 +12,7 @@ import signal
 import socket
 import stat
 
-from dosirak.engine.runtime import cgroups, child, namespaces
+from dosirak.engine.runtime import cgroups, child, namespaces, rootfs
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -106,6 +106,7 @@ class _Order:
             "stdio": False,
             "exec": False,
             "cgroup_fds": len(cgroup_fds),
+            "binds": 0,
             "new": [],
             "joined": [],
         }
@@ -149,14 +150,16 @@ def create(
         if spare is None:
             spaces.prepare_parent(linux.get("timeOffsets"))
             spare = Child(spaces.clone_flags())
+        binds = rootfs.open_binds(spec)
     except OSError as error:
         if spare is not None:
             spare.dismiss()
         raise StartError(child.describe(error), child.exit_code(error)) from error
     order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds)
     order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
-    order.fds = [order.document(spec), *cgroup_fds, *spaces.joined.values()]
-    order.own += spaces.opened
+    order.message["binds"] = len(binds)
+    order.fds = [order.document(spec), *cgroup_fds, *binds, *spaces.joined.values()]
+    order.own += [*binds, *spaces.opened]
     return _start(spare, order, stdin=stdin, terminal=bool(spec["process"].get("terminal")), linux=linux)
 
 
@@ -168,7 +171,8 @@ def join(
     Parameters: `spec`: the container's document; `process`: an OCI process object; `target`: pidfd of its first
     process. Raises StartError.
     """
-    cgroup = ((spec.get("linux") or {}).get("cgroupsPath") or "").lstrip("/")
+    linux = spec.get("linux") or {}
+    cgroup = (linux.get("cgroupsPath") or "").lstrip("/")
     try:
         cgroup_fds = cgroups.join_fds(cgroup) if cgroup else []
         # Only for children: this process stays where it is (setns(2), CLONE_NEWPID).
@@ -179,7 +183,7 @@ def join(
     order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds)
     order.message["exec"] = True
     order.fds = [order.document(spec), target, order.document(process), *cgroup_fds]
-    return _start(made, order, stdin=stdin, terminal=bool(process.get("terminal")), linux={})
+    return _start(made, order, stdin=stdin, terminal=bool(process.get("terminal")), linux=linux)
 
 
 def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: dict[str, Any]) -> Process:
@@ -195,7 +199,7 @@ def _start(made: Child, order: _Order, *, stdin: bool, terminal: bool, linux: di
     process.stdin, process.stdout, process.stderr = stdio.ours
     try:
         process.pidfd = sys.pidfd_open(made.pid)
-        if made.flags & sys.CLONE_NEWUSER:
+        if linux.get("uidMappings"):
             _give_streams(stdio.theirs, linux)
         streams = [] if terminal else list(stdio.theirs)
         socket.send_fds(made.sync, [json.dumps(order.message).encode()], [errors_write, *streams, *order.fds])

@@ -37,6 +37,7 @@ _LINKS = (
 )
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
+_DEVPTS_SUPER_MAGIC = 0x1CD1  # linux/magic.h
 # asm-generic/ioctls.h; the same on x86_64 and aarch64
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
@@ -99,14 +100,17 @@ def open_pty(root_fd: int) -> tuple[int, int]:
     The slave comes by TIOCGPTPEER, never by name: a name can be exchanged (CVE-2025-52565). Raises OSError.
     """
     master = inroot.open_in_root(root_fd, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve=sys.RESOLVE_NO_SYMLINKS)
+    if sys.fs_type(master) != _DEVPTS_SUPER_MAGIC:
+        raise OSError(errno.ENODEV, "is not a devpts mount", "/dev/pts")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     return master, slave
 
 
 def bind_console(root_fd: int, slave: int) -> None:
-    """/dev/console is the container's own terminal. Raises OSError."""
-    place = inroot.make_file(root_fd, "/dev/console", 0o600)
+    """/dev/console is the container's own terminal. Raises OSError, also for a symlink in its place."""
+    os.close(inroot.make_file(root_fd, "/dev/console", 0o600))
+    place = inroot.open_in_root(root_fd, "/dev/console", os.O_PATH, resolve=sys.RESOLVE_NO_SYMLINKS)
     tree = sys.open_tree(slave, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
     sys.move_mount(tree, place)
     os.close(tree)

@@ -59,35 +59,72 @@ def _open_overlay(options: list[str]) -> int:
     return overlay.open_overlay(lower, named.get("upperdir"), named.get("workdir"))
 
 
-def mount_all(spec: dict[str, Any], root_fd: int, cgroup: str | None, ready: filesystems.Ready) -> None:
-    """Make the mounts of config.json, in their order, with what is `ready`. Raises OSError naming the destination."""
-    for entry in spec.get("mounts", ()):
+def open_binds(spec: dict[str, Any]) -> list[int]:
+    """Detached clones of what config.json's bind mounts show, in their order. Raises OSError naming the destination.
+
+    Called by the monitor, in the host's mount namespace as it is now: the child's may be older (a spare's), and its
+    user may not be allowed to walk the host's paths.
+    """
+    found: list[int] = []
+    for entry in spec.get("mounts") or ():
+        options = MountOptions(entry.get("options") or [])
+        if _is_bind(entry, options):
+            try:
+                found.append(_clone_tree(entry["source"], options))
+            except OSError as error:
+                raise _naming(entry, error) from error
+    return found
+
+
+def _is_bind(entry: dict[str, Any], options: MountOptions) -> bool:
+    return (entry.get("type") or "bind") == "bind" or options.bind
+
+
+def _naming(entry: dict[str, Any], error: OSError) -> OSError:
+    reason = error.strerror or str(error)
+    return OSError(error.errno, f"mounting {entry['destination']!r}: {reason}", entry.get("source"))
+
+
+def mount_all(
+    spec: dict[str, Any], root_fd: int, cgroup: str | None, ready: filesystems.Ready, binds: list[int]
+) -> None:
+    """Make the mounts of config.json, in their order, with what is `ready`; `binds` as `open_binds` gave them.
+
+    Raises OSError naming the destination.
+    """
+    for entry in spec.get("mounts") or ():
         if entry["destination"] == "/" and entry.get("type") == "overlay":
             continue
+        options = MountOptions(entry.get("options") or [])
         try:
-            mount_one(entry, root_fd, cgroup, ready)
+            if entry.get("type") == "cgroup":
+                _mount_cgroup(entry["destination"], root_fd, options, cgroup)
+            elif _is_bind(entry, options):
+                _attach(entry["destination"], root_fd, binds.pop(0))
+            else:
+                _mount_filesystem(entry, root_fd, options, ready)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise OSError(error.errno, f"mounting {entry['destination']!r}: {reason}", entry.get("source")) from error
+            raise _naming(entry, error) from error
 
 
-def mount_one(entry: dict[str, Any], root_fd: int, cgroup: str | None, ready: filesystems.Ready) -> None:
-    """Make one mount."""
-    options = MountOptions(entry.get("options") or [])
-    kind = entry.get("type") or "bind"
-    if kind == "cgroup":
-        _mount_cgroup(entry["destination"], root_fd, options, cgroup)
-        return
-    if kind == "bind" or options.bind:
-        tree = _clone_tree(entry["source"], options)
-        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    else:
-        tree = ready.take(entry)
-        is_directory = True
+def _attach(destination: str, root_fd: int, tree: int) -> None:
+    is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    place = _open_place(root_fd, destination, is_directory)
     try:
-        place = _open_place(root_fd, entry["destination"], is_directory)
+        if stat.S_ISDIR(os.fstat(place).st_mode) != is_directory:
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        sys.move_mount(tree, place)
+    finally:
+        os.close(place)
+        os.close(tree)
+
+
+def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions, ready: filesystems.Ready) -> None:
+    tree = ready.take(entry)
+    try:
+        place = _open_place(root_fd, entry["destination"], True)
         try:
-            if kind == "tmpfs":
+            if entry["type"] == "tmpfs":
                 _keep_mode(tree, place, options)
             sys.move_mount(tree, place)
         finally:
@@ -117,13 +154,15 @@ def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:
 def _clone_tree(source: str | bytes, options: MountOptions) -> int:
     flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if options.recursive else 0)
     tree = sys.open_tree(sys.AT_FDCWD, source, flags)
-    # A clone keeps the source's propagation: private towards the host unless the document asks otherwise.
-    private = 0 if options.propagation[0] else sys.MS_PRIVATE
-    if options.recursive and private:
-        sys.mount_setattr(tree, propagation=private, recursive=True)
-        private = 0
-    if options.set or options.clear or private:
-        sys.mount_setattr(tree, set_=options.set, clear=options.clear, propagation=private)
+    # A clone is its source's peer: private towards the host unless the document asks otherwise.
+    propagation, deep = options.propagation
+    if not propagation:
+        propagation, deep = sys.MS_PRIVATE, options.recursive
+    if deep:
+        sys.mount_setattr(tree, propagation=propagation, recursive=True)
+        propagation = 0
+    if options.set or options.clear or propagation:
+        sys.mount_setattr(tree, set_=options.set, clear=options.clear, propagation=propagation)
     if options.tree_set or options.tree_clear:
         sys.mount_setattr(tree, set_=options.tree_set, clear=options.tree_clear, recursive=True)
     return tree
@@ -133,12 +172,13 @@ def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
     """A tmpfs without a mode of its own takes that of the directory it covers, as runc does."""
     if not any(key == "mode" for key, _ in options.data):
         found = os.fstat(place)
-        _chmod(tree, stat.S_IMODE(found.st_mode))
+        readonly = options.set & sys.MOUNT_ATTR_RDONLY
+        if readonly:
+            sys.mount_setattr(tree, clear=readonly)
+        os.chmod(".", stat.S_IMODE(found.st_mode), dir_fd=tree)
         os.chown(".", found.st_uid, found.st_gid, dir_fd=tree)
-
-
-def _chmod(directory: int, mode: int) -> None:
-    os.chmod(".", mode, dir_fd=directory)
+        if readonly:
+            sys.mount_setattr(tree, set_=readonly)
 
 
 def _mount_cgroup(destination: str, root_fd: int, options: MountOptions, cgroup: str | None) -> None:

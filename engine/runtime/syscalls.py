@@ -7,6 +7,7 @@ the engine touches ctypes for system calls.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_void_p
 
@@ -140,7 +141,12 @@ def _oserror(name: str, arguments: Sequence[Any]) -> OSError:
 
 
 def _path(path: str | bytes | None) -> bytes | None:
-    return os.fsencode(path) if path is not None else None
+    if path is None:
+        return None
+    raw = os.fsencode(path)
+    if b"\0" in raw:  # C would see the part before it
+        raise OSError(errno.EINVAL, "embedded NUL", path)
+    return raw
 
 
 class _OpenHow(ctypes.Structure):

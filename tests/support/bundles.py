@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dosirak.engine.runtime import cgroups, defaults
+from dosirak.engine.runtime import cgroups, defaults, syscalls
 from dosirak.engine.runtime.client import Launcher, Task
 from dosirak.engine.runtime.model import Attach, Exit, Launch, LogFile
 
@@ -149,6 +150,20 @@ class Started:
         self.task.kill(number)
 
 
+def new_network() -> int:
+    """A descriptor of a new, empty network namespace."""
+    found: list[int] = []
+
+    def make() -> None:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        found.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
 async def ended(task: Task) -> Exit:
     """The end of the process and of its monitor."""
     async with asyncio.timeout(PATIENCE):
@@ -160,8 +175,10 @@ async def ended(task: Task) -> Exit:
 class Box:
     """Makes and runs containers."""
 
-    def __init__(self, root: Path, base: Path, launcher: Launcher) -> None:
-        self.root, self.base, self.launcher = root, base, launcher
+    def __init__(self, root: Path, base: Path, launcher: Launcher, network: int = -1) -> None:
+        """Parameters: `network`: a network namespace for containers that ask for one, as the engine gives them (only
+        then do the launcher's spare processes fit); -1: each makes its own."""
+        self.root, self.base, self.launcher, self.network = root, base, launcher, network
         self.bundles: list[Bundle] = []
         self.tasks: list[Task] = []
         self.wires: list[Wire] = []
@@ -252,6 +269,10 @@ class Box:
     ) -> Task:
         """Start a bundle as it stands; `options` are those of `Launch`."""
         log_file = options.pop("log_file", LogFile(bundle.log_path) if log else None)
+        entries = bundle.spec["linux"].get("namespaces") or ()
+        kinds = [entry["type"] for entry in entries if not entry.get("path")]
+        if self.network >= 0 and "network" in kinds and "user" not in kinds:
+            options["join"] = {"network": self.network, **options.get("join", {})}
         asked = Launch(id=bundle.path.name, bundle=bundle.path, log=log_file, **options)
         async with asyncio.timeout(PATIENCE):
             task = await (launcher or self.launcher).launch(asked)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.bundles import Box, alive, descendants, until
+from support.bundles import Box, alive, descendants, new_network, until
+from support.engines import session_base
 from support.rootfs import make_root
 
 from dosirak.engine.runtime.client import Launcher
@@ -26,11 +29,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def busybox_root() -> Iterator[Path]:
     """The image: never written to."""
     if os.geteuid() != 0:
         pytest.skip("needs root: namespaces, mounts and control groups of the real kernel")
-    return make_root(tmp_path_factory.mktemp("runtime") / "busybox")
+    folder = _folder("image-")
+    yield make_root(folder / "root")
+    shutil.rmtree(folder)
+
+
+def _folder(prefix: str) -> Path:
+    """One that a remapped user may walk through, unlike pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=session_base()))
+    made.chmod(0o711)
+    return made
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -43,11 +55,17 @@ async def shared_launcher() -> AsyncIterator[Launcher]:
     await until(lambda: not [pid for pid in inside if alive(pid, inside[pid])], "the launcher's processes to end")
 
 
+@pytest.fixture(scope="session")
+def network(busybox_root: Path) -> Iterator[int]:
+    """A network namespace for the worker's containers."""
+    fd = new_network()
+    yield fd
+    os.close(fd)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def box(tmp_path: Path, busybox_root: Path, shared_launcher: Launcher) -> AsyncIterator[Box]:
-    root = tmp_path / "box"
-    root.mkdir()
-    made = Box(root, busybox_root, shared_launcher)
+async def box(busybox_root: Path, shared_launcher: Launcher, network: int) -> AsyncIterator[Box]:
+    made = Box(_folder("box-"), busybox_root, shared_launcher, network)
     yield made
     await made.close()
 
