@@ -17,9 +17,9 @@ HEX = re.compile(r"[0-9a-f]{12}\b")
 async def test_run_changes_the_image_and_its_output_is_told(rig: Rig) -> None:
     built = await rig.build("FROM busybox\nRUN echo hello > /x && echo out && echo err >&2\n")
     assert (await rig.files(built))["/x"] == "hello\n"
-    assert built.output == "out\nerr\n"
-    streams = {event.stream for event in built.events if isinstance(event, model.StepOutput)}
-    assert streams == {1, 2}
+    # two pipes: which of them is read first is not said
+    said = {(event.stream, event.data) for event in built.events if isinstance(event, model.StepOutput)}
+    assert said == {(1, b"out\n"), (2, b"err\n")}
 
 
 async def test_classic_client_reads_what_docker_writes(rig: Rig) -> None:
@@ -76,11 +76,11 @@ async def test_mount_points_of_a_bare_root_are_not_in_the_image(rig: Rig) -> Non
 
 
 async def test_stages_are_built_at_the_same_time(rig: Rig) -> None:
-    stages = "".join(f"FROM busybox AS s{n}\nRUN sleep 0.7; echo {n} > /n\n" for n in range(4))
+    stages = "".join(f"FROM busybox AS s{n}\nRUN sleep 2; echo {n} > /n\n" for n in range(4))
     copies = "".join(f"COPY --from=s{n} /n /{n}\n" for n in range(4))
     began = time.monotonic()
     built = await rig.build(f"{stages}FROM scratch\n{copies}")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 7  # one after another: 8
     assert await rig.files(built) == {f"/{n}": f"{n}\n" for n in range(4)}
 
 

@@ -77,4 +77,4 @@ async def test_ten_cached_steps_take_no_time(rig: Rig) -> None:
         began = time.perf_counter()
         await rig.build(text)
         spent.append(time.perf_counter() - began)
-    assert min(spent) < 0.05
+    assert min(spent) < 0.05  # some 4 ms on an idle machine

@@ -40,7 +40,7 @@ async def test_steps_before_a_failure_stay_cached(rig: Rig) -> None:
 async def test_failure_in_one_stage_ends_the_others(rig: Rig) -> None:
     began = time.monotonic()
     await rig.error("FROM busybox AS a\nRUN sleep 30\nFROM busybox\nRUN sleep 0.2; exit 1\nCOPY --from=a / /\n")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
 
 
 async def test_what_is_wrong_from_the_start_is_told_before_any_event(rig: Rig) -> None:
@@ -109,7 +109,7 @@ async def test_cancelled_build_leaves_finished_steps_and_nothing_else(rig: Rig, 
     building.cancel()
     began = time.monotonic()
     await asyncio.gather(building, return_exceptions=True)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert not _processes("sleep 61")
     await rig.builder.close()
     again: Built = await rig.build("FROM busybox\nRUN echo one > /1\nRUN true\n")
