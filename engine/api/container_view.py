@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import times
+from dosirak.engine.api import host, times
 from dosirak.engine.containers import wire
 from dosirak.engine.errors import NotFound
 
@@ -24,8 +22,8 @@ _LEGACY = (
 )
 
 
-async def summary(call: Call, container: Container) -> dict[str, Any]:
-    """A container as `GET /containers/json` lists it."""
+async def summary(call: Call, container: Container, *, size: bool) -> dict[str, Any]:
+    """A container as `GET /containers/json` lists it; with `size` also the bytes it takes."""
     rooms = call.rooms
     networks = {name: wire.dump(settings) for name, settings in rooms.containers.endpoints(container.id).items()}
     host_config: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
@@ -46,7 +44,7 @@ async def summary(call: Call, container: Container) -> dict[str, Any]:
         "NetworkSettings": {"Networks": networks},
         "Mounts": [wire.dump(mount) for mount in container.mounts],
     }
-    return document | await _sizes(call, container)
+    return document | (await _sizes(call, container) if size else {})
 
 
 def command(container: Container) -> str:
@@ -102,35 +100,17 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "Config": config,
         "NetworkSettings": _network_settings(call, container),
     }
-    return document | await _sizes(call, container)
+    return document | (await _sizes(call, container) if call.flag("size") else {})
 
 
 async def _sizes(call: Call, container: Container) -> dict[str, int]:
-    """`size=1`: bytes of the container's own files, and of everything it sees."""
-    if not call.flag("size"):
-        return {}
-    writable = await asyncio.to_thread(_disk_use, _directory(call, container) / "upper")
+    """Bytes of the container's own files, and of everything it sees."""
+    writable = await asyncio.to_thread(host.disk_use, _directory(call, container) / "upper")
     try:
         below = (await call.rooms.images.resolve(container.image)).size
     except NotFound:
         below = 0  # the image was removed by force
     return {"SizeRw": writable, "SizeRootFs": below + writable}
-
-
-def _disk_use(directory: Path) -> int:
-    """Bytes of the regular files under a directory, each inode once; what disappears meanwhile counts nothing."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                found = os.lstat(f"{folder}/{name}")
-            except OSError:
-                continue
-            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
-    return total
 
 
 def _directory(call: Call, container: Container) -> Path:

@@ -20,7 +20,8 @@ async def listing(call: Call) -> StreamResponse:
     found = call.rooms.containers.list(
         all=call.flag("all"), limit=max(0, call.integer("limit") or 0), filters=call.filters()
     )
-    return reply.json([await container_view.summary(call, container) for container in found])
+    size = call.flag("size")
+    return reply.json([await container_view.summary(call, container, size=size) for container in found])
 
 
 async def inspect(call: Call) -> StreamResponse:

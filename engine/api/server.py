@@ -116,7 +116,7 @@ class Api:
             return await self._dispatch(request, asked, path)
         except EngineError as error:
             status, message = error.status, error.message
-            if status >= 500:
+            if status == 500:
                 log.error("%s %s: %s", request.method, request.path, message)
         except HTTPException as error:
             status, message = error.status, error.reason or str(error)

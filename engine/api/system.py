@@ -169,13 +169,16 @@ async def disk_usage(call: Call) -> StreamResponse:
         raise InvalidRequest(f"unknown object type: {name}")
     document: dict[str, Any] = {}
     if "image" in wanted:
-        images = [image_view.summary(call, image) for image in call.rooms.images.list()]
+        users = call.rooms.containers.using_image
+        images = [
+            image_view.summary(call, image) | {"Containers": len(users(image.id))} for image in call.rooms.images.list()
+        ]
         document |= {"LayersSize": sum(image["Size"] for image in images), "Images": images}
     if "container" in wanted:
         found = call.rooms.containers.list(all=True)
-        document["Containers"] = [await container_view.summary(call, container) for container in found]
+        document["Containers"] = [await container_view.summary(call, container, size=True) for container in found]
     if "volume" in wanted:
-        document["Volumes"] = volumes.documents(call)
+        document["Volumes"] = await volumes.documents(call)
     if "build-cache" in wanted:
         document["BuildCache"] = []
     return reply.json(document)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dosirak.engine.api import reply, times
+from dosirak.engine.api import host, reply, times
 from dosirak.engine.api.router import Route
 from dosirak.engine.state import check_filters
 from dosirak.engine.state import filters as match
@@ -43,13 +45,14 @@ def document(volume: Volume) -> dict[str, Any]:
     }
 
 
-def documents(call: Call) -> list[dict[str, Any]]:
-    """Every volume with its use, as `GET /system/df` shows them; sizes are not counted (-1)."""
-    containers = call.rooms.containers
-    return [
-        document(volume) | {"UsageData": {"RefCount": len(containers.using_volume(volume.name)), "Size": -1}}
-        for volume in call.rooms.volumes.list()
-    ]
+async def documents(call: Call) -> list[dict[str, Any]]:
+    """Every volume with its use, as `GET /system/df` shows them."""
+    shown = []
+    for volume in call.rooms.volumes.list():
+        users = call.rooms.containers.using_volume(volume.name)
+        size = await asyncio.to_thread(host.disk_use, Path(volume.mountpoint))
+        shown.append(document(volume) | {"UsageData": {"RefCount": len(users), "Size": size}})
+    return shown
 
 
 async def listing(call: Call) -> StreamResponse:
