@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dosirak.magics.building.steps import Build, Step
 from dosirak.magics.look import theme
-from dosirak.magics.look.html import Markup, dot, join, mono, tag
+from dosirak.magics.look.html import PLAIN, Markup, dot, join, mono, tag
 from dosirak.magics.look.text import one_line, visible
 from dosirak.magics.look.words import shorten, size
 from dosirak.magics.streams.sanitize import Text
@@ -93,7 +93,7 @@ def html(build: Build) -> Markup:
     colour = theme.RED if build.error else theme.GREEN if build.ended else theme.AMBER
     foot = tag("div", dot(colour), " ", _verdict(build), style="margin-top:6px")
     box = f"border:1px solid {theme.LINE};border-radius:8px;padding:10px 14px;line-height:1.55"
-    return tag("div", *notes, *rows, foot, style=f"{box};font-size:{theme.NORMAL}")
+    return tag("div", *notes, *rows, foot, class_=PLAIN, style=f"{box};font-size:{theme.NORMAL}")
 
 
 def _row(step: Step, build: Build) -> Markup:

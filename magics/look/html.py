@@ -8,6 +8,9 @@ from __future__ import annotations
 from dosirak.magics.look import theme
 from dosirak.magics.look.text import escape
 
+PLAIN = "tex2jax_ignore mathjax_ignore"
+"""The class of every view's outermost element: Jupyter would typeset what stands between two `$` as mathematics."""
+
 _VOID = frozenset(("img", "br", "hr"))
 
 
@@ -59,4 +62,5 @@ def card(head: Markup, rows: list[tuple[str, Markup]]) -> Markup:
     ]
     table = tag("table", *body, style="margin:6px 0 0;border:0;border-collapse:collapse;font-size:inherit")
     box = f"display:inline-block;max-width:100%;border:1px solid {theme.LINE};border-radius:8px;padding:10px 14px"
-    return tag("div", head, table if rows else Markup(""), style=f"{box};font-size:{theme.NORMAL};line-height:1.5")
+    style = f"{box};font-size:{theme.NORMAL};line-height:1.5"
+    return tag("div", head, table if rows else Markup(""), class_=PLAIN, style=style)

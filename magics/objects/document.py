@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from dosirak.magics.look import theme
-from dosirak.magics.look.html import Markup, join, mono, tag
+from dosirak.magics.look.html import PLAIN, Markup, join, mono, tag
 from dosirak.magics.look.text import visible
 
 _OPEN_LEVELS = 2
@@ -29,7 +29,7 @@ class Documents(list[Any]):
 
     def _repr_html_(self) -> str:
         shown = [_node(_title(document), document, 0) for document in self]
-        return tag("div", *shown, style=f"font-size:{theme.NORMAL};line-height:1.6")
+        return tag("div", *shown, class_=PLAIN, style=f"font-size:{theme.NORMAL};line-height:1.6")
 
 
 def _title(document: Any) -> str:

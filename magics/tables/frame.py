@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from dosirak.magics.look import theme
-from dosirak.magics.look.html import Markup, dot, join, link, tag
+from dosirak.magics.look.html import PLAIN, Markup, dot, join, link, tag
 from dosirak.magics.look.words import Port, Ports
 from dosirak.magics.tables.columns import COLUMNS, Look, shown_titles, word
 from dosirak.magics.tables.listing import Listing
@@ -45,8 +45,9 @@ class Frame(pd.DataFrame):
             body.append(tag("tr", *cells))
         table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body), border="0", class_="dataframe")
         if len(positions) == len(self):
-            return tag("div", table)
-        return tag("div", table, tag("div", f"… {len(self)} rows in all", style=f"color:{theme.GREY}"))
+            return tag("div", table, class_=PLAIN)
+        rest = tag("div", f"… {len(self)} rows in all", style=f"color:{theme.GREY}")
+        return tag("div", table, rest, class_=PLAIN)
 
     def _shown(self) -> tuple[list[Any], list[int]]:
         titles = list(dict.fromkeys(shown_titles(self.look.kind, list(self.columns))))
@@ -74,7 +75,8 @@ class Frame(pd.DataFrame):
         value = self.iat[row, column] if isinstance(column, int) else None
         if isinstance(value, Ports):
             return tag("td", _port_links(value), style=f"{style}normal")
-        style += "pre" if len(text) < 60 else "pre-wrap"
+        # A narrow page breaks lines between words; an id or a name has none.
+        style += "pre" if len(text) < 30 and " " not in text else "pre-wrap"
         if title == "STATUS" and "STATE" in self.columns:
             return tag("td", dot(self._colour(row)), join(" ", text), style=style)
         return tag("td", text, style=style)
