@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from dosirak.engine.runtime.cgroups import files
@@ -35,11 +36,20 @@ class Hierarchies:
 
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
-        for controller, name, value in settings(resources):
+        wanted = settings(resources)
+        for controller, name, value in wanted:
             mount = self.mounts.get(controller)
             if mount is None:
                 raise OSError(95, f"the host has no cgroup controller for {name}", controller)
-            files.write(f"{mount}/{path}", name, value)
+            try:
+                files.write(f"{mount}/{path}", name, value)
+            except OSError as error:
+                both = [entry[2] for entry in wanted if entry[1] == _MEMORY_AND_SWAP]
+                if name != _MEMORY or error.errno != errno.EINVAL or not both:
+                    raise
+                # Raised above what memory and swap together may be until now: that first (memory.rst, 8.6).
+                files.write(f"{mount}/{path}", _MEMORY_AND_SWAP, both[0])
+                files.write(f"{mount}/{path}", name, value)
 
     def join_fds(self, path: str) -> list[int]:
         """Descriptors of `tasks`.
@@ -122,8 +132,9 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
     memory, cpu, pids, block = (resources.get(name) or {} for name in ("memory", "cpu", "pids", "blockIO"))
     for key, controller, name in _PLAIN:
         source = memory if controller == "memory" else cpu
-        if source.get(key) is not None:
-            found.append((controller, name, source[key]))
+        value = source.get(key)
+        if value or (value == 0 and key == "swappiness"):  # 0 is "not set" for all others, as in runc
+            found.append((controller, name, value))
     if memory.get("disableOOMKiller"):
         found.append(("memory", "memory.oom_control", 1))
     if pids.get("limit"):
@@ -136,10 +147,12 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
     return found
 
 
+_MEMORY, _MEMORY_AND_SWAP = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+
 # The memory limit before memory+swap, or the kernel refuses the pair (memory.rst, 8.6).
 _PLAIN = (
-    ("limit", "memory", "memory.limit_in_bytes"),
-    ("swap", "memory", "memory.memsw.limit_in_bytes"),
+    ("limit", "memory", _MEMORY),
+    ("swap", "memory", _MEMORY_AND_SWAP),
     ("reservation", "memory", "memory.soft_limit_in_bytes"),
     ("swappiness", "memory", "memory.swappiness"),
     ("shares", "cpu", "cpu.shares"),

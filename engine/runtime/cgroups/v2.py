@@ -102,15 +102,15 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     """`linux.resources`, which speaks v1, as (file, value) of v2."""
     found: list[tuple[str, object]] = []
     memory, cpu, pids, block = (resources.get(name) or {} for name in ("memory", "cpu", "pids", "blockIO"))
-    if memory.get("limit") is not None:
+    if memory.get("limit"):
         found.append(("memory.max", _max(memory["limit"])))
-    if memory.get("swap") is not None:
+    if memory.get("swap"):
         found.append(("memory.swap.max", _swap(memory["swap"], memory.get("limit"))))
-    if memory.get("reservation") is not None:
+    if memory.get("reservation"):
         found.append(("memory.low", _max(memory["reservation"])))
     if cpu.get("shares"):
         found.append(("cpu.weight", weight(cpu["shares"])))
-    if cpu.get("quota") is not None or cpu.get("period"):
+    if cpu.get("quota") or cpu.get("period"):
         quota = cpu.get("quota") or -1
         found.append(("cpu.max", f"{'max' if quota < 0 else quota} {cpu.get('period') or 100000}"))
     for key, name in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
