@@ -64,28 +64,40 @@ def _matches(name: Reference, expressions: Iterable[re.Pattern[str]]) -> bool:
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
-    """Go's path.Match: "*" and "?" stop at "/", "[a-z]" and "[^a-z]" are sets, "\\\\" quotes. Raises InvalidRequest."""
-    made = ""
+    """Go's path.Match: "*" and "?" stop at "/", "[a-z]" and "[^a-z]" are sets, "\\" quotes. Raises InvalidRequest.
+
+    What stands between two stars is looked for once, at its first occurrence, and never again: a later one could not
+    match more, and trying them all would take ages on "*a*a*a…".
+    """
+    first, *rest = _between_stars(pattern)
+    if not rest:
+        return re.compile(first)
+    middle = "".join(f"(?>[^/]*?{part})" for part in rest[:-1] if part)
+    return re.compile(f"{first}{middle}[^/]*{rest[-1]}")
+
+
+def _between_stars(pattern: str) -> list[str]:
+    """What stands before, between and after the stars, as expressions."""
+    parts = [""]
     at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
-            # Go takes a run of stars as one; so must we, or "****…" would take ages to fail.
-            made += "" if made.endswith("[^/]*") else "[^/]*"
+            parts.append("")
         elif char == "?":
-            made += "[^/]"
+            parts[-1] += "[^/]"
         elif char == "[":
             members, at = _set(pattern, at)
-            made += members
+            parts[-1] += members
         else:
             if char == "\\":
                 if at == len(pattern):
                     raise InvalidRequest("syntax error in pattern")
                 char = pattern[at]
                 at += 1
-            made += re.escape(char)
-    return re.compile(made)
+            parts[-1] += re.escape(char)
+    return parts
 
 
 def _set(pattern: str, at: int) -> tuple[str, int]:

@@ -21,8 +21,9 @@ from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
 from dosirak.engine.images.host import HostImage
 from dosirak.engine.images.importing import import_config, import_root
 from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage
-from dosirak.engine.images.reference import Reference, parse, parse_id
+from dosirak.engine.images.reference import Reference, is_full_id, parse
 from dosirak.engine.layers import LayerInfo, Layers
+from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.state.events import Events
 from dosirak.engine.state.filters import Filters
 
@@ -70,9 +71,9 @@ class Images:
 
         `keepers` must be there. Raises HostLimit when index.json is damaged.
         """
-        await asyncio.to_thread(self._store.sweep)
-        await asyncio.to_thread(self._layers.sweep)
-        await asyncio.to_thread(self._catalog.view)
+        await in_thread(self._store.sweep)
+        await in_thread(self._layers.sweep)
+        await in_thread(self._catalog.view)
         await self.collect()
 
     async def resolve(self, name: str) -> Image:
@@ -106,8 +107,8 @@ class Images:
         rootfs = RootFS(diff_ids=[layer.diff_id for layer in layers])
         document = documents.write(msgspec.structs.replace(config, rootfs=rootfs))
         async with self._changing:
-            id, manifest = await asyncio.to_thread(self._put, document, layers)
-            await asyncio.to_thread(self._index.update, {str(tag): manifest for tag in tags}, [manifest])
+            id, manifest = await in_thread(self._put, document, layers)
+            await in_thread(self._index.update, {str(tag): manifest for tag in tags}, [manifest])
         for tag in tags:
             self._publish("tag", id, tag.familiar)
         return self._catalog.view().images[id]
@@ -131,7 +132,7 @@ class Images:
         tag = _tag(name)
         image = await self.resolve(source)
         async with self._changing:
-            await asyncio.to_thread(self._index.set, str(tag), image.manifest)
+            await in_thread(self._index.set, str(tag), image.manifest)
         self._publish("tag", image.id, tag.familiar)
 
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[Removed]:
@@ -144,10 +145,10 @@ class Images:
             image = self._catalog.image(name)
             plan = removal.plan(image, name, self.in_use(image.id), force=force)
             if plan.delete:
-                await asyncio.to_thread(self._index.drop, view.entries[image.id])
+                await in_thread(self._index.drop, view.entries[image.id])
                 gone = await self._discard(view.blobs[image.id])
             else:
-                await asyncio.to_thread(self._index.remove, plan.untag)
+                await in_thread(self._index.remove, plan.untag)
         removed = [Removed(untagged=parse(tag).familiar) for tag in plan.untag]
         for _ in plan.untag:
             self._publish("untag", image.id, image.id)
@@ -173,11 +174,11 @@ class Images:
             async with self._making(loading.digests(incoming)) as made:
                 await loading.unpack(incoming, self._layers)
                 async with self._changing:
-                    loaded = await asyncio.to_thread(loading.publish, incoming, self._store, made)
+                    loaded = await in_thread(loading.publish, incoming, self._store, made)
                     before = self._catalog.view().names
-                    await asyncio.to_thread(self._index.update, loading.names(loaded), [one.manifest for one in loaded])
+                    await in_thread(self._index.update, loading.names(loaded), [one.manifest for one in loaded])
         finally:
-            await asyncio.to_thread(members.close)
+            await in_thread(members.close)
         for one in loaded:
             self._publish("load", one.id, one.id)
         return [*loading.report(loaded, before)]
@@ -203,25 +204,30 @@ class Images:
 
         Raises NotFound, InvalidRequest.
         """
-        chosen = [await self._chosen(name) for name in names]
         images: dict[str, Image] = {}
-        for image in chosen:
+        for image in [image for name in names for image in await self._chosen(name)]:
             known = images.get(image.id)
             images[image.id] = image.with_names(dict.fromkeys((*known.names, *image.names))) if known else image
         with self.hold(digest for id in images for digest in self._catalog.view().blobs[id]):
             pieces = saving.archive([*images.values()], self._store)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await in_thread(next, pieces, None)) is not None:
                 yield piece
 
-    async def _chosen(self, name: str) -> Image:
-        """The image to save, with the names to save it under."""
-        image = await self.resolve(name)
-        if parse_id(name) and not any(parse(tag).name == parse(name).name for tag in image.names):
-            return image.with_names(())
-        wanted = parse(name)
-        if not (wanted.tag or wanted.digest):
-            return image.with_names(tag for tag in image.names if parse(tag).name == wanted.name)
-        return image.with_names(tag for tag in image.names if tag == str(wanted))
+    async def _chosen(self, name: str) -> builtins.list[Image]:
+        """The images to save for a name, each with those of its names to save it under."""
+        if not is_full_id(name):
+            wanted = parse(name)
+            if wanted.tag or wanted.digest:
+                image = await self.resolve(name)
+                return [image.with_names(tag for tag in image.names if tag == str(wanted))]
+            if self._host.is_meant(name):
+                await self.resolve(name)
+            named = [
+                image.with_names(tag for tag in image.names if parse(tag).name == wanted.name) for image in self.list()
+            ]
+            if found := [image for image in named if image.names]:
+                return found
+        return [(await self.resolve(name)).with_names(())]
 
     async def lower_dirs(self, image: Image) -> builtins.list[str]:
         """The overlay lower directories, the topmost first; layers not unpacked yet are unpacked now.
@@ -280,7 +286,7 @@ class Images:
                 # An entry that can't be read may need anything.
                 return []
             needed = self._needed()
-            blobs = await asyncio.to_thread(self._store.collect, needed)
+            blobs = await in_thread(self._store.collect, needed)
             return blobs + await self._layers.collect(needed)
 
     def _needed(self) -> set[str]:
@@ -293,7 +299,7 @@ class Images:
         gone = set(digests) - self._needed()
         self._lowers.clear()
         for digest in gone:
-            await asyncio.to_thread(self._store.delete, digest)
+            await in_thread(self._store.delete, digest)
             await self._layers.remove(digest)
         return gone
 

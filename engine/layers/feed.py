@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import io
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from dosirak.engine.layers.threads import outlast, run_thread
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -114,31 +115,3 @@ async def _pump(chunks: AsyncIterable[bytes], feed: _Feed) -> None:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()
     feed.end()
-
-
-def run_thread(work: Callable[[], Result]) -> asyncio.Future[Result]:
-    """Runs `work` in a thread of its own: one that may wait long must not occupy a place in the loop's pool."""
-    result: concurrent.futures.Future[Result] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
-
-    # The future must not be cancellable: nobody can stop a thread.
-    result.set_running_or_notify_cancel()
-    threading.Thread(target=run, name="dosirak-stream", daemon=True).start()
-    return asyncio.wrap_future(result)
-
-
-async def outlast(work: asyncio.Future[Result]) -> None:
-    """Waits until `work` is done, also when cancelled meanwhile; then raises the cancellation."""
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

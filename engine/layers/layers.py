@@ -27,10 +27,10 @@ from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.digesting import DigestingReader, drain
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.extract import extract
-from dosirak.engine.layers.feed import outlast
 from dosirak.engine.layers.model import LayerInfo, Unpacked
 from dosirak.engine.layers.pack import Packer
 from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.runtime.syscalls import AT_FDCWD, renameat2
 
 _RENAME_EXCHANGE = 2
@@ -111,8 +111,8 @@ class Layers:
         """
         if isinstance(source, Path):
             with source.open("rb") as file:
-                return await self._unpack_in_thread(file, diff_id)
-        return await self._unpack_in_thread(source, diff_id)
+                return await in_thread(self.unpack_blocking, file, diff_id)
+        return await in_thread(self.unpack_blocking, source, diff_id)
 
     async def ensure(self, diff_id: str, blob: Descriptor) -> None:
         """Unpacks the layer from its blob unless it lies unpacked. Raises NotFound, CorruptArchive, HostLimit."""
@@ -121,14 +121,8 @@ class Layers:
         async with self._locks.setdefault(diff_id, asyncio.Lock()):
             if not self.has(diff_id):
                 with self._store.open(blob.digest) as file:
-                    await self._unpack_in_thread(file, diff_id)
+                    await in_thread(self.unpack_blocking, file, diff_id)
         self._locks.pop(diff_id, None)
-
-    async def _unpack_in_thread(self, source: BinaryIO, diff_id: str | None) -> Unpacked:
-        working = asyncio.ensure_future(asyncio.to_thread(self.unpack_blocking, source, diff_id))
-        # The thread can't be stopped, and the file must stay open for it.
-        await outlast(working)
-        return working.result()
 
     def unpack_blocking(self, source: BinaryIO, diff_id: str | None = None) -> Unpacked:
         """As `unpack`, in the calling thread; reads the stream to its end."""
@@ -189,7 +183,7 @@ class Layers:
 
         Raises HostLimit; OSError when the directory can't be read.
         """
-        return await asyncio.to_thread(self.pack_blocking, directory)
+        return await in_thread(self.pack_blocking, directory)
 
     def pack_blocking(self, directory: Path) -> LayerInfo:
         """As `pack`, in the calling thread."""
@@ -214,7 +208,7 @@ class Layers:
         except FileNotFoundError:
             return
         self._sizes.pop(diff_id, None)
-        await asyncio.to_thread(remove_tree, doomed)
+        await in_thread(remove_tree, doomed)
 
     async def collect(self, reachable: Container[str]) -> list[str]:
         """Removes the layers that are not in `reachable`; returns their diff IDs. Not while one is being made."""
@@ -237,7 +231,7 @@ class Layers:
         if self._working:
             await asyncio.wait(self._working)
         for path in self._pending.iterdir():
-            await asyncio.to_thread(remove_tree, path)
+            await in_thread(remove_tree, path)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

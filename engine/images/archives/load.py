@@ -17,6 +17,7 @@ from dosirak.engine.layers import Layers
 from dosirak.engine.layers.digesting import check_diff_id
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.feed import consume
+from dosirak.engine.layers.threads import in_thread
 
 # Layers do not depend on each other; more at once than this only fight for the disk.
 _AT_ONCE = 2
@@ -59,7 +60,7 @@ async def unpack(images: Sequence[Incoming], layers: Layers) -> None:
     async def one(layer: IncomingLayer) -> None:
         async with slots:
             if layers.has(layer.diff_id):
-                await asyncio.to_thread(check_diff_id, layer.blob.path, layer.diff_id)
+                await in_thread(check_diff_id, layer.blob.path, layer.diff_id)
             else:
                 await layers.unpack(layer.blob.path, layer.diff_id)
 

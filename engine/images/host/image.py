@@ -17,6 +17,7 @@ from dosirak.engine.images.host import contents, writing
 from dosirak.engine.images.host.tree import Tree
 from dosirak.engine.images.model import Image, Removed
 from dosirak.engine.layers import LayerInfo, Layers
+from dosirak.engine.layers.threads import in_thread
 
 NAME = "docker.io/dosirak/host:latest"
 _SPELLINGS = frozenset({"dosirak/host", "dosirak/host:latest", "docker.io/dosirak/host", NAME})
@@ -56,7 +57,7 @@ class HostImage:
         async with self._making:
             if image := self._present():
                 return image
-            tree = await asyncio.to_thread(contents.choose)
+            tree = await in_thread(contents.choose)
             fingerprint = tree.fingerprint()
             view = self._catalog.view()
             before = view.images.get(view.names.get(NAME, ""))
@@ -82,7 +83,7 @@ class HostImage:
     async def _make(self, tree: Tree, fingerprint: str) -> Image:
         with self._layers.staging() as staging:
             root = staging / "diff"
-            await asyncio.to_thread(_write, tree, root)
+            await in_thread(_write, tree, root)
             layer = await self._layers.adopt(root).diff()
         return await self._commit(_config(tree, fingerprint), [layer], [NAME])
 
