@@ -242,6 +242,8 @@ class Launcher:
         return Task(conversation, message, fd)
 
     def _remember(self, bundle: Path, conversation: _Conversation) -> None:
+        if conversation.closed.is_set():
+            return
         self._last[bundle] = conversation
 
         def forget() -> None:
@@ -258,12 +260,14 @@ class Launcher:
                 async with self._starting:
                     if not self.pid:
                         await self._restart()
+                    requests = self._requests[kind]
                 try:
-                    await self._send_message(self._requests[kind], [memfd, *fds])
+                    await self._send_message(requests, [memfd, *fds])
                     return
                 except (BrokenPipeError, ConnectionResetError):
                     async with self._starting:
-                        await self._restart()
+                        if self._requests.get(kind) is requests:  # else somebody else was faster
+                            await self._restart()
             raise HostLimit("launcher: ends as soon as it is started; see the service's log")
         finally:
             os.close(memfd)
@@ -277,7 +281,10 @@ class Launcher:
                 await asyncio.sleep(0.001)  # a burst beyond the socket's buffer
             except (BrokenPipeError, ConnectionResetError):
                 raise
-            except OSError as error:  # more descriptors than a message takes (unix(7), SCM_MAX_FD)
+            except OSError as error:
+                if requests.fileno() < 0:  # closed meanwhile, by who started a new launcher
+                    raise BrokenPipeError from error
+                # More descriptors than a message takes (unix(7), SCM_MAX_FD).
                 raise HostLimit(f"launcher: can't ask for a launch: {error.strerror}") from error
 
     async def _restart(self) -> None:

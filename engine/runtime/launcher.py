@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 # -I leaves only the standard library on the path; the package is found from this file's own place.
 if __name__ == "__main__" and not __package__:
@@ -24,6 +24,8 @@ import json  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
+import struct  # noqa: E402
+import time  # noqa: E402
 
 from dosirak.engine.runtime import container, monitor, syscalls  # noqa: E402
 
@@ -32,6 +34,8 @@ _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
 # Monitors that wait, forked and warm: for containers two, so that one is there while its replacement is made.
 _SPARES = {"create": 2, "exec": 1}
+_PID = struct.Struct("i")
+_PAUSE = 0.05  # seconds
 
 
 def serve(sockets: dict[str, socket.socket]) -> None:
@@ -39,27 +43,53 @@ def serve(sockets: dict[str, socket.socket]) -> None:
 
     Forking costs a millisecond and the first run of each line in a fork one more (copy-on-write of the pages it
     touches): spares pay both before they are needed, and a container's spare has its child cloned too. The spares of
-    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement.
+    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement. One
+    that dies while it waits is replaced as well.
     """
     taken_read, taken_write = os.pipe()
     poll = select.poll()
     poll.register(taken_read, select.POLLIN)
     for requests in sockets.values():
         poll.register(requests.fileno(), 0)  # POLLHUP alone
+    spares: dict[int, tuple[str, int]] = {}  # pidfd → kind, pid
+
+    def add(kind: str) -> None:
+        pid = _fork_spare(kind, sockets, taken_write)
+        pidfd = syscalls.pidfd_open(pid)
+        spares[pidfd] = kind, pid
+        poll.register(pidfd, select.POLLIN)
+
+    def replace(pidfd: int) -> None:
+        kind, _ = spares.pop(pidfd)
+        poll.unregister(pidfd)
+        os.close(pidfd)
+        add(kind)
+
     for kind, number in _SPARES.items():
         for _ in range(number):
-            _fork_spare(kind, sockets, taken_write)
+            add(kind)
     while True:
-        for fd, _ in poll.poll():
-            if fd != taken_read:
+        ready = [fd for fd, _ in poll.poll()]
+        if taken_read in ready:
+            pids = {pid for (pid,) in _PID.iter_unpack(os.read(taken_read, 64 * _PID.size))}
+            for pidfd in [pidfd for pidfd, (_, pid) in spares.items() if pid in pids]:
+                replace(pidfd)
+        for fd in ready:
+            if fd in spares:
+                time.sleep(_PAUSE)  # whatever kills spares must not make this a fork bomb
+                replace(fd)
+            elif fd != taken_read and any(fd == requests.fileno() for requests in sockets.values()):
                 return
-            for letter in os.read(taken_read, 64).decode():
-                _fork_spare("create" if letter == "c" else "exec", sockets, taken_write)
 
 
-def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> None:
-    if os.fork():
-        return
+def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        _be_spare(kind, sockets, taken)
+    return pid
+
+
+def _be_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     requests = sockets[kind]
     monitor.warm_up()
@@ -67,7 +97,7 @@ def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> Non
     data, fds, _, _ = socket.recv_fds(requests, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
     if not data:
         os._exit(0)
-    os.write(taken, kind[:1].encode())
+    os.write(taken, _PID.pack(os.getpid()))
     os.close(taken)
     for sock in sockets.values():
         sock.close()
@@ -110,6 +140,9 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _protect_from_oom()
+    # Inherited by all that is forked from here until it execs: a process of a container that an exec joins can't trace
+    # it, nor open its /proc/N/exe and /proc/N/fd, not even in its first moments there (CVE-2016-9962).
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, every page in each fork
     serve(sockets)
