@@ -93,13 +93,14 @@ async def load(call: Call) -> StreamResponse:
     lines = call.rooms.images.load(call.body())
     try:
         async for line in lines:
-            response = response or await reply.stream(call)
+            if response is None:
+                response = await reply.stream(call)
             await response.write(reply.encode({"stream": line}))
     except EngineError as error:
         if response is None:
             raise
         await _fail(response, error)
-    return response or reply.empty(200)
+    return reply.empty(200) if response is None else response
 
 
 async def save(call: Call) -> StreamResponse:
