@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ _MESSAGE = 1 << 16
 class Task:
     """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it."""
 
-    def __init__(self, conversation: _Conversation, started: dict[str, Any], pidfd: int) -> None:
-        self._conversation = conversation
+    def __init__(
+        self, conversation: _Conversation, started: dict[str, Any], pidfd: int, bundle: Path | None = None
+    ) -> None:
+        """Parameters: `bundle`: where its end is noted; None for an exec, whose end is told only."""
+        self._conversation, self._bundle = conversation, bundle
         self.pid: int = started["pid"]
         self.pidfd = pidfd
         self.started_at: float = started["at"]
@@ -100,8 +104,7 @@ class Task:
         """A message of the monitor; None when it is gone."""
         if message is None:
             if self.exit is None:
-                # A monitor that was killed takes the process with it (PR_SET_PDEATHSIG).
-                self._finish(Exit(128 + signal.SIGKILL, False, _now(), "the container's monitor was killed"))
+                self._finish(self._untold_end())
             return
         event = message["event"]
         if event == "log":
@@ -118,6 +121,14 @@ class Task:
             self.started_at, self.restarts = message["at"], message["restarts"]
             if self.on_restart:
                 self.on_restart()
+
+    def _untold_end(self) -> Exit:
+        """The monitor is gone without a word: we did not read for too long, or it was killed, which takes the process
+        with it (PR_SET_PDEATHSIG)."""
+        noted = _read_exit(self._bundle) if self._bundle is not None else None
+        if noted is not None and noted.at >= self.started_at:
+            return noted
+        return Exit(128 + signal.SIGKILL, False, time.time(), "the container's monitor was killed")
 
     def _finish(self, end: Exit) -> None:
         self.exit = end
@@ -209,7 +220,7 @@ class Launcher:
                 self._remember(bundle, conversation)
                 if message["event"] == "restarting":
                     message = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
-                return Task(conversation, message, pidfd)
+                return Task(conversation, message, pidfd, bundle)
         except OSError:
             pass
         if conversation is None:
@@ -231,7 +242,13 @@ class Launcher:
             theirs.close()
             for client in launch.attach:
                 client.sock.close()
-        message, fd = await conversation.first()
+        try:
+            message, fd = await conversation.first()
+        except asyncio.CancelledError:
+            if pidfd is None:
+                self._remember(launch.bundle, conversation)
+            conversation.abandon()
+            raise
         if message is None:
             raise HostLimit(f"{launch.id[:12]}: the launcher ended while it started the container; start it again")
         if message["event"] == "failed":
@@ -239,7 +256,7 @@ class Launcher:
             raise StartFailed(_words(message["error"], kind), message["code"])
         if pidfd is None:
             self._remember(launch.bundle, conversation)
-        return Task(conversation, message, fd)
+        return Task(conversation, message, fd, launch.bundle if pidfd is None else None)
 
     def _remember(self, bundle: Path, conversation: _Conversation) -> None:
         if conversation.closed.is_set():
@@ -308,11 +325,21 @@ class _Conversation:
 
     async def first(self) -> tuple[dict[str, Any] | None, int]:
         """The first message: how the launch went. None when the monitor hung up without one."""
-        try:
-            return await asyncio.shield(self._first)
-        except asyncio.CancelledError:
-            self.close()  # the monitor goes on; a created container can be adopted, a failed one is swept
-            raise
+        return await asyncio.shield(self._first)
+
+    def abandon(self) -> None:
+        """Nobody wants the process that is being started: end it as soon as it is there."""
+
+        def end(started: asyncio.Future[tuple[dict[str, Any] | None, int]]) -> None:
+            _, fd = started.result()
+            if fd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    self.send({"op": "no_restart"})
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+                os.close(fd)
+            self.listen(lambda _message, _fd: None)
+
+        self._first.add_done_callback(end)
 
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Tell the monitor something. Raises ProcessLookupError when it is gone."""
@@ -336,6 +363,10 @@ class _Conversation:
                 data, fds, _, _ = socket.recv_fds(self._sock, _MESSAGE, 4, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # The monitor left with a message of ours unread ("follow"): the kernel reports that once, ahead of the
+                # messages that it sent before. The next call gives those, or the end.
+                continue
             except OSError:
                 data, fds = b"", []
             message = json.loads(data) if data else None
@@ -413,9 +444,3 @@ def _read_exit(bundle: Path) -> Exit | None:
         return _exit(json.loads((bundle / monitor.EXIT_FILE).read_bytes()))
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _now() -> float:
-    import time
-
-    return time.time()

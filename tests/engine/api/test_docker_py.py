@@ -105,6 +105,12 @@ def test_logs_stream_while_it_runs(client: docker.DockerClient, busybox: str) ->
         next(lines)
 
 
+def test_brief_containers_whose_log_is_followed_keep_their_status(client: docker.DockerClient, busybox: str) -> None:
+    """The monitor leaves while a question about the log is on its way to it: what it said before must not be lost."""
+    for _ in range(60):
+        assert client.containers.run(busybox, "echo said", remove=True) == b"said\n"
+
+
 def test_wait_for_conditions(client: docker.DockerClient, busybox: str) -> None:
     container = client.containers.create(busybox, ["sh", "-c", "exit 9"])
     results: dict[str, int] = {}
