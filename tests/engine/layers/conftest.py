@@ -38,12 +38,15 @@ class Place:
     def outside(self) -> object:
         """All there is to see outside the root."""
         status = self.marker.stat()
-        seen = [(self.marker.read_bytes(), status.st_nlink, status.st_mode, status.st_uid, status.st_mtime_ns)]
+        seen: list[object] = [
+            (self.marker.read_bytes(), status.st_nlink, status.st_mode, status.st_uid, status.st_mtime_ns)
+        ]
         for here, directories, files in os.walk(self.host):
             if Path(here) == self.root:
                 directories.clear()
                 continue
-            seen.append((here, sorted(directories), sorted(files)))
+            own = os.stat(here)
+            seen.append((here, own.st_mode, own.st_uid, sorted(directories), sorted(files)))
         return seen
 
 

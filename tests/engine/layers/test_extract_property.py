@@ -84,6 +84,8 @@ def _value(number: int, kind: str, target: str) -> str:
 @example([("a", "symlink", "a"), ("a/b", "file", "")])
 @example([("a/b", "dir", ""), ("a/b", "symlink", "b")])
 @example([("a", "file", ""), ("b", "link", "a"), ("a", "link", "b")])
+@example([("a/a", "dir", ""), ("b", "symlink", "a"), ("b/b", "file", ""), ("b", "symlink", "a/a"), ("b/b", "file", "")])
+@example([("a/b", "file", ""), ("a", "file", ""), ("b/b", "file", ""), ("a", "symlink", "b"), ("a/a", "file", "")])
 def test_a_layer_stays_in_its_root_and_is_what_the_model_says(place: Place, content: list) -> None:
     check(place, content, whiteouts=True)
 
