@@ -91,7 +91,10 @@ def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int
 
 def _be_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    requests = sockets[kind]
+    requests = sockets.pop(kind)
+    # Should the launcher be killed, a request that no spare is left for must see that nobody listens.
+    for sock in sockets.values():
+        sock.close()
     monitor.warm_up()
     child = container.Child(container.SPARE_FLAGS, early=True) if kind == "create" else None
     data, fds, _, _ = socket.recv_fds(requests, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
@@ -99,8 +102,7 @@ def _be_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> NoRet
         os._exit(0)
     os.write(taken, _PID.pack(os.getpid()))
     os.close(taken)
-    for sock in sockets.values():
-        sock.close()
+    requests.close()
     monitor.main(_read_request(fds[0]), fds[1:], child)
 
 

@@ -63,6 +63,7 @@ class Monitor:
         except Exception as error:
             report(error)
             self._fail(f"{type(error).__name__}: {error}")
+        self._services.finish()
 
     def _prepare(self) -> None:
         """Open what the request names. Raises OSError."""

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+import time
 
 from dosirak.engine.runtime import loop as loops
 
@@ -25,6 +26,8 @@ SOCKET = "monitor.sock"
 _MESSAGE = 1 << 16
 # So many messages may wait for a service that does not read (it is stopped, or very busy) before it is given up.
 _UNSENT = 1000
+# Seconds for which the end waits to be told.
+_PATIENCE = 5.0
 
 
 class Services:
@@ -54,6 +57,17 @@ class Services:
         """Tell all, passing a descriptor."""
         for service in list(self._unsent):
             self._send(service, message, fd)
+
+    def finish(self) -> None:
+        """Send what still waits to those who read it within a while: this process ends."""
+        deadline = time.monotonic() + _PATIENCE
+        for service in list(self._unsent):
+            service.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                for data, fd in self._unsent[service]:
+                    socket.send_fds(service, [data], [fd] if fd >= 0 else [])
+            except OSError:
+                continue  # exit.json tells it
 
     def listen(self, bundle: int) -> None:
         """Wait for later services. `bundle`: its directory. Raises OSError."""
