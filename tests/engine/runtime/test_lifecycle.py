@@ -126,10 +126,13 @@ async def test_without_a_pid_namespace_a_restart_clears_away_what_the_run_left(b
 async def test_killed_spares_are_replaced(box: Box, own_launcher: Launcher) -> None:
     assert (await ended(await box.launch(box.bundle(), launcher=own_launcher))).code == 0
     for _ in range(3):
-        spares = [pid for pid in descendants(own_launcher.pid) if pid != own_launcher.pid]
+        spares = descendants(own_launcher.pid)
+        del spares[own_launcher.pid]
         for pid in spares:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # One that dies with a request just taken can only be told as an error.
+        await until(lambda spares=spares: not any(alive(pid, spares[pid]) for pid in spares), "them to end")
         assert (await ended(await box.launch(box.bundle(), launcher=own_launcher))).code == 0
 
 
