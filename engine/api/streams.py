@@ -62,6 +62,7 @@ async def logs(call: Call) -> StreamResponse:
     )
     container = call.rooms.containers.get(call.vars["name"])
     pieces = call.rooms.containers.log_stream(container.id, query)
+    await anext(pieces)  # open before the head is out: a client may remove the container as soon as it has that
     multiplexed = not container.config.tty and call.version >= (1, 42)
     response = await reply.stream(call, hijack.MULTIPLEXED if multiplexed else hijack.RAW)
     async for piece in pieces:

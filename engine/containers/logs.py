@@ -58,6 +58,7 @@ async def _batches(live: Live, query: LogQuery) -> AsyncIterator[list[Entry]]:
     choose = _Choice(query)
     with LogReader(live.record.log_path) as reader:
         await asyncio.to_thread(reader.seek, query.tail)
+        yield []  # open: from here on the container may be removed
         task = live.task if query.follow else None
         if task is not None:
             async for _ in _grown(task, query.until):

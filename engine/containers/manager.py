@@ -257,6 +257,7 @@ class Containers:
     def log_stream(self, ref: str, query: LogQuery) -> AsyncIterator[bytes]:
         """The log as `GET /containers/{id}/logs` answers it, in large chunks: multiplexed, or raw with a tty.
 
+        The first piece is empty: it says that the log is open and stays readable, also when the container is removed.
         Raises as `logs`.
         """
         live = self._room.table.find(ref)
