@@ -72,7 +72,7 @@ class Images:
         `keepers` must be there. Raises HostLimit when index.json is damaged.
         """
         await in_thread(self._store.sweep)
-        await in_thread(self._layers.sweep)
+        self._layers.sweep()
         await in_thread(self._catalog.view)
         await self.collect()
 
@@ -287,7 +287,7 @@ class Images:
                 return []
             needed = self._needed()
             blobs = await in_thread(self._store.collect, needed)
-            return blobs + await self._layers.collect(needed)
+            return blobs + self._layers.collect(needed)
 
     def _needed(self) -> set[str]:
         """Every digest that an image, a keeper or work under way needs."""

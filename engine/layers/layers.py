@@ -12,17 +12,17 @@ import asyncio
 import io
 import os
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from dosirak.engine.content import Descriptor, Store, media_types
 from dosirak.engine.content.digests import hex_part
 from dosirak.engine.content.disk import host_limits
-from dosirak.engine.errors import NotFound
+from dosirak.engine.errors import EngineError, NotFound
 from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.digesting import DigestingReader, drain
 from dosirak.engine.layers.errors import CorruptArchive
@@ -34,6 +34,8 @@ from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.runtime.syscalls import AT_FDCWD, renameat2
 
 _RENAME_EXCHANGE = 2
+
+Result = TypeVar("Result")
 
 
 class _Record(msgspec.Struct):
@@ -72,7 +74,7 @@ class Layers:
         self._locks: dict[str, asyncio.Lock] = {}
         # Held while a layer is put in its place, by whichever thread made it.
         self._placing = threading.Lock()
-        self._working: set[asyncio.Task[LayerInfo]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
         with host_limits("preparing the layers' directory"):
             # Closed to other users: layers hold setuid files of other systems (CVE-2021-41091).
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,12 +156,16 @@ class Layers:
         with host_limits("adopting a layer"):
             place.mkdir(mode=0o700)
             upper.rename(place / "diff")
-        work = asyncio.get_running_loop().create_task(asyncio.to_thread(self._finish, place))
-        self._working.add(work)
-        work.add_done_callback(self._worked)
-        return Pending(place / "diff", work)
+        return Pending(place / "diff", self._start(asyncio.to_thread(self._finish, place)))
 
-    def _worked(self, work: asyncio.Task[LayerInfo]) -> None:
+    def _start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Work that `close` waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._worked)
+        return task
+
+    def _worked(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)
         if not work.cancelled():
             # Whoever adopted may never ask (a build that failed elsewhere): not a case for the loop's warnings.
@@ -202,36 +208,53 @@ class Layers:
 
     async def remove(self, diff_id: str) -> None:
         """Removes the unpacked layer: out of sight at once, from the disk when this returns."""
-        doomed = self._temporary / os.urandom(8).hex()
-        try:
-            self.path(diff_id).parent.rename(doomed)
-        except FileNotFoundError:
-            return
-        self._sizes.pop(diff_id, None)
-        await in_thread(remove_tree, doomed)
+        for doomed in self._hide([diff_id]):
+            await in_thread(remove_tree, doomed)
 
-    async def collect(self, reachable: Container[str]) -> list[str]:
-        """Removes the layers that are not in `reachable`; returns their diff IDs. Not while one is being made."""
+    def collect(self, reachable: Container[str]) -> list[str]:
+        """Removes the layers that are not in `reachable`; returns their diff IDs. Not while one is being made.
+
+        They are out of sight at once; the disk gets its room in the background.
+        """
         garbage = [diff_id for diff_id in self.diff_ids() if diff_id not in reachable]
-        for diff_id in garbage:
-            await self.remove(diff_id)
+        self._remove_later(self._hide(garbage))
         return garbage
 
     def sweep(self) -> None:
-        """Deletes what a killed service left half-made. Blocking; only at the service's start."""
-        for directory in (self._temporary, self._pending):
-            for path in directory.iterdir():
-                remove_tree(path)
-        for path in self.root.iterdir():
-            if path.is_symlink():
-                path.unlink()
+        """Removes what a killed service left half-made, in the background. Only at the service's start."""
+        doomed = [path for directory in (self._temporary, self._pending) for path in directory.iterdir()]
+        doomed += [path for path in self.root.iterdir() if path.is_symlink()]
+        # After a power failure a layer may be there without its last bytes: its blob can make it again.
+        doomed += self._hide(diff_id for diff_id in self.diff_ids() if not self._is_sound(diff_id))
+        self._remove_later(doomed)
 
     async def close(self) -> None:
-        """Waits for the layers still being digested; adopted paths are not valid any more."""
+        """Waits for the layers still being digested or removed; adopted paths are not valid any more."""
         if self._working:
             await asyncio.wait(self._working)
         for path in self._pending.iterdir():
             await in_thread(remove_tree, path)
+
+    def _hide(self, diff_ids: Iterable[str]) -> list[Path]:
+        """Takes layers out of their places; returns where they are now, to be removed."""
+        hidden = []
+        for diff_id in diff_ids:
+            doomed = self._temporary / os.urandom(8).hex()
+            self._sizes.pop(diff_id, None)
+            with suppress(FileNotFoundError):
+                self.path(diff_id).parent.rename(doomed)
+                hidden.append(doomed)
+        return hidden
+
+    def _remove_later(self, paths: Sequence[Path]) -> None:
+        if paths:
+            self._start(asyncio.to_thread(_remove_all, paths))
+
+    def _is_sound(self, diff_id: str) -> bool:
+        try:
+            return self.size(diff_id) >= 0
+        except (EngineError, msgspec.MsgspecError):
+            return False
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -258,3 +281,8 @@ class Layers:
     @staticmethod
     def _record(directory: Path, size: int) -> None:
         (directory / "layer.json").write_bytes(msgspec.json.encode(_Record(size)))
+
+
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        remove_tree(path)

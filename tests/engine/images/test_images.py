@@ -190,6 +190,8 @@ async def test_the_next_service_sweeps_and_keeps_what_is_needed(room: Room) -> N
     assert not again.store.has(lost.descriptor.digest)
     last = room.again()
     await last.images.start()
+    await again.layers.close()
+    await last.layers.close()
     assert last.files() == before
 
 

@@ -90,4 +90,5 @@ async def test_a_failure_at_the_very_end_leaves_nothing(room: Room, monkeypatch:
     assert all(name.startswith("content/blobs/") for name in left)
     assert digest(ROOT)[7:] not in " ".join(left)
     await room.images.start()
+    await room.layers.close()
     assert room.files() == before

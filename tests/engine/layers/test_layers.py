@@ -165,17 +165,22 @@ async def test_removal_is_at_once_and_whole(layers: Layers) -> None:
 async def test_collect_keeps_what_is_reachable(layers: Layers) -> None:
     kept = await layers.unpack(io.BytesIO(LAYER))
     lost = await layers.unpack(io.BytesIO(files(a="b")))
-    assert await layers.collect({kept.diff_id}) == [lost.diff_id]
+    assert layers.collect({kept.diff_id}) == [lost.diff_id]
     assert [*layers.diff_ids()] == [kept.diff_id]
 
 
-async def test_sweep_removes_what_a_killed_service_left(layers: Layers) -> None:
+async def test_sweep_removes_what_a_killed_service_or_a_power_failure_left(layers: Layers) -> None:
     await layers.unpack(io.BytesIO(LAYER))
     (layers.root / "tmp" / "half" / "diff").mkdir(parents=True)
     (layers.root / "pending" / "half" / "diff").mkdir(parents=True)
     (layers.root / "pending" / "done").symlink_to(Path("..") / DIFF_ID[7:])
     (layers.root / ("0" * 64)).symlink_to(Path("..") / ("0" * 64))
+    half = "sha256:" + "1" * 64
+    layers.path(half).mkdir(parents=True)
+    (layers.path(half).parent / "layer.json").write_text("")
     layers.sweep()
+    assert not layers.has(half)
+    await layers.close()
     assert sorted(os.listdir(layers.root)) == sorted(["pending", "tmp", DIFF_ID[7:]])
     assert (layers.path(DIFF_ID) / "hello").read_text() == "world"
 
