@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 import msgspec
@@ -20,6 +20,7 @@ from dosirak.engine.images.catalog import Catalog
 from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
 from dosirak.engine.images.host import HostImage
 from dosirak.engine.images.importing import import_config, import_root
+from dosirak.engine.images.keeping import Keeping
 from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage
 from dosirak.engine.images.reference import Reference, is_full_id, parse
 from dosirak.engine.layers import LayerInfo, Layers
@@ -52,19 +53,16 @@ class Images:
 
     def __init__(self, store: Store, index: Index, layers: Layers, events: Events | None = None) -> None:
         self.in_use = _nobody
-        self.keepers = []
         self.apply_changes = _no_changes
         self._store = store
         self._index = index
         self._layers = layers
         self._events = events or Events()
         self._catalog = Catalog(store, index, layers)
+        self._keeping = Keeping(self._catalog, store, layers)
+        self.keepers = self._keeping.keepers
         self._host = HostImage(layers, self._catalog, self.commit, self.remove)
         self._lowers: dict[str, builtins.list[str]] = {}
-        # Digests that work under way relies on; what is named here is no garbage. Work adds to its set meanwhile.
-        self._held: builtins.list[set[str]] = []
-        # Held while index.json is changed by what was read from it.
-        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """At the service's start, before anything else: sweeps what a killed service left, reads what there is.
@@ -106,7 +104,7 @@ class Images:
         tags = [_tag(name) for name in names]
         rootfs = RootFS(diff_ids=[layer.diff_id for layer in layers])
         document = documents.write(msgspec.structs.replace(config, rootfs=rootfs))
-        async with self._changing:
+        async with self._keeping.changing:
             id, manifest = await in_thread(self._put, document, layers)
             await in_thread(self._index.update, {str(tag): manifest for tag in tags}, [manifest])
         for tag in tags:
@@ -131,7 +129,7 @@ class Images:
         """Gives an image another name. Raises NotFound, InvalidRequest."""
         tag = _tag(name)
         image = await self.resolve(source)
-        async with self._changing:
+        async with self._keeping.changing:
             await in_thread(self._index.set, str(tag), image.manifest)
         self._publish("tag", image.id, tag.familiar)
 
@@ -140,13 +138,14 @@ class Images:
 
         Raises NotFound, Conflict in Docker's words.
         """
-        async with self._changing:
+        async with self._keeping.changing:
             view = self._catalog.view()
             image = self._catalog.image(name)
             plan = removal.plan(image, name, self.in_use(image.id), force=force)
             if plan.delete:
                 await in_thread(self._index.drop, view.entries[image.id])
-                gone = await self._discard(view.blobs[image.id])
+                gone = await self._keeping.discard(view.blobs[image.id])
+                self._lowers.clear()
             else:
                 await in_thread(self._index.remove, plan.untag)
         removed = [Removed(untagged=parse(tag).familiar) for tag in plan.untag]
@@ -171,9 +170,9 @@ class Images:
         members = Members(self._store)
         try:
             incoming = await loading.read(stream, members)
-            async with self._making(loading.digests(incoming)) as made:
+            async with self._keeping.making(loading.digests(incoming)) as made:
                 await loading.unpack(incoming, self._layers)
-                async with self._changing:
+                async with self._keeping.changing:
                     loaded = await in_thread(loading.publish, incoming, self._store, made)
                     before = self._catalog.view().names
                     await in_thread(self._index.update, loading.names(loaded), [one.manifest for one in loaded])
@@ -193,7 +192,7 @@ class Images:
         """
         names = [str(_tag(name))] if name else []
         config = self.apply_changes(RunConfig(), changes)
-        async with self._making(set()) as made:
+        async with self._keeping.making(set()) as made:
             layer = await import_root(stream, self._store, self._layers, made)
             image = await self.commit(import_config(config, message), [layer], names)
         self._publish("import", image.id, image.id)
@@ -267,52 +266,12 @@ class Images:
     @contextmanager
     def hold(self, digests: Iterable[str]) -> Iterator[None]:
         """Inside, these digests (diff IDs, blobs) stay, whatever is removed: for work that stands on an image."""
-        with self._holding(set(digests)):
+        with self._keeping.hold(set(digests)):
             yield
-
-    @contextmanager
-    def _holding(self, digests: set[str]) -> Iterator[None]:
-        self._held.append(digests)
-        try:
-            yield
-        finally:
-            self._held = [held for held in self._held if held is not digests]
 
     async def collect(self) -> builtins.list[str]:
         """Deletes the blobs and layers that nothing needs; returns their digests."""
-        async with self._changing:
-            view = self._catalog.view()
-            if not view.whole:
-                # An entry that can't be read may need anything.
-                return []
-            needed = self._needed()
-            blobs = await in_thread(self._store.collect, needed)
-            return blobs + self._layers.collect(needed)
-
-    def _needed(self) -> set[str]:
-        """Every digest that an image, a keeper or work under way needs."""
-        kept = (digest for keeper in self.keepers for digest in keeper())
-        return {*self._catalog.view().needed(), *kept}.union(*self._held)
-
-    async def _discard(self, digests: Iterable[str]) -> set[str]:
-        """Deletes those of the digests that nothing needs any more; returns them."""
-        gone = set(digests) - self._needed()
-        self._lowers.clear()
-        for digest in gone:
-            await in_thread(self._store.delete, digest)
-            await self._layers.remove(digest)
-        return gone
-
-    @asynccontextmanager
-    async def _making(self, digests: set[str]) -> AsyncIterator[set[str]]:
-        """Inside, these digests stay (and those added to the set); if it fails, what nothing needs of them goes."""
-        try:
-            with self._holding(digests):
-                yield digests
-        except BaseException:
-            async with self._changing:
-                await self._discard(digests)
-            raise
+        return await self._keeping.collect()
 
     def _publish(self, action: str, id: str, name: str) -> None:
         image = self._catalog.view().images.get(id)
