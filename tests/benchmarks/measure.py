@@ -21,11 +21,13 @@ class NotHere(Exception):
 
 @dataclass
 class Case:
-    """One row of the table."""
+    """One row of the table. `meter` tells the processor time that a service behind it has spent so far, in seconds."""
 
     name: str
     prepare: Prepare
+    meter: Callable[[], float] | None = None
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     absent: str = ""
 
     @property
@@ -61,22 +63,35 @@ def measure(cases: Sequence[Case], folder: Path, rounds: int, warm_up: int = 3) 
             ready.append((case, run))
         for _ in range(rounds):
             for case, run in ready:
+                spent = case.meter() if case.meter else 0.0
                 start = time.perf_counter()
                 run()
                 case.seconds.append(time.perf_counter() - start)
+                if case.meter:
+                    case.cpu_seconds.append(case.meter() - spent)
 
 
 def table(cases: Sequence[Case], reference: str) -> Iterator[str]:
     """Lines of the result: milliseconds, and how many times the reference's median."""
     base = next((case.median for case in cases if case.name == reference and case.seconds), None)
     width = max(len(case.name) for case in cases)
-    yield f"{'':{width}}  median    min     p95   × {reference}"
+    yield f"{'':{width}}  median    min     p95   × {reference}  service CPU"
     for case in cases:
         if case.seconds:
             ratio = f"{case.median / base:9.2f}" if base else ""
-            yield f"{case.name:{width}}  {case.median:6.1f}  {case.best:5.1f}  {case.p95:6.1f} {ratio}"
+            cpu = f"{statistics.median(case.cpu_seconds) * 1000:14.1f}" if case.cpu_seconds else ""
+            yield f"{case.name:{width}}  {case.median:6.1f}  {case.best:5.1f}  {case.p95:6.1f} {ratio}{cpu}"
         else:
             yield f"{case.name:{width}}  -  {case.absent}"
+
+
+def cpu_of(pid: int) -> float:
+    """Processor time that all threads of a process have spent, in seconds; counted in nanoseconds, unlike stat's."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 def quietly(*command: str | Path, **options: object) -> Callable[[], None]:
