@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import StepCache
 from dosirak.engine.errors import HostLimit
-from dosirak.engine.layers.feed import outlast
 from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.layers.threads import outlast
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink

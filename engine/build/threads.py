@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from dosirak.engine.layers.feed import outlast
+from dosirak.engine.layers.threads import outlast
 
 Result = TypeVar("Result")
 
