@@ -68,6 +68,7 @@ async def start(call: Call) -> StreamResponse:
 
 async def inspect(call: Call) -> StreamResponse:
     """`GET /exec/{id}/json`."""
+    await call.rooms.containers.exec_settle(call.vars["id"])
     found = call.rooms.containers.exec_inspect(call.vars["id"])
     config = found.config
     command = config.cmd or [""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from typing import Any
 
@@ -76,9 +77,30 @@ async def start(room: Room, exec_id: str, attach: Attach | None, size: tuple[int
         record.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
         _forget_later(room, exec_id)
         raise
-    record.pid = found.task.pid
-    # At once, not by a task: a client whose stream has ended asks for the exit code next.
-    found.task.on_exit = lambda end, _: _ended(room, live, found, end)
+    else:
+        record.pid = found.task.pid
+        # At once, not by a task: a client whose stream has ended asks for the exit code next.
+        found.task.on_exit = lambda end, _: _ended(room, live, found, end)
+    finally:
+        found.started.set()
+
+
+async def settle(room: Room, exec_id: str) -> None:
+    """Wait until an end that the kernel knows of is known here.
+
+    A client sees its stream end before the monitor's message has made its way through a busy event loop, and asks for
+    the exit code at once. Raises NotFound.
+    """
+    found = find(room, exec_id)
+    if not found.record.running:
+        return
+    await found.started.wait()
+    task = found.task
+    if task is not None and task.pidfd >= 0:
+        poll = select.poll()
+        poll.register(task.pidfd, select.POLLIN)
+        if poll.poll(0):
+            await task.wait()
 
 
 async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, size: tuple[int, int] | None) -> Task:

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 class LiveExec:
-    """One `docker exec`: its record and, while it runs, its task."""
+    """One `docker exec`: its record and, while it runs, its task; `started` is set when its start has gone one way."""
 
-    __slots__ = ("record", "task")
+    __slots__ = ("record", "started", "task")
 
     def __init__(self, record: Exec) -> None:
         self.record = record
         self.task: Task | None = None
+        self.started = asyncio.Event()
 
 
 class Live:

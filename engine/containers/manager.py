@@ -293,6 +293,10 @@ class Containers:
         """
         await self._whole(execs.start(self._room, exec_id, attach, size), f"start exec {exec_id[:12]}")
 
+    async def exec_settle(self, exec_id: str) -> None:
+        """Wait until an exec that has ended is known to have ended, for a client that asks for its exit code."""
+        await execs.settle(self._room, exec_id)
+
     def exec_inspect(self, exec_id: str) -> Exec:
         """Raises NotFound "No such exec instance: x"."""
         return execs.find(self._room, exec_id).record
