@@ -1,4 +1,4 @@
-"""Media types of the OCI image spec and of Docker's registry, and what they mean to us."""
+"""Media types of the OCI image spec (media-types.md). Documents of Docker's registry are known by what is in them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,3 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
-
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-
-INDEXES = frozenset({INDEX, DOCKER_INDEX})
-MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
-CONFIGS = frozenset({CONFIG, DOCKER_CONFIG})

@@ -83,10 +83,6 @@ class Images:
             return await self._host.ensure()
         return self._catalog.image(name)
 
-    def get(self, id: str) -> Image | None:
-        """The image of this full id, if it is there."""
-        return self._catalog.view().images.get(id)
-
     def list(self, wanted: Filters | None = None) -> builtins.list[Image]:
         """All images, the newest first; filters: dangling, label, before, since, until, reference.
 

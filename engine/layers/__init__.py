@@ -1,7 +1,8 @@
 """Layers: tar ⇄ overlay diff directory, each layer once, keyed by diff ID (the digest of its uncompressed tar).
 
-Reading tars (`tarread`, `pax`, `sparse`, `compression`), writing them into a root nobody trusts (`extract`), packing a
-directory back (`pack`, `tarwrite`), and the directories themselves: unpacked, adopted, swept (`layers`).
+Reading tars (`tarread`, `pax`, `sparse`, `compression`, `feed` for those that come over the network), writing them into
+a root nobody trusts (`extract`, `directories`, `whiteouts`), packing a directory back (`pack`, `tarwrite`), and the
+directories themselves: unpacked, adopted, removed (`layers`, `removal`).
 """
 
 from __future__ import annotations

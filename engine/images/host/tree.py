@@ -100,11 +100,6 @@ class Tree:
             made.update(f"{path}\0{node}\0".encode("utf-8", "surrogateescape"))
         return made.hexdigest()
 
-    @property
-    def size(self) -> int:
-        """Bytes to copy."""
-        return sum(node.size for node in self.nodes.values() if isinstance(node, Copy))
-
     def _add_real(self, path: Path, status: os.stat_result) -> bool:
         if stat.S_ISDIR(status.st_mode):
             self._parents(path)
