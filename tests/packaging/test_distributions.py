@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from support.rootfs import unpack
 
 from .conftest import HOUSE, Environment, run
 
@@ -49,8 +49,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
 
 
 def test_a_wheel_made_from_the_source_distribution_is_the_same(wheel: Path, sdist: Path, tmp_path: Path) -> None:
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(sdist.read_bytes(), tmp_path)
     (source,) = tmp_path.iterdir()
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "again", cwd=source)
     (again,) = (tmp_path / "again").glob("*.whl")

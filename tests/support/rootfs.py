@@ -81,9 +81,16 @@ def changed_root(files: Mapping[str, bytes] = {}, links: Mapping[str, str] = {})
 
 def make_root(directory: Path) -> Path:
     """The same root unpacked into `directory`: a bundle's or a peer's rootfs."""
-    with tarfile.open(fileobj=io.BytesIO(busybox_tar())) as archive:
-        archive.extractall(directory, filter="fully_trusted")
+    unpack(busybox_tar(), directory)
     return directory
+
+
+def unpack(archive: bytes, directory: Path) -> None:
+    """Unpack a tar of our own making as it is, owners and modes too."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        # An attribute and not an argument: Debian 12's Python, 3.11.2, has no filters yet.
+        opened.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
+        opened.extractall(directory)
 
 
 def _member(name: str, kind: bytes, mode: int, *, size: int = 0, target: str = "") -> tarfile.TarInfo:
