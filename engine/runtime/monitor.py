@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, clients, container, devices, streams
+from dosirak.engine.runtime import cgroups, child, clients, container, defaults, devices, rootfs, streams
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.jsonlog import JsonLog
 from dosirak.engine.runtime.services import Services, report
@@ -261,10 +261,19 @@ class Monitor:
 def warm_up() -> None:
     """In a spare: touch what every start touches; the first write to a page after a fork copies it."""
     json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
-    loops.Loop()
+    loop = loops.Loop()
     log = JsonLog(os.devnull)
     log.write("stdout", b"line\n")
     log.close()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    services = Services(loop, lambda _message, _fds: None, lambda: ({}, -1))
+    services.add(theirs)
+    services.tell({"event": "started"})
+    streams.Pump(loop, None, services.log_grew)
+    clients.Client(ours, stdin=True, wants={1, 2}, framed=True, detach_keys=b"").put(1, b"line\n")
+    rootfs.open_binds({"mounts": defaults.mounts()})  # none among them
+    ours.close()
+    theirs.close()
 
 
 def main(request: dict[str, Any], fds: list[int], spare: container.Child | None) -> NoReturn:
