@@ -621,3 +621,17 @@ async def test_read_only_paths_refuse_writes(box: Box) -> None:
     assert "/proc/sys/kernel/core_pattern: ro" in result.out
     assert result.out.count("ro\n") >= 4
     assert "Read-only file system" in result.err
+
+
+async def test_a_running_container_shows_nowhere_in_the_hosts_mounts(box: Box, tmp_path: Path) -> None:
+    def table() -> list[str]:
+        return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(box.root) in line]
+
+    started = await box.start("echo ready; exec sleep 60", mounts=[bind(tmp_path, "/x")], tty=True)
+    await started.wire.until(b"ready")
+    task, wire = await box.exec_start(started, "echo ready; exec sleep 60", tty=True)
+    await wire.until(b"ready")
+    assert table() == []
+    assert os.listdir(started.bundle.path / "rootfs") == [], "mounted in the container's namespace only"
+    task.kill(9)
+    await wire.all()
