@@ -381,6 +381,16 @@ def cgroup_folders(path: str) -> list[str]:
     return [str(top / path) for top in (CGROUPS, *CGROUPS.iterdir()) if (top / path).is_dir()]
 
 
+def bind(source: Path | str, destination: str, *options: str, kind: str = "bind") -> dict[str, Any]:
+    """An entry of a document's mounts."""
+    return {
+        "destination": destination,
+        "type": kind,
+        "source": str(source),
+        "options": list(options) or ["rbind", "rprivate"],
+    }
+
+
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks: with the pid it names the process for good. 0: there is none."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import uuid
@@ -115,3 +116,16 @@ def marker(tmp_path: Path) -> Iterator[Path]:
         before.st_uid,
     )
     assert os.listdir(folder) == ["marker"]
+
+
+@pytest.fixture(autouse=True)
+def host_is_untouched() -> Iterator[None]:
+    """The host's name, mount namespace and core pattern; its mounts are looked at by the box."""
+
+    def state() -> tuple[str, ...]:
+        pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+        return socket.gethostname(), os.readlink("/proc/self/ns/mnt"), pattern
+
+    before = state()
+    yield
+    assert state() == before
