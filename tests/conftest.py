@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from support.engines import BASE_VARIABLE, Engine, new_settings
 from support.leaks import LeakWatch
 

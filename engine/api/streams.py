@@ -25,23 +25,25 @@ async def attach(call: Call) -> StreamResponse:
     container = call.rooms.containers.get(call.vars["name"])
     framed = not container.config.tty
     keys = hijack.detach_keys(call.text("detachKeys"))
-    stream, answer = await hijack.take(call, framed)
-    client = Attach(
-        sock=stream.sock,
-        stdin=call.flag("stdin"),
-        stdout=call.flag("stdout"),
-        stderr=call.flag("stderr"),
-        framed=framed,
-        detach_keys=keys,
-        initial=stream.initial,
-    )
-    try:
-        await call.rooms.containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
-    except EngineError as error:
-        # The head says 101 already: what went wrong can only be said in the stream.
-        await stream.fail(error.message)
-    finally:
-        stream.release()
+    # A client that has the head may start the container at once, and must miss nothing of its output.
+    with call.rooms.containers.expecting(container.id):
+        stream, answer = await hijack.take(call, framed)
+        client = Attach(
+            sock=stream.sock,
+            stdin=call.flag("stdin"),
+            stdout=call.flag("stdout"),
+            stderr=call.flag("stderr"),
+            framed=framed,
+            detach_keys=keys,
+            initial=stream.initial,
+        )
+        try:
+            await call.rooms.containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
+        except EngineError as error:
+            # The head says 101 already: what went wrong can only be said in the stream.
+            await stream.fail(error.message)
+        finally:
+            stream.release()
     return answer
 
 

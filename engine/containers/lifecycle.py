@@ -22,6 +22,7 @@ async def start(room: Room, live: Live) -> None:
     """See `Containers.start`."""
     async with live.lock:
         _check_startable(live)
+        await live.expected_come()
         try:
             task = await launching.launch(room, live)
         except EngineError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dosirak.engine.containers.model import Container, Exec, WaitResult
@@ -28,10 +30,21 @@ class Live:
 
     `lock` is held over every change of state that awaits (start, the handling of an end, removal), never while waiting
     for the process: signals and waits need no lock. `task` is set while the process runs. `attaches` wait for the next
-    start. `by_hand`: a restart is under way, so the end in its middle removes nothing.
+    start, which itself waits for clients that are on their way (`expecting`). `by_hand`: a restart is under way, so the
+    end in its middle removes nothing.
     """
 
-    __slots__ = ("attaches", "by_hand", "lock", "record", "removed_waiters", "stop_waiters", "task")
+    __slots__ = (
+        "_expected",
+        "_expected_come",
+        "attaches",
+        "by_hand",
+        "lock",
+        "record",
+        "removed_waiters",
+        "stop_waiters",
+        "task",
+    )
 
     def __init__(self, record: Container) -> None:
         self.record = record
@@ -39,9 +52,28 @@ class Live:
         self.task: Task | None = None
         self.attaches: list[Attach] = []
         self.by_hand = False
+        self._expected = 0
+        self._expected_come = asyncio.Event()
+        self._expected_come.set()
         # not-running and next-exit; removed
         self.stop_waiters: set[asyncio.Future[WaitResult]] = set()
         self.removed_waiters: set[asyncio.Future[WaitResult]] = set()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Inside, a client is on its way to attach."""
+        self._expected += 1
+        self._expected_come.clear()
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if not self._expected:
+                self._expected_come.set()
+
+    async def expected_come(self) -> None:
+        """Returns when no client is on its way to attach."""
+        await self._expected_come.wait()
 
     def wait_stop(self) -> asyncio.Future[WaitResult]:
         """Done at the next end (or removal) of the container."""

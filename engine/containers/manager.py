@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -244,6 +245,10 @@ class Containers:
         """
         live = self._room.table.find(ref)
         await attaching.attach(self._room, live, ref, attach, logs=logs, stream=stream)
+
+    def expecting(self, ref: str) -> AbstractContextManager[None]:
+        """Inside, a client has been told that it attaches, and will be handed over: a start waits for it."""
+        return self._room.table.find(ref).expecting()
 
     def logs(self, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]:
         """The log, piece by piece; with `follow` until the container ends.

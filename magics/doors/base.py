@@ -10,7 +10,6 @@ from dosirak.magics.streams.pump import Input, Sink
 
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
-
     from dosirak.magics.engine import Engine
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from benchmarks.measure import Case, table
 
 START = Path(__file__).with_name("start.py")

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable
 
 import pytest
+
 from support.engines import Engine
 from support.rootfs import busybox_tar
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine, new_settings
 from support.rootfs import busybox_tar
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine, wait_for
 
 from .conftest import returns_to, settled

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine
 
 ALL_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine
 from support.rootfs import changed_root
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine, wait_for
 
 from .conftest import Box

@@ -14,9 +14,9 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
-from support.engines import Engine
 
 from dosirak.kernel.install import SPEC, install
+from support.engines import Engine
 
 COMMAND = str(Path(sys.executable).with_name("dosirak"))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+
 from support.engines import Engine
 
 Shell = Callable[..., Any]

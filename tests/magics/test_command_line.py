@@ -11,6 +11,7 @@ from typing import Any
 
 import pexpect
 import pytest
+
 from support.engines import Engine
 
 COMMAND = str(Path(sys.executable).with_name("dosirak"))

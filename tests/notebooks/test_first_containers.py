@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import runner
+
 from support.engines import session_base
 
 pytestmark = pytest.mark.xdist_group("tutorial")  # executed once, by one worker

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from support.rootfs import unpack
 
 from .conftest import HOUSE, Environment, run

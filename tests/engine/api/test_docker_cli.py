@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pexpect
 import pytest
+
 from support.engines import Engine, wait_for
 
 Docker = Callable[..., "subprocess.CompletedProcess[str]"]

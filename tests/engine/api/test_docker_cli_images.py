@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.engines import Engine
 
 Docker = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import docker
+
 from support.engines import Engine
 
 ROUNDS = 6

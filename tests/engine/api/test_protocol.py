@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from support.engines import Engine
 
 JSON = {"Content-Type": "application/json"}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rootfs import busybox_tar
 
 from dosirak.engine.build import Builder, BuildRequest, model
 from dosirak.engine.build.messages import render
@@ -22,6 +21,7 @@ from dosirak.engine.images import Image
 from dosirak.engine.runtime.overlay import open_overlay
 from dosirak.engine.service.engine import Engine
 from dosirak.engine.settings import Settings
+from support.rootfs import busybox_tar
 
 
 @dataclass

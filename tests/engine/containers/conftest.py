@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
-from support.rootfs import busybox_tar
 
 from dosirak.engine.containers import Containers, CreateRequest, ExecConfig, HostConfig, LogQuery
 from dosirak.engine.content import Index, Store
@@ -23,6 +22,7 @@ from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.runtime.model import Attach
 from dosirak.engine.state import Database, Events
 from dosirak.engine.volumes import Volumes
+from support.rootfs import busybox_tar
 
 
 @dataclass

@@ -9,12 +9,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.engines import new_settings
 
 from dosirak.engine.containers import LogQuery
 from dosirak.engine.containers.documents import RestartPolicy
 from dosirak.engine.errors import NotFound
 from dosirak.engine.runtime import cgroups
+from support.engines import new_settings
 
 from .conftest import Rig
 

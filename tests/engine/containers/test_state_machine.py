@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from support.engines import new_settings
 
 from dosirak.engine.errors import Conflict, EngineError, NotFound, NotModified
+from support.engines import new_settings
 
 from .conftest import Rig
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
-from support.tars import member, tar
 
 from dosirak.engine.content import Index, Store
 from dosirak.engine.images import Images
 from dosirak.engine.layers import Layers
 from dosirak.engine.state.events import Events
+from support.tars import member, tar
 
 
 class Room:

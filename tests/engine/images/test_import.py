@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 import zstandard
-from support.tars import member, tar
 
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.images import RunConfig
+from support.tars import member, tar
 
 from .conftest import Room, digest, layer, stream
 

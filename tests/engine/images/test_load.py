@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import zstandard
-from support.tars import member, tar
 
 from dosirak.engine.content import media_types
 from dosirak.engine.errors import HostLimit, InvalidRequest
+from support.tars import member, tar
 
 from .conftest import (
     MANIFEST,

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.tars import files, member, tar
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.layers import tarread, tarwrite
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.runtime.syscalls import AT_FDCWD, renameat2
+from support.tars import files, member, tar
 
 from .conftest import Place
 

@@ -8,10 +8,10 @@ import tarfile
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.tars import member, tar
 
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.removal import remove_tree
+from support.tars import member, tar
 
 from .conftest import Place
 from .model import Model, Refused, picture_of

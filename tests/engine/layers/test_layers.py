@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from support.tars import files, member, tar
 
 from dosirak.engine.content import Store, media_types
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.layers import Layers
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.runtime.overlay import open_overlay
+from support.tars import files, member, tar
 
 LAYER = files(hello="world", other="x" * 100)
 DIFF_ID = "sha256:" + hashlib.sha256(LAYER).hexdigest()

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.tars import member, tar
 
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.pack import Packer
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.runtime.overlay import open_overlay
+from support.tars import member, tar
 
 from .conftest import Place
 from .model import picture_of

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tars import KINDS, member, tar
 
 from dosirak.engine.layers import tarread
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.tarread import Entry, TarReader
 from dosirak.engine.layers.tarwrite import header
+from support.tars import KINDS, member, tar
 
 
 def read(data: bytes) -> list[tuple[Entry, bytes]]:

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.wires import Namespace, tables
 
 from dosirak.engine.networks import Networks
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
+from support.wires import Namespace, tables
 
 HOST_ADDRESS = "198.51.100.1"
 OUTSIDE_ADDRESS = "198.51.100.2"

@@ -7,7 +7,6 @@ import socket
 import time
 
 import pytest
-from support.wires import Namespace, exchange, inside, tables, until
 
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound
 from dosirak.engine.networks import Networks
@@ -16,6 +15,7 @@ from dosirak.engine.networks.nftables import Nftables
 from dosirak.engine.networks.pool import SIZE
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
+from support.wires import Namespace, exchange, inside, tables, until
 
 from .conftest import HOST_ADDRESS, OUTSIDE_ADDRESS
 

@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.wires import Namespace, exchange, inside, tables, until
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import Networks, PortBinding, links, nftables
 from dosirak.engine.networks.drivers import bridge as bridge_driver
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
+from support.wires import Namespace, exchange, inside, tables, until
 
 # A service that starts two containers (a process each, in its namespace) and waits to be killed.
 SERVICE = textwrap.dedent("""

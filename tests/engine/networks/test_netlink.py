@@ -8,10 +8,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.wires import Namespace
 
 from dosirak.engine.networks import links
 from dosirak.engine.networks.netlink import Netlink, attribute, attributes
+from support.wires import Namespace
 
 
 @given(st.dictionaries(st.integers(1, 0x3FFF), st.binary(max_size=40), max_size=8))

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.wires import Namespace, inside
 
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.networks import Networks
 from dosirak.engine.networks.names import bridge_name
 from dosirak.engine.settings import Settings
 from dosirak.engine.state.database import Database
+from support.wires import Namespace, inside
 
 
 async def test_the_three_of_docker_exist_from_the_start(networks: Networks) -> None:

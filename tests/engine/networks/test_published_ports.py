@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from support.wires import Namespace, exchange, inside, tables
 
 from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest, NotSupported
 from dosirak.engine.networks import BoundPort, Networks, PortBinding, Sandbox
 from dosirak.engine.networks.nftables import Nftables
 from dosirak.engine.networks.ports import Ports
+from support.wires import Namespace, exchange, inside, tables
 
 from .conftest import HOST_ADDRESS, OUTSIDE_ADDRESS
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
-from support.wires import Namespace, tables
 
 from dosirak.engine.networks import rules
 from dosirak.engine.networks.firewall import Firewall
 from dosirak.engine.networks.nftables import Nftables, NftError
 from dosirak.engine.networks.rules import ANY, Bridge, Publication
+from support.wires import Namespace, tables
 
 BRIDGES = [Bridge("dosirak0", IPv4Network("172.17.0.0/16")), Bridge("br-1", IPv4Network("172.18.0.0/16"))]
 EVERYWHERE = Publication(6, ANY, 8080, IPv4Address("172.17.0.2"), 80)

@@ -6,9 +6,9 @@ import asyncio
 import threading
 
 import pytest
-from support.wires import Namespace
 
 from dosirak.engine.networks.worker import Kernel, Worker
+from support.wires import Namespace
 
 
 async def test_jobs_run_in_order_on_one_thread_of_their_own(host: Namespace) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
+from dosirak.engine.runtime.client import Launcher
 from support.bundles import Box, alive, descendants, new_network, until
 from support.engines import session_base
 from support.rootfs import make_root
-
-from dosirak.engine.runtime.client import Launcher
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

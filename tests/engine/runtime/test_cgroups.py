@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import Box, cgroup_folders, ended, until
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1, v2
 from dosirak.engine.runtime.model import Restart
+from support.bundles import Box, cgroup_folders, ended, until
 
 MB = 1 << 20
 DEVICE = [{"major": 8, "minor": 0, "rate": 1000}]

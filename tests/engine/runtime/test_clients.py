@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.bundles import split
 
 from dosirak.engine.runtime import clients
 from dosirak.engine.runtime.clients import Client, send_all
+from support.bundles import split
 
 DEFAULT = b"\x10\x11"
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.bundles import Box
-
 from dosirak.engine.runtime import defaults
+from support.bundles import Box
 
 Python = Callable[[str], list[str]]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import Box, bind
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import syscalls
+from support.bundles import Box, bind
 
 Python = Callable[[str], list[str]]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import Box, ended, until
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import defaults
 from dosirak.engine.runtime.model import Restart
+from support.bundles import Box, ended, until
 
 KINDS = {
     "mount": "mnt",

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support.bundles import Box, Bundle, alive, cgroup_folders, descendants, ended, split, start_time, until
 
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Launcher, Task
 from dosirak.engine.runtime.model import Exit, Launch, LogFile, Restart
+from support.bundles import Box, Bundle, alive, cgroup_folders, descendants, ended, split, start_time, until
 
 
 def monitor_of(task: Task) -> int:

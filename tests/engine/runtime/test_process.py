@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import Box
 
 from dosirak.engine.errors import StartFailed
+from support.bundles import Box
 
 Python = Callable[[str], list[str]]
 

@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from support.bundles import Box, cgroup_folders, ended
 
 from dosirak.engine.errors import HostLimit, StartFailed
+from support.bundles import Box, cgroup_folders, ended
 
 # Working directory
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import Box, bind
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import defaults
+from support.bundles import Box, bind
 
 # The root and its mounts
 

@@ -9,9 +9,9 @@ import re
 import time
 
 import pytest
-from support.bundles import Box, ended, split, until
 
 from dosirak.engine.runtime.model import LogFile, Restart
+from support.bundles import Box, ended, split, until
 
 BIG = os.urandom(1 << 16) * 160  # 10 MiB
 LINES = 1_000_000

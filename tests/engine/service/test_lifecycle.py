@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
-from support.engines import Engine, alive, new_settings, wait_for
 
 from dosirak.engine import start
 from dosirak.engine.settings import Settings
+from support.engines import Engine, alive, new_settings, wait_for
 
 
 @pytest.fixture
@@ -120,18 +121,30 @@ def test_a_connection_that_says_nothing_keeps_nobody_from_leaving(own: Engine) -
 
 def test_a_stream_outlives_the_service_that_opened_it(own: Engine) -> None:
     """An attached client's connection belongs to the container's monitor."""
-    client = own.docker_popen("run", "-i", "--name", "echo", "busybox", "cat")
-    assert client.stdin is not None and client.stdout is not None
-    client.stdin.write("one\n")
-    client.stdin.flush()
-    assert client.stdout.readline() == "one\n"
+    client = docker.DockerClient(base_url=own.docker_host)
+    container = client.containers.create("busybox", "cat", name="echo", stdin_open=True, tty=True)
+    response = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+    stream: socket.socket = response._sock
+    container.start()
+    stream.sendall(b"one\n")
+    assert _read_until(stream, b"one\r\none\r\n")
     own.close_client()
     own.kill(signal.SIGKILL)
-    client.stdin.write("two\n")
-    client.stdin.flush()
-    assert client.stdout.readline() == "two\n"
+    stream.sendall(b"two\n")
+    assert _read_until(stream, b"two\r\ntwo\r\n")
     own.start()
-    client.stdin.close()
-    client.stdin = None
-    client.communicate(timeout=10)
+    stream.sendall(b"\x04")
     wait_for(lambda: own.docker("inspect", "-f", "{{.State.Running}}", "echo").stdout.strip() == "false", 5)
+    response.close()
+    client.close()
+
+
+def _read_until(stream: socket.socket, wanted: bytes) -> bool:
+    stream.settimeout(10)
+    seen = b""
+    while not seen.endswith(wanted):
+        data = stream.recv(4096)
+        if not data:
+            return False
+        seen += data
+    return True

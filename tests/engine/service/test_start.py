@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.engines import Engine, alive, new_settings, wait_for
 
 from dosirak.engine import start
 from dosirak.engine.settings import Settings
+from support.engines import Engine, alive, new_settings, wait_for
 
 ENSURE = (
     "import sys, pathlib; from dosirak.engine import start, settings;"

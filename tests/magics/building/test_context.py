@@ -10,12 +10,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.recorder import Recorder
 
 from dosirak.magics.building.context import stream
 from dosirak.magics.building.steps import Build
 from dosirak.magics.building.view import html, plain
 from dosirak.magics.errors import DosirakError
+from support.recorder import Recorder
 
 FILES = {
     "Dockerfile": "FROM x",

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.recorder import Recorded, Recorder
 
 from dosirak.magics.cli import main
+from support.recorder import Recorded, Recorder
 
 pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="the docker CLI is not installed")
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 import pytest
-from support.recorder import Recorder
 
 from dosirak.magics.errors import DosirakError
 from dosirak.magics.grammar.create.body import build
 from dosirak.magics.grammar.create.flags import create_flags
 from dosirak.magics.grammar.flags import Command, switch
+from support.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="the docker CLI is not installed")
 
