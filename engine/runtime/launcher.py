@@ -32,10 +32,12 @@ from dosirak.engine.runtime import container, monitor, syscalls  # noqa: E402
 _MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
-# Monitors that wait, forked and warm: for containers two, so that one is there while its replacement is made.
-_SPARES = {"create": 2, "exec": 1}
+# Monitors that wait, forked and warm: two a kind, so that one is there while another's replacement is made.
+_SPARES = {"create": 2, "exec": 2}
 _PID = struct.Struct("i")
-_PAUSE = 0.05  # seconds
+# Seconds: a replacement's fork and warm-up (5 ms of processor time) stay out of the way of the launch under way.
+_REST = 0.012
+_PAUSE = 0.05
 
 
 def serve(sockets: dict[str, socket.socket]) -> None:
@@ -43,8 +45,8 @@ def serve(sockets: dict[str, socket.socket]) -> None:
 
     Forking costs a millisecond and the first run of each line in a fork one more (copy-on-write of the pages it
     touches): spares pay both before they are needed, and a container's spare has its child cloned too. The spares of
-    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement. One
-    that dies while it waits is replaced as well.
+    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement. That
+    is made once the launch is over, or at once if no spare is left. One that dies while it waits is replaced as well.
     """
     taken_read, taken_write = os.pipe()
     poll = select.poll()
@@ -52,6 +54,8 @@ def serve(sockets: dict[str, socket.socket]) -> None:
     for requests in sockets.values():
         poll.register(requests.fileno(), 0)  # POLLHUP alone
     spares: dict[int, tuple[str, int]] = {}  # pidfd → kind, pid
+    owed: list[str] = []  # kinds of those taken and not replaced yet
+    due = 0.0
 
     def add(kind: str) -> None:
         pid = _fork_spare(kind, sockets, taken_write)
@@ -59,27 +63,32 @@ def serve(sockets: dict[str, socket.socket]) -> None:
         spares[pidfd] = kind, pid
         poll.register(pidfd, select.POLLIN)
 
-    def replace(pidfd: int) -> None:
+    def forget(pidfd: int) -> str:
         kind, _ = spares.pop(pidfd)
         poll.unregister(pidfd)
         os.close(pidfd)
-        add(kind)
+        return kind
 
     for kind, number in _SPARES.items():
         for _ in range(number):
             add(kind)
     while True:
-        ready = [fd for fd, _ in poll.poll()]
+        ready = [fd for fd, _ in poll.poll(max(0.0, due - time.monotonic()) * 1000 if owed else None)]
         if taken_read in ready:
             pids = {pid for (pid,) in _PID.iter_unpack(os.read(taken_read, 64 * _PID.size))}
-            for pidfd in [pidfd for pidfd, (_, pid) in spares.items() if pid in pids]:
-                replace(pidfd)
+            owed += [forget(pidfd) for pidfd in [pidfd for pidfd, (_, pid) in spares.items() if pid in pids]]
+            due = time.monotonic() + _REST
         for fd in ready:
             if fd in spares:
                 time.sleep(_PAUSE)  # whatever kills spares must not make this a fork bomb
-                replace(fd)
+                add(forget(fd))
             elif fd != taken_read and any(fd == requests.fileno() for requests in sockets.values()):
                 return
+        waiting = {kind for kind, _ in spares.values()}
+        if owed and (time.monotonic() >= due or not waiting.issuperset(owed)):
+            for kind in owed:
+                add(kind)
+            owed.clear()
 
 
 def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int:
