@@ -114,6 +114,8 @@ class Dockerd:
             self._daemon.wait(30)
         except subprocess.TimeoutExpired:
             self._daemon.kill()
+        # It mounts its data root on itself, and leaves that.
+        subprocess.run(["umount", self._folder / "data"], capture_output=True)
 
     def _until_ready(self) -> None:
         assert self._daemon is not None
