@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.service import lean
 
@@ -104,6 +105,8 @@ class Engine:
         await self._quietly("networks", rooms.networks.close())
         await self._quietly("layers", self._layers.close())
         await self._quietly("launcher", self._launcher.close())
+        if idle:
+            cgroups.remove_parent(cgroups.PARENT)
         self._db.close()
 
     async def _quietly(self, room: str, closing: object) -> None:

@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PARENT = "dosirak"
+"""The cgroup that holds those of all containers, of every engine of this host."""
+
 
 class _Host:
     """Which implementation this host has, found out once."""
@@ -78,3 +81,8 @@ def kill(path: str) -> None:
 def remove(path: str) -> None:
     """Remove the cgroup; one that is gone already is fine. Processes still inside are killed first. Raises OSError."""
     backend().remove(path)
+
+
+def remove_parent(path: str) -> None:
+    """Remove a cgroup that only held others, if it holds none any more; whoever needs it again makes it again."""
+    backend().remove_parent(path)

@@ -51,6 +51,14 @@ def make(directory: str) -> None:
         make(directory)
 
 
+def remove_empty(directory: str) -> None:
+    """rmdir a cgroup with nothing in it; any other is left alone."""
+    try:
+        os.rmdir(directory)
+    except OSError:
+        pass
+
+
 def pids(directory: str) -> list[int]:
     """The processes of a cgroup and of those below it."""
     found: list[int] = []

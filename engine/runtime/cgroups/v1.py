@@ -100,6 +100,11 @@ class Hierarchies:
     def _main(self) -> str:
         return self.mounts.get("pids") or self.mounts.get("memory") or next(iter(self.mounts.values()))
 
+    def remove_parent(self, path: str) -> None:
+        """Remove it from every hierarchy where it is empty."""
+        for mount in dict.fromkeys(self.mounts.values()):
+            files.remove_empty(f"{mount}/{path}")
+
     def _mounts(self, resources: dict[str, Any]) -> list[str]:
         wanted = dict.fromkeys((*_ALWAYS, *(controller for controller, _, _ in settings(resources))))
         return list(dict.fromkeys(self.mounts[name] for name in wanted if name in self.mounts))

@@ -24,13 +24,16 @@ class Hierarchy:
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the group with its controllers on, set the limits, open the file to join by."""
         directory = f"{self.root}/{path}"
-        try:
-            os.mkdir(directory)
-        except FileExistsError:
-            pass
-        except FileNotFoundError:
-            self._make_parents(os.path.dirname(path))
-            files.make(directory)
+        while True:
+            try:
+                os.mkdir(directory)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                # An engine that ends may take the empty parent away in between.
+                self._make_parents(os.path.dirname(path))
+                continue
+            break
         if resources:
             self.apply(path, resources)
         return self.join_fds(path)
@@ -70,6 +73,10 @@ class Hierarchy:
     def remove(self, path: str) -> None:
         """Remove the group."""
         files.remove(f"{self.root}/{path}")
+
+    def remove_parent(self, path: str) -> None:
+        """Remove it if it is empty."""
+        files.remove_empty(f"{self.root}/{path}")
 
     def _make_parents(self, path: str) -> None:
         """Each level hands its controllers down to the next; no process lives in an inner level."""

@@ -346,3 +346,21 @@ async def test_the_monitor_is_not_in_the_containers_cgroup(box: Box) -> None:
     inside = cgroups.processes(started.bundle.cgroup)
     assert started.task.pid in inside
     assert monitor not in inside
+
+
+def test_an_empty_parent_goes_and_one_in_use_stays() -> None:
+    parent = f"dosirak-test-{uuid.uuid4().hex[:8]}"
+    for fd in cgroups.create(f"{parent}/one", {}):
+        os.close(fd)
+    folders = cgroup_folders(parent)
+    assert folders
+    cgroups.remove_parent(parent)
+    assert cgroup_folders(parent) == folders
+    cgroups.remove(f"{parent}/one")
+    cgroups.remove_parent(parent)
+    cgroups.remove_parent(parent)  # gone already: fine
+    assert cgroup_folders(parent) == []
+    for fd in cgroups.create(f"{parent}/two", {"pids": {"limit": 5}}):  # made again when it is needed again
+        os.close(fd)
+    cgroups.remove(f"{parent}/two")
+    cgroups.remove_parent(parent)
