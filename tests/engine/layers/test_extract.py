@@ -300,7 +300,10 @@ def test_a_container_that_exchanges_directories_meanwhile_leads_nothing_outside(
         ]
     )
     outcomes = {"through": 0, "refused": 0}
-    for _ in range(300):
+    rounds = 0
+    # As often as it takes until the exchange has hit: a busy machine may let the two run in turns for a while.
+    while rounds < 300 or (min(outcomes.values()) == 0 and rounds < 10_000):
+        rounds += 1
         try:
             place.extract(data, whiteouts=False)
             outcomes["through"] += 1
