@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -76,6 +77,13 @@ def _engine_cgroups() -> Iterator[Path]:
         ours = top / "dosirak"
         if ours.is_dir():
             yield from (entry for entry in ours.iterdir() if entry.is_dir())
+
+
+def remove_empty_parents() -> None:
+    """The last service to end does this; tests of the runtime alone have no service."""
+    for parent in (CGROUPS / "dosirak", *CGROUPS.glob("*/dosirak")):
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def tables() -> set[str]:

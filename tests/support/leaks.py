@@ -98,6 +98,7 @@ class LeakWatch:
                 except ProcessLookupError:
                     pass
         shutil.rmtree(self.base, ignore_errors=True)
+        host.remove_empty_parents()
 
 
 def _other_sessions(base: Path) -> Iterator[Path]:
