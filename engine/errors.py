@@ -30,12 +30,6 @@ class InvalidRequest(EngineError):
     status = 400
 
 
-class Unauthorized(EngineError):
-    """Credentials are missing or wrong."""
-
-    status = 401
-
-
 class Forbidden(EngineError):
     """The thing exists but this operation on it is not allowed."""
 

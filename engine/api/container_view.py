@@ -157,7 +157,8 @@ def _network_settings(call: Call, container: Container) -> dict[str, Any]:
     return {
         "Bridge": "",
         "SandboxID": sandbox.id if sandbox else "",
-        "SandboxKey": sandbox.key if sandbox else "",
+        # Docker names a mount of the namespace; here nothing is mounted, and this is where it can be had.
+        "SandboxKey": f"/proc/{container.state.pid}/ns/net" if sandbox and container.state.pid else "",
         "Ports": ports,
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",

@@ -109,10 +109,14 @@ async def save(call: Call) -> StreamResponse:
     names = [name] if name else call.texts("names")
     if not names:
         raise InvalidRequest("no images to save: the parameter names is missing")
-    for wanted in names:
-        await _resolve(call, wanted, since=(1, 48))
+    if call.version >= (1, 48) and call.texts("platform"):
+        for wanted in names:
+            await _resolve(call, wanted, since=(1, 48))
+    pieces = call.rooms.images.save(names)
+    first = await anext(pieces)  # a name that is not there is said before the head
     response = await reply.stream(call, "application/x-tar")
-    async for piece in call.rooms.images.save(names):
+    await response.write(first)
+    async for piece in pieces:
         await response.write(piece)
     return response
 

@@ -15,11 +15,6 @@ PATTERN = r"\Asha256:[0-9a-f]{64}\Z"
 _match = re.compile(PATTERN).match
 
 
-def is_digest(text: str) -> bool:
-    """True for "sha256:" and 64 lower-case hex digits."""
-    return _match(text) is not None
-
-
 def hex_part(digest: str) -> str:
     """The 64 hex digits of a digest. Raises InvalidRequest for anything that is not one."""
     if _match(digest) is None:

@@ -89,8 +89,3 @@ class Sandbox(msgspec.Struct, frozen=True):
     id: str
     netns_fd: int | None
     endpoint: Endpoint
-
-    @property
-    def key(self) -> str:
-        """Docker's `SandboxKey`: where the namespace would be mounted (here it is held by descriptors only)."""
-        return f"/var/run/docker/netns/{self.id[:12]}" if self.netns_fd is not None else "/var/run/docker/netns/default"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,26 @@ def test_an_image_in_use_is_not_removed(docker: Docker, busybox: str) -> None:
     docker("rm", "-f", "user")
     docker("tag", "used:1", busybox, check=False)
     docker("rmi", "used:1", check=False)
+
+
+def test_a_repository_without_a_tag_is_saved_with_all_its_tags(docker: Docker, busybox: str, tmp_path: Path) -> None:
+    docker("tag", busybox, "many:1")
+    docker("tag", busybox, "many:2")
+    docker("save", "-o", tmp_path / "archive.tar", "many")
+    docker("rmi", "many:1", "many:2")
+    assert sorted(docker("load", "-i", tmp_path / "archive.tar").stdout.splitlines()) == [
+        "Loaded image: many:1",
+        "Loaded image: many:2",
+    ]
+    docker("rmi", "many:1", "many:2")
+    assert "No such image: nosuch:latest" in docker("save", "-o", tmp_path / "no.tar", "nosuch", check=False).stderr
+
+
+def test_the_sandbox_key_leads_to_the_containers_network_namespace(docker: Docker, busybox: str) -> None:
+    docker("run", "-d", "--name", "keyed", busybox, "sleep", "100")
+    key = docker("inspect", "-f", "{{.NetworkSettings.SandboxKey}}", "keyed").stdout.strip()
+    seen = docker("exec", "keyed", "readlink", "/proc/self/ns/net").stdout.strip()
+    assert seen == os.readlink(key) != os.readlink("/proc/self/ns/net")
 
 
 def test_save_load_and_import(docker: Docker, busybox: str, tmp_path: Path) -> None:
