@@ -31,6 +31,18 @@ async def test_a_client_attached_before_the_start_misses_nothing(rig):
     assert await frames(ours) == ("out\n", "err\n")
 
 
+async def test_a_start_waits_for_a_client_that_is_on_its_way(rig):
+    container_id = await rig.create("echo", "all of it")
+    with rig.containers.expecting(container_id):
+        starting = asyncio.create_task(rig.containers.start(container_id))
+        await asyncio.sleep(0.2)
+        assert not starting.done() and not rig.containers.get(container_id).state.running
+        ours, theirs = socket.socketpair()
+        await rig.containers.attach(container_id, Attach(theirs))
+    await asyncio.wait_for(starting, 10)
+    assert await frames(ours) == ("all of it\n", "")
+
+
 async def test_input_reaches_the_process_and_its_end_too(rig):
     container_id = await rig.create("sh", "-c", "cat; echo done", open_stdin=True, stdin_once=True)
     ours, theirs = socket.socketpair()
