@@ -279,7 +279,7 @@ def exchanging(place: Place) -> Iterator[None]:
             # The extraction replaces the symlink: then both are directories, and one has to make room for a new link.
             with contextlib.suppress(OSError):
                 if not (place.root / "s").is_symlink():
-                    (place.root / "s").rename(place.root.parent / f"gone{number}")
+                    (place.root / "s").rename(place.root / f"gone{number}")
             for make in (lambda: (place.root / "s").symlink_to(place.host), lambda: (place.root / "d").mkdir()):
                 with contextlib.suppress(OSError):
                     make()
