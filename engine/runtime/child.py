@@ -1,27 +1,25 @@
 """The container's process between clone and execve: it builds its own root and becomes what config.json says.
 
-Runs in a forked Python whose parent is the monitor, and waits there for its plan: it may be cloned long before it is
-needed (a *spare*), with the file systems that every container mounts made ready meanwhile. From the pivot on nothing
-is imported, no name is resolved and no file of the image is read but through `inroot` (CVE-2019-14271): all modules
-are loaded before the fork. The process is non-dumpable until execve, so the container can neither ptrace it nor open
-its /proc/N/exe and /proc/N/fd (CVE-2016-9962, CVE-2019-5736).
+Runs in the starter's memory (`vfork`). From the pivot on nothing is imported, no name is resolved and no file of the
+image is read but through `inroot` (CVE-2019-14271). The process is non-dumpable until execve, so the container can
+neither ptrace it nor open its /proc/N/exe and /proc/N/fd (CVE-2016-9962, CVE-2019-5736).
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import signal
-import socket
 
-from dosirak.engine.runtime import defaults, devices, filesystems, namespaces, process, rootfs, users
+from dosirak.engine.runtime import devices, filesystems, namespaces, process, rootfs
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
+
+    from dosirak.engine.runtime.vfork import Program
 
 _PROPAGATION = {
     "": sys.MS_SLAVE | sys.MS_REC,
@@ -34,100 +32,52 @@ _PROPAGATION = {
     "unbindable": sys.MS_UNBINDABLE,
 }
 
-# SCM_MAX_FD of unix(7)
-_MESSAGE, _MAX_FDS = 1 << 16, 253
-
-# Said on the error pipe right before execve: silence means that the process was killed before.
-READY = b"+"
-
 
 class Plan:
-    """What the child has to do, and the descriptors it does it with."""
+    """What the child has to do, and the descriptors it does it with; `terminal` is what it leaves: the pty's master."""
 
     __slots__ = (
         "binds",
         "bundle",
         "cgroup",
         "cgroup_fds",
-        "error_fd",
         "namespaces",
         "process",
+        "ready",
         "size",
         "spec",
         "stdio",
         "target",
+        "terminal",
     )
 
-    def __init__(self, message: dict[str, Any], fds: list[int]) -> None:
-        """Parameters: as `container` sends them; the descriptors stand in the order in which they are taken here."""
-        self.error_fd = fds.pop(0)
-        self.bundle: str = message["bundle"]
-        self.cgroup: str | None = message["cgroup"]
-        self.size: tuple[int, int] = tuple(message["size"])
+    def __init__(
+        self, spec: dict[str, Any], process: dict[str, Any], *, cgroup_fds: list[int], size: tuple[int, int]
+    ) -> None:
+        """Parameters: `spec`: config.json; `process`: of it, or an exec's own; `cgroup_fds`: by which the cgroup is
+        joined; `size`: rows and columns of a terminal. The rest is set by who knows it."""
+        self.spec, self.process, self.cgroup_fds, self.size = spec, process, cgroup_fds, size
         self.stdio: tuple[int, int, int] = (-1, -1, -1)
-        if message["stdio"]:
-            self.stdio = (fds.pop(0), fds.pop(0), fds.pop(0))
-        self.spec: dict[str, Any] = _read_json(fds.pop(0))
-        self.target, self.process = -1, self.spec["process"]
-        if message["exec"]:
-            self.target, self.process = fds.pop(0), _read_json(fds.pop(0))
-        self.cgroup_fds = [fds.pop(0) for _ in range(message["cgroup_fds"])]
-        self.binds = [fds.pop(0) for _ in range(message["binds"])]
-        self.namespaces = namespaces.Namespaces([{"type": name} for name in message["new"]], {})
-        self.namespaces.joined = dict(zip(message["joined"], fds, strict=True))
+        self.namespaces = namespaces.Namespaces([], {})
+        self.bundle = ""
+        self.cgroup: str | None = None
+        self.binds: list[int] = []
+        self.ready = filesystems.Ready([])
+        self.target = -1  # pidfd of the container that an exec enters
+        self.terminal = -1
 
 
-def _read_json(fd: int) -> dict[str, Any]:
-    with open(fd, "rb", buffering=0) as file:
-        file.seek(0)
-        document: dict[str, Any] = json.loads(file.read())
-    return document
+def prepare(plan: Plan) -> Program:
+    """Become the container's process, all but execve: returns what is to be executed.
 
-
-def main(sync: socket.socket, *, early: bool) -> NoReturn:
-    """Wait for the plan and become the container's process. Failures go up the error pipe; the process then ends.
-
-    Parameters: `sync`: to the monitor; `early`: there is time to get things ready before the plan comes.
+    Raises OSError, process.CannotExec, users.UnknownUser.
     """
-    try:
-        # The forked monitor may have had these caught; a signal now must end this process, not run Python code.
-        sys.prctl(sys.PR_SET_DUMPABLE, 0)
-        process.reset_signals()
-        os.setsid()
-        ready = filesystems.Ready(_get_ready() if early else [])
-        data, fds, _, _ = socket.recv_fds(sync, _MESSAGE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
-        if data:
-            plan = Plan(json.loads(data), fds)
-            _run(plan, sync, ready)
-    except BaseException:  # before there is a pipe to report by; the monitor sees the end
-        os._exit(125)
-    os._exit(0)
-
-
-def _get_ready() -> list[dict[str, Any]]:
-    """In a spare: touch what every start touches (a fork's first write to a page copies it); returns the mounts that
-    can be made already."""
-    sys.mount(None, "/", None, sys.MS_REC | sys.MS_SLAVE)
-    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    process.identify({"user": {"username": "root"}}, [], host)
-    process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
-    os.close(host)
-    return defaults.mounts()
-
-
-def _run(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> None:
-    try:
-        _join_cgroup(plan)
-        root_fd = _enter_running(plan, sync) if plan.target >= 0 else _build(plan, sync, ready)
-        _finish(plan, root_fd)
-    except process.CannotExec as error:
-        _report(plan.error_fd, str(error), error.exit_code)
-    except users.UnknownUser as error:
-        _report(plan.error_fd, str(error), 126)
-    except OSError as error:
-        _report(plan.error_fd, describe(error), exit_code(error))
-    except BaseException as error:  # a defect of ours must not run on as a second monitor
-        _report(plan.error_fd, f"{type(error).__name__}: {error}", 128)
+    # Caught or ignored signals would be so in the container; one that comes now must end this process.
+    process.reset_signals()
+    os.setsid()
+    _join_cgroup(plan)
+    root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
+    return _finish(plan, root_fd)
 
 
 def describe(error: OSError) -> str:
@@ -145,10 +95,6 @@ def exit_code(error: OSError) -> int:
     return 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 128
 
 
-def _report(fd: int, message: str, exit_code: int) -> None:
-    os.write(fd, json.dumps({"error": message, "exit_code": exit_code}).encode())
-
-
 def _join_cgroup(plan: Plan) -> None:
     for fd in plan.cgroup_fds:
         os.write(fd, b"0")
@@ -157,18 +103,9 @@ def _join_cgroup(plan: Plan) -> None:
         sys.unshare(sys.CLONE_NEWCGROUP)
 
 
-def _wait_for_id_maps(plan: Plan, sync: socket.socket) -> None:
-    if "user" in plan.namespaces.new:
-        sync.recv(1)
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-
-
-def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
+def _build(plan: Plan) -> int:
     """A new container: namespaces, root, mounts, devices, pivot. Returns the root's descriptor."""
     spec, linux = plan.spec, plan.spec.get("linux") or {}
-    _set_oom_score(plan.process)
-    _wait_for_id_maps(plan, sync)
     plan.namespaces.join()
     if "uts" in plan.namespaces.new:
         if spec.get("hostname"):
@@ -179,14 +116,14 @@ def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
     # Nothing mounted from here on may show on the host.
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)
-    rootfs.mount_all(spec, root_fd, plan.cgroup, ready, plan.binds)
+    rootfs.mount_all(spec, root_fd, plan.cgroup, plan.ready, plan.binds)
     # The last mount there wins; a host's /dev bound by the user is left as it is.
     kinds = [entry.get("type") for entry in spec.get("mounts") or () if entry["destination"] == "/dev"]
     if kinds[-1:] == ["tmpfs"]:
         host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         devices.make_nodes(spec, root_fd, host_dev)
     if plan.process.get("terminal"):
-        _open_terminal(plan, sync, root_fd, console=True)
+        _open_terminal(plan, root_fd, console=True)
     if linux.get("sysctl"):
         rootfs.write_sysctls(linux["sysctl"], rootfs.check_proc(root_fd))
     process.make_cwd(plan.process.get("cwd") or "/", root_fd)
@@ -196,47 +133,28 @@ def _build(plan: Plan, sync: socket.socket, ready: filesystems.Ready) -> int:
     return root_fd
 
 
-def _enter_running(plan: Plan, sync: socket.socket) -> int:
+def _enter_running(plan: Plan) -> int:
     """A further process in a running container, whose namespaces `target` (a pidfd) gives. Returns its root."""
-    _set_oom_score(plan.process)
-    kinds = {entry["type"] for entry in (plan.spec.get("linux") or {}).get("namespaces") or ()}
-    flags = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWNET | sys.CLONE_NEWCGROUP
-    for name in ("user", "time"):
-        if name in kinds:
-            flags |= namespaces.FLAGS[name]
     # setns(2) with a pidfd (kernel 5.8): all at once; also those shared with the host, where it changes nothing.
+    flags = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWNET | sys.CLONE_NEWCGROUP
     sys.setns(plan.target, flags)
-    if "user" in kinds:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-    os.close(plan.target)
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if plan.process.get("terminal"):
-        _open_terminal(plan, sync, root_fd, console=False)
+        _open_terminal(plan, root_fd, console=False)
     return root_fd
 
 
-def _set_oom_score(settings: dict[str, Any]) -> None:
-    """Also undoes the monitor's own protection; written here, where /proc is still the host's."""
-    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-        wanted = str(settings.get("oomScoreAdj") or 0).encode()
-        if file.read().strip() != wanted:
-            file.write(wanted)
-
-
-def _open_terminal(plan: Plan, sync: socket.socket, root_fd: int, *, console: bool) -> None:
-    """Our own pty on the container's devpts; the master goes to the monitor."""
-    master, slave = devices.open_pty(root_fd)
+def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
+    """Our own pty on the container's devpts; the master is the monitor's."""
+    plan.terminal, slave = devices.open_pty(root_fd)
     if console:
         devices.bind_console(root_fd, slave)
     devices.take_terminal(slave, *plan.size)
-    socket.send_fds(sync, [b"t"], [master])
-    os.close(master)
     plan.stdio = (slave, slave, slave)
 
 
-def _finish(plan: Plan, root_fd: int) -> None:
-    """Identity, environment, limits, privileges, descriptors, execve."""
+def _finish(plan: Plan, root_fd: int) -> Program:
+    """Identity, environment, limits, privileges, descriptors, program."""
     settings = plan.process
     annotations = plan.spec.get("annotations") or {}
     groups = [name for name in annotations.get("dosirak.groups", "").split(",") if name]
@@ -259,16 +177,15 @@ def _finish(plan: Plan, root_fd: int) -> None:
     # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
     # (PR_SET_PDEATHSIG(2const)), hence this late.
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.write(plan.error_fd, READY)
-    process.run(settings, env)
+    return process.program(settings, env)
 
 
 def _keep_only_stdio(plan: Plan) -> None:
-    """Streams to 0, 1, 2 and the error pipe to 3; all else is closed, now: a path of the image's choice (cwd, program)
-    could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
-    # Above 3 first: a source may itself be one of these numbers.
-    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 4) for fd in (*plan.stdio, plan.error_fd)]
+    """Streams to 0, 1, 2; all else is closed, now: a path of the image's choice (cwd, program) could climb out through
+    a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
+    sys.unshare(sys.CLONE_FILES)
+    # Above 2 first: a source may itself be one of these numbers.
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in plan.stdio]
     for number, fd in enumerate(sources):
-        os.dup2(fd, number, inheritable=number < 3)
-    plan.error_fd = 3
-    sys.close_range(4)
+        os.dup2(fd, number)
+    sys.close_range(3)

@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# These depend on the namespaces a spare child already lives in; sysfs on the network namespace, which comes later.
-_EARLY = frozenset(("proc", "tmpfs", "devpts", "mqueue"))
+# These depend on no namespace of the container, as proc does on its pid, mqueue on its ipc, sysfs on its network one.
+_EARLY = frozenset(("tmpfs", "devpts"))
 
 
 class Ready:

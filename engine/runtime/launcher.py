@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
 # -I leaves only the standard library on the path; the package is found from this file's own place.
 if __name__ == "__main__" and not __package__:
@@ -20,16 +20,14 @@ if __name__ == "__main__" and not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
 
 import gc  # noqa: E402
-import json  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import struct  # noqa: E402
 import time  # noqa: E402
 
-from dosirak.engine.runtime import container, monitor, syscalls  # noqa: E402
+from dosirak.engine.runtime import monitor, syscalls  # noqa: E402
 
-_MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
 # Monitors that wait, forked and warm: two a kind, so that one is there while another's replacement is made.
@@ -44,9 +42,9 @@ def serve(sockets: dict[str, socket.socket]) -> None:
     """Keep spare monitors waiting for messages until the service hangs up.
 
     Forking costs a millisecond and the first run of each line in a fork one more (copy-on-write of the pages it
-    touches): spares pay both before they are needed, and a container's spare has its child cloned too. The spares of
-    a kind wait on one socket; the kernel gives each message to one of them, which then asks for its replacement. That
-    is made once the launch is over, or at once if no spare is left. One that dies while it waits is replaced as well.
+    touches): spares pay both before they are needed. The spares of a kind wait on one socket; the kernel gives each
+    message to one of them, which then asks for its replacement. That is made once the launch is over, or at once if no
+    spare is left. One that dies while it waits is replaced as well.
     """
     taken_read, taken_write = os.pipe()
     poll = select.poll()
@@ -94,32 +92,21 @@ def serve(sockets: dict[str, socket.socket]) -> None:
 def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int:
     pid = os.fork()
     if pid == 0:
-        _be_spare(kind, sockets, taken)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        requests = sockets.pop(kind)
+        # Should the launcher be killed, a request that no spare is left for must see that nobody listens.
+        for sock in sockets.values():
+            sock.close()
+        _be_spare(requests, taken)
     return pid
 
 
-def _be_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> NoReturn:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    requests = sockets.pop(kind)
-    # Should the launcher be killed, a request that no spare is left for must see that nobody listens.
-    for sock in sockets.values():
-        sock.close()
-    monitor.warm_up()
-    child = container.Child(container.SPARE_FLAGS, early=True) if kind == "create" else None
-    data, fds, _, _ = socket.recv_fds(requests, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
-    if not data:
-        os._exit(0)
-    os.write(taken, _PID.pack(os.getpid()))
-    os.close(taken)
-    requests.close()
-    monitor.main(_read_request(fds[0]), fds[1:], child)
+def _be_spare(requests: socket.socket, taken: int) -> NoReturn:
+    def tell() -> None:
+        os.write(taken, _PID.pack(os.getppid()))
+        os.close(taken)
 
-
-def _read_request(memfd: int) -> dict[str, Any]:
-    with open(memfd, "rb") as file:
-        file.seek(0)
-        request: dict[str, Any] = json.loads(file.read())
-    return request
+    monitor.main(requests, tell)
 
 
 def run_sealed() -> None:

@@ -1,28 +1,33 @@
 """One a container (or exec): starts the process, holds its streams, writes its log, reaps it, notes how it ended, and
 applies the restart policy. Nothing here depends on the engine service: it may be killed and come back.
 
-A monitor is a fork of the launcher; `services` is how it talks to the service.
+A monitor is a fork of the launcher; `starter` does its starts, `services` is how it talks to the service. It runs as
+little code as it can: each page of its memory that it touches is one of its own from then on.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, clients, container, defaults, devices, rootfs, streams
+from dosirak.engine.runtime import cgroups, child, clients, devices, starter, streams
 from dosirak.engine.runtime import loop as loops
+from dosirak.engine.runtime.container import Process
 from dosirak.engine.runtime.jsonlog import JsonLog
 from dosirak.engine.runtime.services import Services, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from dosirak.engine.runtime.starter import Request
+
 EXIT_FILE = "exit.json"
+_MESSAGE = 1 << 16
 
 # Docker's back-off between restarts: doubles from 100 ms to a minute, starts again after 10 s of running.
 _FIRST_DELAY, _LONGEST_DELAY, _GOOD_RUN = 0.1, 60.0, 10.0
@@ -31,32 +36,26 @@ _FIRST_DELAY, _LONGEST_DELAY, _GOOD_RUN = 0.1, 60.0, 10.0
 class Monitor:
     """The supervisor of one process."""
 
-    def __init__(self, request: dict[str, Any], fds: list[int], spare: container.Child | None) -> None:
-        """Parameters: `request` as the client sends it, `fds` in its order: status, attached clients, joined
-        namespaces, and for an exec the pidfd of the container's first process; `spare`: a child cloned already."""
-        self._request, self._fds, self._spare = request, fds, spare
-        self._is_exec = request["op"] == "exec"
-        self._spec: dict[str, Any] = {}
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._is_exec = request.is_exec
+        self._policy = request.document["restart"]
+        self._restarts = 0
+        self._delay = _FIRST_DELAY
+        self._process: Process | None = None
+        self._started_at = self._tried_at = 0.0
+        self._cgroup, self._shared_pids = "", False
+        self._oom_kills = 0
+        self._finished = False
         self._bundle = -1
         self._loop = loops.Loop()
         self._services = Services(self._loop, self._heard, self._present)
-        self._services.add(socket.socket(fileno=fds[0]))
-        self._join: dict[str, int] = {}
-        self._target = -1
-        self._policy = request["restart"]
-        self._restarts = 0
-        self._delay = _FIRST_DELAY
-        self._process: container.Process | None = None
-        self._started_at = 0.0
-        self._tried_at = 0.0
-        self._oom_kills = 0
-        self._finished = False
+        self._services.add(socket.socket(fileno=request.status))
 
-    def run(self) -> None:
-        """Start the process and stay with it until it has ended for good."""
+    def run(self, channel: socket.socket, starter_pid: int) -> None:
+        """Stay with the process that the starter starts until it has ended for good."""
         try:
-            self._prepare()
-            if self._start():
+            if self._await_start(channel, starter_pid, self._prepare()):
                 self._loop.run()
         except OSError as error:
             self._fail(child.describe(error), child.exit_code(error))
@@ -65,60 +64,59 @@ class Monitor:
             self._fail(f"{type(error).__name__}: {error}")
         self._services.finish()
 
-    def _prepare(self) -> None:
-        """Open what the request names. Raises OSError."""
-        request, fds = self._request, self._fds
-        self._bundle = os.open(request["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._spec = self._read_spec()
-        log = request.get("log")
-        self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
+    def _prepare(self) -> OSError | None:
+        """While the starter is at work: open what the request names. Returns why that is not possible."""
+        document = self._request.document
+        log = document.get("log")
+        try:
+            self._bundle = os.open(document["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
+        except OSError as error:
+            return error
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
-        self._pump.stdin_once = request["stdin_once"]
-        attached = len(request["attach"])
-        for entry, fd in zip(request["attach"], fds[1:], strict=False):
+        self._pump.stdin_once = document["stdin_once"]
+        for entry, fd in zip(document["attach"], self._request.clients, strict=True):
             self._attach(entry, fd, bytes.fromhex(entry["initial"]))
-        rest = fds[1 + attached :]
-        self._join = dict(zip(request["join"], rest, strict=False))
-        self._target = rest[-1] if self._is_exec else -1
-
-    def _read_spec(self) -> dict[str, Any]:
-        fd = os.open("config.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._bundle)
-        with open(fd, "rb") as file:
-            try:
-                spec = json.loads(file.read())
-            except ValueError as error:
-                raise OSError(errno.EINVAL, f"config.json: {error}") from error
-        if not isinstance(spec, dict):
-            raise OSError(errno.EINVAL, "config.json: not a JSON object")
-        return spec
+        return None
 
     # Life of the process
 
-    def _start(self) -> bool:
+    def _await_start(self, channel: socket.socket, starter_pid: int, problem: OSError | None = None) -> bool:
+        """Hear from the starter how it went. Returns whether there is a process; with a `problem` there must not be."""
         self._tried_at = time.monotonic()
-        try:
-            self._process = self._launch()
-        except container.StartError as error:
-            self._end(error.exit_code, error=str(error))
+        data, fds, _, _ = socket.recv_fds(channel, _MESSAGE, len(starter.STREAMS), socket.MSG_CMSG_CLOEXEC)
+        channel.close()
+        told = json.loads(data) if data else self._starter_killed()
+        self._cgroup, self._shared_pids = told["cgroup"], told["shared_pids"]
+        if problem is not None and "error" not in told:
+            os.kill(told["pid"], signal.SIGKILL)
+            told |= {"error": child.describe(problem), "exit_code": child.exit_code(problem)}
+        if "error" in told:
+            _reap(starter_pid, told["pid"])
+            self._end(told["exit_code"], error=told["error"])
             return False
-        self._started_at = time.time()
-        self._pump.start(self._process)
-        self._loop.watch(self._process.pidfd, loops.IN, lambda _events: self._exited())
+        process = Process(told["pid"])
+        for name, there in zip(starter.STREAMS, told["streams"], strict=True):
+            if there:
+                setattr(process, name, fds.pop(0))
+        self._process, self._started_at = process, told["at"]
+        self._pump.start(process)
+        self._loop.watch(process.pidfd, loops.IN, lambda _events: self._exited())
         if not self._is_exec:
             self._services.listen(self._bundle)
         self._services.tell(*self._present())
+        _reap(starter_pid)
         return True
 
-    def _launch(self) -> container.Process:
-        request, size = self._request, tuple(self._request["size"])
-        if self._is_exec:
-            return container.join(
-                self._spec, request["process"], self._target, stdin=request["stdin"], size=(size[0], size[1])
-            )
-        spare, self._spare = self._spare, None
-        return container.create(
-            self._spec, request["bundle"], join=self._join, stdin=request["stdin"], size=(size[0], size[1]), spare=spare
-        )
+    def _starter_killed(self) -> dict[str, Any]:
+        """It, or the child in its memory, was killed before the program ran: nothing of it may stay."""
+        error = "the process was killed while it was being set up"
+        cgroup = "" if self._is_exec else starter.cgroup_of(starter.read_spec(self._request.document["bundle"]))
+        if cgroup:
+            cgroups.kill(cgroup)
+            if cgroups.limit_hits(cgroup):
+                error = "container init was OOM-killed (memory limit too low?)"
+        return {"error": error, "exit_code": 128, "cgroup": cgroup, "shared_pids": False, "pid": -1}
 
     def _exited(self) -> None:
         process = self._process
@@ -133,7 +131,7 @@ class Monitor:
 
     def _end(self, code: int, error: str = "") -> None:
         """The process is gone or never was: start it again, or note the end and go."""
-        kills = cgroups.oom_kills(self._cgroup()) if self._cgroup() else 0
+        kills = cgroups.oom_kills(self._cgroup) if self._cgroup else 0
         oom, self._oom_kills = kills > self._oom_kills, kills
         ended = {"code": code, "oom": oom, "at": time.time(), "error": error, "restarts": self._restarts}
         if self._wants_restart(code) and self._started_at:
@@ -149,8 +147,8 @@ class Monitor:
         if self._started_at:
             self._services.tell({"event": "exited", **ended})
             self._pump.close()
-        if self._cgroup():
-            cgroups.remove(self._cgroup())
+        if self._cgroup:
+            cgroups.remove(self._cgroup)
         if not self._started_at:
             # Last: it may be tried again at once, with the same cgroup. Whoever asked also tells the clients why; this
             # process's end lets go of them.
@@ -165,11 +163,6 @@ class Monitor:
             os.waitpid(self._process.pid, 0)
         self._policy = {"policy": "no", "max_retries": 0}
         self._end(137 if self._process else code, error)
-
-    def _cgroup(self) -> str:
-        """The cgroup this monitor owns; an exec only visits its container's."""
-        path: str = "" if self._is_exec else (self._spec.get("linux") or {}).get("cgroupsPath") or ""
-        return path.lstrip("/")
 
     def _note_exit(self, ended: dict[str, Any]) -> None:
         """Beside and renamed: a reader sees all or nothing. Not fsynced: after a power failure no container of this
@@ -196,9 +189,8 @@ class Monitor:
             self._delay = _FIRST_DELAY
         self._services.tell({"event": "restarting", **ended})
         self._pump.close()
-        kinds = [entry["type"] for entry in self._spec["linux"].get("namespaces") or () if not entry.get("path")]
-        if self._cgroup() and ("pid" not in kinds or "pid" in self._join):
-            cgroups.kill(self._cgroup())  # elsewhere the kernel does it when the first process ends
+        if self._cgroup and self._shared_pids:
+            cgroups.kill(self._cgroup)  # elsewhere the kernel does it when the first process ends
         self._last_end = ended
         self._loop.after(self._delay, self._restart)
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
@@ -208,7 +200,8 @@ class Monitor:
             self._finish(self._last_end)
             return
         self._restarts += 1
-        self._start()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._await_start(ours, starter.fork(ours, theirs, lambda: starter.start(self._request, theirs)))
 
     # Services
 
@@ -250,7 +243,7 @@ class Monitor:
         self._pump.attach(client, initial)
 
     def _resize(self, rows: int, columns: int) -> None:
-        self._request["size"] = (rows, columns)
+        self._request.document["size"] = (rows, columns)
         if self._pump.terminal >= 0:
             try:
                 devices.set_size(self._pump.terminal, rows, columns)
@@ -258,31 +251,31 @@ class Monitor:
                 pass
 
 
-def warm_up() -> None:
-    """In a spare: touch what every start touches; the first write to a page after a fork copies it."""
-    json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
-    loop = loops.Loop()
-    log = JsonLog(os.devnull)
-    log.write("stdout", b"line\n")
-    log.close()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    services = Services(loop, lambda _message, _fds: None, lambda: ({}, -1))
-    services.add(theirs)
-    services.tell({"event": "started"})
-    streams.Pump(loop, None, services.log_grew)
-    clients.Client(ours, stdin=True, wants={1, 2}, framed=True, detach_keys=b"").put(1, b"line\n")
-    rootfs.open_binds({"mounts": defaults.mounts()})  # none among them
-    ours.close()
-    theirs.close()
+def _reap(*pids: int) -> None:
+    """Wait for children that have ended, or are about to; -1: for all."""
+    for pid in pids:
+        try:
+            while pid and os.waitpid(pid, 0) and pid < 0:
+                pass
+        except ChildProcessError:
+            pass
 
 
-def main(request: dict[str, Any], fds: list[int], spare: container.Child | None) -> NoReturn:
-    """The whole life of a monitor process, from the moment it has something to do."""
+def main(requests: socket.socket, on_taken: Callable[[], None]) -> NoReturn:
+    """The whole life of a monitor process: it waits, with its starter, until there is something to do.
+
+    Parameters: `requests`: of the service; `on_taken`: called (by the starter) once there is.
+    """
     status = 0
     try:
         os.setsid()
         os.umask(0o022)
-        Monitor(request, fds, spare).run()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs, on_taken))
+        requests.close()
+        data, fds = starter.receive(ours)
+        if data:
+            Monitor(starter.read(fds)).run(ours, pid)
     except BaseException as error:
         status = 1
         report(error)

@@ -6,12 +6,12 @@ namespaces(7), user_namespaces(7), time_namespaces(7).
 from __future__ import annotations
 
 import os
+import signal
 
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 FLAGS = {
@@ -25,8 +25,9 @@ FLAGS = {
     "time": sys.CLONE_NEWTIME,
 }
 
-# What the parent has to do for the child: these two change only children (namespaces(7)).
-_FOR_CHILDREN = ("pid", "time")
+# What the process that clones has to enter: the first changes only its children, the others it must be alone in its
+# memory for (setns(2)).
+_BY_PARENT = ("pid", "time", "user")
 
 
 class Namespaces:
@@ -50,31 +51,80 @@ class Namespaces:
                 self.new.append(name)
 
     def clone_flags(self) -> int:
-        """Flags for clone(2). The cgroup namespace is made later, from inside the container's cgroup, and the time
-        namespace before (clone(2) has no flag for it)."""
-        return sum(FLAGS[name] for name in self.new if name not in ("cgroup", "time"))
+        """Flags for clone(2). The cgroup namespace is made later, from inside the container's cgroup, and user and time
+        namespaces before: the process that clones enters those itself."""
+        return sum(FLAGS[name] for name in self.new if name not in ("cgroup", "time", "user"))
 
-    def need_parent(self) -> bool:
-        """Whether `prepare_parent` has something to do."""
-        return "time" in self.new or any(name in self.joined for name in _FOR_CHILDREN)
+    def prepare_parent(self, linux: dict[str, Any]) -> None:
+        """In the process that clones: what only it can do for its child. Raises OSError.
 
-    def prepare_parent(self, offsets: dict[str, dict[str, int]] | None) -> None:
-        """In the parent: what only takes effect for the next child. Raises OSError."""
+        Parameters: `linux` of config.json, for its id mappings and time offsets. The user namespace comes last of what
+        needs the host's rights; namespaces that clone makes then belong to it.
+        """
         if "time" in self.new:
-            sys.unshare(sys.CLONE_NEWTIME)
-            for clock, offset in (offsets or {}).items():
-                line = f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}"
-                with open("/proc/self/timens_offsets", "wb", buffering=0) as file:
-                    file.write(line.encode())
-        for name in _FOR_CHILDREN:
+            _enter_new_time(linux.get("timeOffsets") or {})
+        for name in ("time", "pid"):
             if name in self.joined:
                 sys.setns(self.joined[name], FLAGS[name])
+        if "user" in self.joined:
+            _enter_user(self.joined["user"])
+        elif "user" in self.new:
+            made = _make_user(linux)
+            _enter_user(made)
+            os.close(made)
 
     def join(self) -> None:
-        """In the child: enter the joined ones; the user namespace first, it is what gives the right to the others."""
-        for name in sorted(self.joined, key=lambda name: name != "user"):
-            if name not in _FOR_CHILDREN:
-                sys.setns(self.joined[name], FLAGS[name])
+        """In the child: enter the joined ones."""
+        for name, fd in self.joined.items():
+            if name not in _BY_PARENT:
+                sys.setns(fd, FLAGS[name])
+
+
+def follow(target: int, entries: list[dict[str, Any]]) -> None:
+    """In the process that clones: enter what a child of its can't of the namespaces of the process `target` (a pidfd).
+
+    Parameters: `entries`: linux.namespaces of that process. Raises OSError.
+    """
+    sys.setns(target, sys.CLONE_NEWPID)  # only for children: this process stays where it is (setns(2))
+    kinds = {entry["type"] for entry in entries}
+    if "time" in kinds:
+        sys.setns(target, sys.CLONE_NEWTIME)
+    if "user" in kinds:
+        _enter_user(target)
+
+
+def _enter_new_time(offsets: dict[str, dict[str, int]]) -> None:
+    """time_namespaces(7): made for children first, with offsets, then entered, since a process that shares memory with
+    its parent may not be born into another one."""
+    sys.unshare(sys.CLONE_NEWTIME)
+    for clock, offset in offsets.items():
+        line = f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}"
+        with open("/proc/self/timens_offsets", "wb", buffering=0) as file:
+            file.write(line.encode())
+    made = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+    sys.setns(made, sys.CLONE_NEWTIME)
+    os.close(made)
+
+
+def _enter_user(namespace: int) -> None:
+    sys.setns(namespace, sys.CLONE_NEWUSER)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _make_user(linux: dict[str, Any]) -> int:
+    """A descriptor of a new user namespace. A process outside has to write its maps, so another one lives in it for a
+    moment."""
+    pid = sys.clone(sys.CLONE_NEWUSER | signal.SIGCHLD)
+    if pid == 0:
+        while True:
+            signal.pause()
+    try:
+        write_id_maps(pid, linux)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def write_id_maps(pid: int, linux: dict[str, Any]) -> None:
@@ -85,8 +135,3 @@ def write_id_maps(pid: int, linux: dict[str, Any]) -> None:
         ]
         with open(f"/proc/{pid}/{name}_map", "wb", buffering=0) as file:
             file.write("\n".join(lines).encode())
-
-
-def host_root(mappings: Iterable[dict[str, int]]) -> int:
-    """The host's number of a user namespace's 0; -1 where none is mapped."""
-    return next((entry["hostID"] for entry in mappings if entry["containerID"] == 0), -1)

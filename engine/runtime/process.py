@@ -160,14 +160,14 @@ def _executable(path: bytes) -> bytes:
     return path
 
 
-def run(process: dict[str, Any], env: list[str]) -> None:
-    """execve; returns only by CannotExec."""
-    name = process["args"][0]
-    program = find_program(name, env)
-    argv = [os.fsencode(argument) for argument in process["args"]]
-    try:
-        sys.execve(program, argv, [os.fsencode(item) for item in env])
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        reason = os.strerror(error.errno or 0).lower()
-        raise CannotExec(f"exec {os.fsdecode(program)}: {reason}", code) from error
+def program(process: dict[str, Any], env: list[str]) -> tuple[bytes, list[bytes], list[bytes]]:
+    """What execve(2) is called with: the file, its arguments, the environment. Raises CannotExec."""
+    path = find_program(process["args"][0], env)
+    return path, [os.fsencode(argument) for argument in process["args"]], [os.fsencode(item) for item in env]
+
+
+def exec_failed(error: OSError) -> CannotExec:
+    """execve refused the program that `program` found: the error's `filename`."""
+    reason = os.strerror(error.errno or 0).lower()
+    code = 127 if error.errno == errno.ENOENT else 126
+    return CannotExec(f"exec {os.fsdecode(error.filename)}: {reason}", code)

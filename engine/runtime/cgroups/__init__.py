@@ -68,6 +68,12 @@ def oom_kills(path: str) -> int:
     return backend().oom_kills(path)
 
 
+def limit_hits(path: str) -> int:
+    """How often the memory limit could not be kept by reclaiming. A process killed for it between clone and execve is
+    counted where its borrowed memory belongs, not here."""
+    return backend().limit_hits(path)
+
+
 def processes(path: str) -> list[int]:
     """The pids in this cgroup, in this process's pid namespace."""
     return backend().processes(path)

@@ -84,6 +84,13 @@ class Hierarchies:
         """`oom_kill` of memory.oom_control (kernel 4.13)."""
         return files.field(f"{self.mounts.get('memory', '')}/{path}", "memory.oom_control", "oom_kill")
 
+    def limit_hits(self, path: str) -> int:
+        """memory.failcnt."""
+        try:
+            return int(files.read(f"{self.mounts.get('memory', '')}/{path}", "memory.failcnt"))
+        except OSError:
+            return 0
+
     def processes(self, path: str) -> list[int]:
         """Any of the hierarchies knows them all; memory is always made."""
         return files.pids(f"{self._main()}/{path}")

@@ -59,6 +59,10 @@ class Hierarchy:
         """`oom_kill` of memory.events."""
         return files.field(f"{self.root}/{path}", "memory.events", "oom_kill")
 
+    def limit_hits(self, path: str) -> int:
+        """`oom` of memory.events."""
+        return files.field(f"{self.root}/{path}", "memory.events", "oom")
+
     def processes(self, path: str) -> list[int]:
         """With those of groups the container made below its own."""
         return files.pids(f"{self.root}/{path}")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from dosirak.engine.runtime import defaults
-from dosirak.engine.runtime.namespaces import FLAGS, Namespaces, host_root
+from dosirak.engine.runtime.namespaces import Namespaces
 
 
 def entries(*kinds: str) -> list[dict[str, str]]:
@@ -20,7 +20,6 @@ def test_the_usual_ones_are_made_by_clone_but_for_the_cgroups() -> None:
     assert (spaces.joined, spaces.opened) == ({}, [])
     # CLONE_NEWNS, UTS, IPC, PID, NET: linux/sched.h
     assert spaces.clone_flags() == 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000
-    assert not spaces.need_parent()
 
 
 def test_a_descriptor_stands_in_for_an_entry() -> None:
@@ -33,35 +32,16 @@ def test_a_path_is_opened() -> None:
     assert (spaces.new, list(spaces.joined), spaces.opened) == (["user"], ["uts"], list(spaces.joined.values()))
     assert not os.get_inheritable(spaces.joined["uts"])
     assert os.readlink(f"/proc/self/fd/{spaces.joined['uts']}") == os.readlink("/proc/self/ns/uts")
-    assert spaces.clone_flags() == FLAGS["user"]
+    assert spaces.clone_flags() == 0
     os.close(spaces.joined["uts"])
     with pytest.raises(FileNotFoundError):
         Namespaces([{"type": "uts", "path": "/no/such/file"}], {})
 
 
-@pytest.mark.parametrize(
-    ("new", "joined", "needed"),
-    [
-        (("mount",), {}, False),
-        (("time",), {}, True),
-        ((), {"pid": 3}, True),
-        ((), {"time": 3}, True),
-        ((), {"network": 3, "ipc": 4}, False),
-    ],
-)
-def test_what_only_a_parent_can_do(new: tuple[str, ...], joined: dict[str, int], needed: bool) -> None:
-    assert Namespaces(entries(*new), joined).need_parent() is needed
-
-
-def test_time_and_cgroup_are_no_flags_of_clone() -> None:
-    assert Namespaces(entries("time", "cgroup"), {}).clone_flags() == 0
+def test_user_time_and_cgroup_are_no_flags_of_clone() -> None:
+    assert Namespaces(entries("time", "cgroup", "user"), {}).clone_flags() == 0
 
 
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(KeyError):
         Namespaces(entries("moon"), {}).clone_flags()
-
-
-def test_the_hosts_number_of_a_remapped_root() -> None:
-    assert host_root([{"containerID": 1, "hostID": 5, "size": 1}, {"containerID": 0, "hostID": 7, "size": 9}]) == 7
-    assert host_root([]) == -1

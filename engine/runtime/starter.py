@@ -1,0 +1,144 @@
+"""Starts a process for its monitor, tells it how that went, and ends.
+
+A start touches a hundred times the memory that supervision does, and moves the process that clones into the container's
+namespaces. A monitor stays as long as its container: so it leaves the start to a child of its own. The started process
+is the monitor's child all the same (CLONE_PARENT).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import time
+
+from dosirak.engine.runtime import child, container, defaults, filesystems, process, vfork
+from dosirak.engine.runtime.container import StartError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+# The order of a process's descriptors in the message that tells of it.
+STREAMS = ("pidfd", "stdin", "stdout", "stderr", "terminal")
+
+_MAX_FDS = 253  # SCM_MAX_FD (unix(7))
+
+
+class Request:
+    """A launch as the service asks for it, with its descriptors: status, attached clients, joined namespaces, and for
+    an exec the pidfd of the container's first process."""
+
+    def __init__(self, document: dict[str, Any], fds: list[int]) -> None:
+        self.document = document
+        self.is_exec: bool = document["op"] == "exec"
+        attached = 1 + len(document["attach"])
+        self.status, self.clients, rest = fds[0], fds[1:attached], fds[attached:]
+        self.join = dict(zip(document["join"], rest, strict=False))
+        self.target = rest[-1] if self.is_exec else -1
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One message: a request's descriptors, the first of which is a memfd of its document."""
+    data, fds, _, _ = socket.recv_fds(sock, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    return data, fds
+
+
+def read(fds: list[int]) -> Request:
+    """The request that came with these descriptors."""
+    with open(fds[0], "rb", buffering=0, closefd=False) as file:
+        return Request(json.loads(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)), fds[1:])
+
+
+def wait(requests: socket.socket, monitor: socket.socket, on_taken: Any) -> NoReturn:
+    """A spare's starter: get ready, wait for a request, hand it on to the monitor, do it.
+
+    Parameters: `requests`: of the service; `monitor`: our parent; `on_taken`: called once there is something to do.
+    """
+    ready = get_ready()
+    data, fds = receive(requests)
+    if not data:
+        os._exit(0)  # the service has ended
+    socket.send_fds(monitor, [b"r"], fds)
+    on_taken()
+    requests.close()
+    start(read(fds), monitor, ready)
+
+
+def get_ready() -> filesystems.Ready:
+    """Make what can be made, and touch what every start touches: a fork's first write to a page copies it."""
+    vfork.prepare_stacks()
+    json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    process.identify({"user": {"username": "root"}}, [], host)
+    process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
+    os.close(host)
+    return filesystems.Ready(defaults.mounts())
+
+
+def start(request: Request, monitor: socket.socket, ready: filesystems.Ready | None = None) -> NoReturn:
+    """Do it and tell the monitor: what process there is, or why there is none."""
+    cgroup, shared = "", False
+    streams: list[int] = []
+    try:
+        spec = read_spec(request.document["bundle"])
+        if not request.is_exec:
+            cgroup = cgroup_of(spec)
+            spaces = (spec.get("linux") or {}).get("namespaces") or ()
+            kinds = [entry["type"] for entry in spaces if not entry.get("path")]
+            shared = "pid" not in kinds or "pid" in request.join
+        started = _launch(request, spec, ready)
+        streams = [getattr(started, name) for name in STREAMS]
+        told: dict[str, Any] = {"pid": started.pid, "at": time.time()}
+    except StartError as error:
+        told = {"error": str(error), "exit_code": error.exit_code, "pid": error.pid}
+    except OSError as error:
+        told = {"error": child.describe(error), "exit_code": child.exit_code(error), "pid": 0}
+    except Exception as error:  # a defect of ours
+        told = {"error": f"{type(error).__name__}: {error}", "exit_code": 128, "pid": 0}
+    told |= {"cgroup": cgroup, "shared_pids": shared, "streams": [fd >= 0 for fd in streams]}
+    socket.send_fds(monitor, [json.dumps(told).encode()], [fd for fd in streams if fd >= 0])
+    os._exit(0)
+
+
+def _launch(request: Request, spec: dict[str, Any], ready: filesystems.Ready | None) -> container.Process:
+    document, (rows, columns) = request.document, request.document["size"]
+    stdin = document["stdin"]
+    if request.is_exec:
+        return container.join(spec, document["process"], request.target, stdin=stdin, size=(rows, columns))
+    return container.create(spec, document["bundle"], join=request.join, stdin=stdin, size=(rows, columns), ready=ready)
+
+
+def cgroup_of(spec: dict[str, Any]) -> str:
+    """The path of a container's cgroup, "" without one."""
+    path: str = (spec.get("linux") or {}).get("cgroupsPath") or ""
+    return path.lstrip("/")
+
+
+def read_spec(bundle: str) -> dict[str, Any]:
+    """config.json of the bundle at this path. Raises OSError."""
+    with open(os.path.join(bundle, "config.json"), "rb") as file:
+        try:
+            spec = json.loads(file.read())
+        except ValueError as error:
+            raise OSError(errno.EINVAL, f"config.json: {error}") from error
+    if not isinstance(spec, dict):
+        raise OSError(errno.EINVAL, "config.json: not a JSON object")
+    return spec
+
+
+def fork(monitor_end: socket.socket, starter_end: socket.socket, run: Any) -> int:
+    """Fork a starter that calls `run`, which does not return. Its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            monitor_end.close()
+            run()
+        finally:
+            os._exit(status)
+    starter_end.close()
+    return pid
