@@ -50,6 +50,7 @@ class Plan:
         "cgroup",
         "cgroup_fds",
         "error_fd",
+        "filter",
         "namespaces",
         "process",
         "size",
@@ -71,6 +72,7 @@ class Plan:
         self.target, self.process = -1, self.spec["process"]
         if message["exec"]:
             self.target, self.process = fds.pop(0), _read_json(fds.pop(0))
+        self.filter = _read_bytes(fds.pop(0)) if message["filter"] else b""
         self.cgroup_fds = [fds.pop(0) for _ in range(message["cgroup_fds"])]
         self.binds = [fds.pop(0) for _ in range(message["binds"])]
         self.namespaces = namespaces.Namespaces([{"type": name} for name in message["new"]], {})
@@ -82,6 +84,13 @@ def _read_json(fd: int) -> dict[str, Any]:
         file.seek(0)
         document: dict[str, Any] = json.loads(file.read())
     return document
+
+
+def _read_bytes(fd: int) -> bytes:
+    """From the beginning, wherever others who have this file open have read to."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    os.close(fd)
+    return data
 
 
 def main(sync: socket.socket, *, early: bool) -> NoReturn:
@@ -253,14 +262,17 @@ def _finish(plan: Plan, root_fd: int) -> None:
     _keep_only_stdio(plan)
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
-    process.become(settings, identity)
+    process.become(settings, identity, filtered=bool(plan.filter))
     if not entered:
         process.enter_cwd(settings.get("cwd") or "/")
+    program = process.find_program(settings["args"][0], env)
     # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
     # (PR_SET_PDEATHSIG(2const)), hence this late.
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.write(plan.error_fd, READY)
-    process.run(settings, env)
+    if plan.filter:
+        process.confine(settings, plan.filter)
+    process.run(program, settings, env)
 
 
 def _keep_only_stdio(plan: Plan) -> None:

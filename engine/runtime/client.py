@@ -232,6 +232,8 @@ class Launcher:
         conversation = _Conversation(ours)
         try:
             fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
+            if launch.filter is not None:
+                fds.append(launch.filter)
             if pidfd is not None:
                 fds.append(pidfd)
             await self._send(request["op"], json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
@@ -415,6 +417,7 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "stdin_once": launch.stdin_once,
         "attach": [_attach_entry(client) for client in launch.attach],
         "join": list(launch.join),
+        "filter": launch.filter is not None,
         "restart": {"policy": launch.restart.policy, "max_retries": launch.restart.max_retries},
         "size": launch.size or (0, 0),
     }

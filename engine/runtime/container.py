@@ -96,20 +96,24 @@ class Child:
 class _Order:
     """What goes to the child: a message, and descriptors in the order in which `child.Plan` takes them."""
 
-    __slots__ = ("fds", "message", "own")
+    __slots__ = ("fds", "filter", "message", "own")
 
-    def __init__(self, bundle: str, *, size: tuple[int, int], cgroup: str | None, cgroup_fds: list[int]) -> None:
+    def __init__(
+        self, bundle: str, *, size: tuple[int, int], cgroup: str | None, cgroup_fds: list[int], filter_fd: int
+    ) -> None:
         self.message: dict[str, Any] = {
             "bundle": bundle,
             "cgroup": cgroup,
             "size": size,
             "stdio": False,
             "exec": False,
+            "filter": filter_fd >= 0,
             "cgroup_fds": len(cgroup_fds),
             "binds": 0,
             "new": [],
             "joined": [],
         }
+        self.filter = [filter_fd] if filter_fd >= 0 else []
         self.fds: list[int] = []
         self.own = list(cgroup_fds)  # to be closed here once sent
 
@@ -127,18 +131,21 @@ def create(
     *,
     join: dict[str, int],
     stdin: bool,
+    filter_fd: int = -1,
     size: tuple[int, int] = (0, 0),
     spare: Child | None = None,
 ) -> Process:
     """Start the container that config.json describes.
 
     Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
-    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal;
+    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `filter_fd`: linux.seccomp, compiled
+    (`seccomp.Filters`), which stays the caller's; `size`: rows and columns of a terminal;
     `spare`: a child cloned ahead of time, used if it lives in the right namespaces and dismissed otherwise.
     Raises StartError; nothing of it is left but the cgroup, which belongs to the caller.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/") or None
+    _check_filter(linux, filter_fd)
     try:
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
         cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
@@ -155,23 +162,36 @@ def create(
         if spare is not None:
             spare.dismiss()
         raise StartError(child.describe(error), child.exit_code(error)) from error
-    order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds)
+    order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds, filter_fd=filter_fd)
     order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
     order.message["binds"] = len(binds)
-    order.fds = [order.document(spec), *cgroup_fds, *binds, *spaces.joined.values()]
+    order.fds = [order.document(spec), *order.filter, *cgroup_fds, *binds, *spaces.joined.values()]
     order.own += [*binds, *spaces.opened]
     return _start(spare, order, stdin=stdin, terminal=bool(spec["process"].get("terminal")), linux=linux)
 
 
+def _check_filter(linux: dict[str, Any], filter_fd: int) -> None:
+    """Never start without a filter that is asked for."""
+    if linux.get("seccomp") and filter_fd < 0:
+        raise StartError("config.json has linux.seccomp, but no compiled filter came with it", 128)
+
+
 def join(
-    spec: dict[str, Any], process: dict[str, Any], target: int, *, stdin: bool, size: tuple[int, int] = (0, 0)
+    spec: dict[str, Any],
+    process: dict[str, Any],
+    target: int,
+    *,
+    stdin: bool,
+    filter_fd: int = -1,
+    size: tuple[int, int] = (0, 0),
 ) -> Process:
     """Start a further process in a running container.
 
     Parameters: `spec`: the container's document; `process`: an OCI process object; `target`: pidfd of its first
-    process. Raises StartError.
+    process; `filter_fd`: as for `create`. Raises StartError.
     """
     linux = spec.get("linux") or {}
+    _check_filter(linux, filter_fd)
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/")
     try:
         cgroup_fds = cgroups.join_fds(cgroup) if cgroup else []
@@ -180,9 +200,13 @@ def join(
         made = Child(0)
     except OSError as error:
         raise StartError(child.describe(error), child.exit_code(error)) from error
-    order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds)
+    order = _Order("", size=size, cgroup=None, cgroup_fds=cgroup_fds, filter_fd=filter_fd)
     order.message["exec"] = True
-    order.fds = [order.document(spec), target, order.document(process), *cgroup_fds]
+    order.fds = [
+        *(order.document(spec), target, order.document(process)),
+        *order.filter,
+        *cgroup_fds,
+    ]
     return _start(made, order, stdin=stdin, terminal=bool(process.get("terminal")), linux=linux)
 
 

@@ -45,7 +45,8 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
-    `size`: rows and columns of its terminal."""
+    `filter`: descriptor of its linux.seccomp, compiled (`seccomp.Filters`); `size`: rows and columns of its terminal.
+    Both kinds of descriptors stay the caller's."""
 
     id: str
     bundle: Path
@@ -54,6 +55,7 @@ class Launch:
     stdin_once: bool = False
     attach: tuple[Attach, ...] = ()
     join: Mapping[str, int] = field(default_factory=dict)
+    filter: int | None = None
     restart: Restart = Restart()
     size: tuple[int, int] | None = None
 

@@ -33,7 +33,8 @@ class Monitor:
 
     def __init__(self, request: dict[str, Any], fds: list[int], spare: container.Child | None) -> None:
         """Parameters: `request` as the client sends it, `fds` in its order: status, attached clients, joined
-        namespaces, and for an exec the pidfd of the container's first process; `spare`: a child cloned already."""
+        namespaces, the compiled filter, and for an exec the pidfd of the container's first process; `spare`: a child
+        cloned already."""
         self._request, self._fds, self._spare = request, fds, spare
         self._is_exec = request["op"] == "exec"
         self._spec: dict[str, Any] = {}
@@ -42,6 +43,7 @@ class Monitor:
         self._services = Services(self._loop, self._heard, self._present)
         self._services.add(socket.socket(fileno=fds[0]))
         self._join: dict[str, int] = {}
+        self._filter = -1
         self._target = -1
         self._policy = request["restart"]
         self._restarts = 0
@@ -79,6 +81,10 @@ class Monitor:
             self._attach(entry, fd, bytes.fromhex(entry["initial"]))
         rest = fds[1 + attached :]
         self._join = dict(zip(request["join"], rest, strict=False))
+        if request["filter"]:
+            self._filter = rest[len(request["join"])]
+            # It stands for the document's part: 40 kB less to hold and to hand on.
+            (self._spec.get("linux") or {}).pop("seccomp", None)
         self._target = rest[-1] if self._is_exec else -1
 
     def _read_spec(self) -> dict[str, Any]:
@@ -113,11 +119,19 @@ class Monitor:
         request, size = self._request, tuple(self._request["size"])
         if self._is_exec:
             return container.join(
-                self._spec, request["process"], self._target, stdin=request["stdin"], size=(size[0], size[1])
+                *(self._spec, request["process"], self._target),
+                stdin=request["stdin"],
+                filter_fd=self._filter,
+                size=(size[0], size[1]),
             )
         spare, self._spare = self._spare, None
         return container.create(
-            self._spec, request["bundle"], join=self._join, stdin=request["stdin"], size=(size[0], size[1]), spare=spare
+            *(self._spec, request["bundle"]),
+            join=self._join,
+            stdin=request["stdin"],
+            filter_fd=self._filter,
+            size=(size[0], size[1]),
+            spare=spare,
         )
 
     def _exited(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_void_p
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 CLOSE_RANGE_CLOEXEC = 4
+SECCOMP_SET_MODE_FILTER = 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -157,6 +158,10 @@ class _MountAttr(ctypes.Structure):
     _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
 
 
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", c_ushort), ("filter", c_char_p))
+
+
 class _CapHeader(ctypes.Structure):
     _fields_ = (("version", c_uint), ("pid", c_int))
 
@@ -188,6 +193,7 @@ _capget = _syscall("capget", c_void_p, c_void_p)
 _capset = _syscall("capset", c_void_p, c_void_p)
 _rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
+_seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
 # The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
 
@@ -341,6 +347,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def join_session_keyring(name: str | None = None) -> None:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the caller's own."""
     _keyctl(KEYCTL_JOIN_SESSION_KEYRING, _path(name))
+
+
+def seccomp(program: bytes, flags: int) -> None:
+    """seccomp(2) SECCOMP_SET_MODE_FILTER: `program`: struct sock_filter by struct sock_filter."""
+    described = _SockFprog(len(program) // 8, program)
+    _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
 
 
 def _strings(values: Sequence[bytes]) -> Any:
