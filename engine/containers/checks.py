@@ -119,13 +119,6 @@ def _warn(host: HostConfig) -> list[str]:
     return warnings
 
 
-def warn_of_health(config: ContainerConfig) -> list[str]:
-    """A warning for a health check, the client's or the image's."""
-    if config.healthcheck and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
-        return ["Health checks are not supported yet. The container's health is not checked."]
-    return []
-
-
 def _check_modes(host: HostConfig) -> None:
     for what, mode, plain in (
         ("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host")),

@@ -58,7 +58,6 @@ async def _create(
     """Name, record, directory, volumes. Returns the id."""
     layers = await room.images.lower_dirs(image)
     config = merge.merge(config, image.config.config)
-    warnings += checks.warn_of_health(config)
     command = merge.command(config)
     config.working_dir = merge.clean_working_dir(config.working_dir)
     _join_by_id(room, host)

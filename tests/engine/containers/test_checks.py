@@ -211,12 +211,6 @@ def test_published_ports_with_the_hosts_network_are_discarded_with_a_warning():
     assert warnings == ["Published ports are discarded when using host network mode"]
 
 
-def test_a_health_check_warns_until_there_are_health_checks():
-    (warning,) = checks.warn_of_health(ContainerConfig(healthcheck=HealthConfig(test=["CMD", "true"])))
-    assert "Health checks are not supported yet" in warning
-    assert checks.warn_of_health(ContainerConfig(healthcheck=HealthConfig(test=["NONE"]))) == []
-
-
 @pytest.mark.parametrize(
     ("host", "names_"),
     [
