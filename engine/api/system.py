@@ -130,7 +130,7 @@ async def info(call: Call) -> StreamResponse:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": ["name=cgroupns"],
+        "SecurityOptions": [*(["name=seccomp,profile=builtin"] if host.seccomp() else []), "name=cgroupns"],
         "FirewallBackend": {"Driver": "nftables"},
         "CDISpecDirs": [],
         "Warnings": None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.containers import checks, logopts, merge, mounts, names
+from dosirak.engine.containers import checks, launching, logopts, merge, mounts, names
 from dosirak.engine.containers.documents import (
     ContainerConfig,
     CreateRequest,
@@ -35,6 +35,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     config, host, networking = _own(body)
     warnings = checks.check(config, host, networking, room.facts)
     if not config.image:
+    await launching.choose_filter(room, host)  # a profile that can't be used is refused here, and compiled otherwise
         raise InvalidRequest("no image specified")
     image = await room.images.resolve(config.image)
     _check_platform(platform, image)

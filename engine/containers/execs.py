@@ -7,7 +7,7 @@ import select
 import time
 from typing import Any
 
-from dosirak.engine.containers import checks, merge, names, security, spec
+from dosirak.engine.containers import checks, launching, merge, names, security, spec
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.room import Room
@@ -110,6 +110,7 @@ async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, s
         stdin=config.attach_stdin and attach is not None,
         stdin_once=True,
         attach=(attach,) if attach is not None else (),
+        filter=await launching.choose_filter(room, live.record.host_config),
         size=size or config.console_size,
     )
     return await room.launcher.exec(launch, task.pidfd, process(room, live.record, config))

@@ -18,6 +18,7 @@ from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.security import Confinement
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Room:
     facts: Facts
     table: Table
     bundles: Bundles
+    confinement: Confinement
     execs: dict[str, LiveExec] = field(default_factory=dict)
     # Who waits for an end, and who is changing something: both owned here, and ended by `Containers.close`.
     supervisors: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -233,7 +233,7 @@ class Launcher:
         try:
             fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
             if launch.filter is not None:
-                fds.append(launch.filter)
+                fds.append(launch.filter.fileno())
             if pidfd is not None:
                 fds.append(pidfd)
             await self._send(request["op"], json.dumps({**request, **_launch_entry(launch)}).encode(), fds)

@@ -6,6 +6,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dosirak.engine.runtime.seccomp import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,7 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
-    `filter`: descriptor of its linux.seccomp, compiled (`seccomp.Filters`); `size`: rows and columns of its terminal.
-    Both kinds of descriptors stay the caller's."""
+    `filter`: its linux.seccomp, compiled; `size`: rows and columns of its terminal."""
 
     id: str
     bundle: Path
@@ -55,7 +58,7 @@ class Launch:
     stdin_once: bool = False
     attach: tuple[Attach, ...] = ()
     join: Mapping[str, int] = field(default_factory=dict)
-    filter: int | None = None
+    filter: Filter | None = None
     restart: Restart = Restart()
     size: tuple[int, int] | None = None
 

@@ -6,6 +6,6 @@ process only loads the bytes (`process.confine`). `default.json` is Docker's def
 """
 
 from dosirak.engine.runtime.seccomp.document import ProfileError
-from dosirak.engine.runtime.seccomp.store import Filters
+from dosirak.engine.runtime.seccomp.store import Filter, Filters
 
-__all__ = ["Filters", "ProfileError"]
+__all__ = ["Filter", "Filters", "ProfileError"]

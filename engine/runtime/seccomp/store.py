@@ -1,4 +1,4 @@
-"""Compiled filters, each made once: kept in memory and, by the hash of what they were made from, on disk.
+"""Compiled filters, each made once: kept on disk by the hash of what they were made from.
 
 <data>/seccomp/<sha256 of compiler version, machine and document>    the program, and its own sha256 behind it
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
 
+from dosirak.engine.runtime.seccomp import compiler, tables
 from dosirak.engine.runtime.seccomp import profile as profiles
-from dosirak.engine.runtime.seccomp import tables
+from dosirak.engine.runtime.seccomp.document import read
 from dosirak.engine.runtime.seccomp.profile import Profile
 
 # Each profile makes a few kilobytes; those not asked for longest go.
@@ -21,40 +23,52 @@ _KEPT = 64
 _DIGEST = 32
 
 
+class Filter:
+    """A `linux.seccomp` and, behind a descriptor that closes with this object, the program it was compiled to."""
+
+    __slots__ = ("document", "fd")
+
+    def __init__(self, document: bytes, program: bytes) -> None:
+        self.document = document
+        self.fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        os.write(self.fd, program)
+
+    def fileno(self) -> int:
+        """The descriptor; many processes may have it, so it is read by pread(2)."""
+        return self.fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class Filters:
-    """The filters of one engine. May be used by several threads."""
+    """The filters that are kept in a directory. May be used by several threads."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def compile(self, profile: Profile, bounding: AbstractSet[str]) -> tuple[bytes, bytes] | None:
-        """`linux.seccomp` for a container with this bounding set, and its program; None: the profile filters nothing.
-
-        Raises ProfileError.
-        """
+    def compile(self, profile: Profile, bounding: AbstractSet[str]) -> Filter | None:
+        """The filter of a container with this bounding set; None: the profile filters nothing. Raises ProfileError."""
         document = profiles.resolve(profile, bounding)
-        if document is None:
-            return None
-        text = msgspec.json.encode(document)
-        return text, self.find(text)
+        return None if document is None else self.load(msgspec.json.encode(document))
+
+    def load(self, document: bytes) -> Filter:
+        """The filter that a `linux.seccomp` describes. Raises ProfileError."""
+        return Filter(document, self.find(document))
 
     def find(self, document: bytes) -> bytes:
         """The program of a `linux.seccomp`, from disk or made now. Raises ProfileError."""
-        from dosirak.engine.runtime.seccomp import compiler
-
         name = hashlib.sha256(b"%d %s %s" % (compiler.VERSION, tables.NATIVE.encode(), document)).hexdigest()
         path = self._directory / name
         program = _read(path)
         if program is None:
-            from dosirak.engine.runtime.seccomp.document import read
-
             program = compiler.compile_document(read(document))
             self._keep(path, program)
         return program
 
     def _keep(self, path: Path, program: bytes) -> None:
         """Beside and renamed. A disk that is full or read-only costs the next service some milliseconds, no more."""
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             beside.write_bytes(program + hashlib.sha256(program).digest())
