@@ -126,7 +126,7 @@ async def info(call: Call) -> StreamResponse:
         "Swarm": _NO_SWARM,
         "LiveRestoreEnabled": True,
         "Isolation": "",
-        "InitBinary": "",
+        "InitBinary": "docker-init",
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},

@@ -86,8 +86,6 @@ def check_environment(items: list[str] | tuple[str, ...]) -> None:
 
 
 def _refuse_unsupported(host: HostConfig) -> None:
-    if host.init:
-        raise NotSupported("--init is not supported yet")
     if host.links:
         raise NotSupported("--link is not supported yet: connect both containers to one network instead")
     if host.cgroup_parent:

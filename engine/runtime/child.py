@@ -51,6 +51,7 @@ class Plan:
         "cgroup_fds",
         "error_fd",
         "filter",
+        "init",
         "namespaces",
         "process",
         "size",
@@ -73,6 +74,7 @@ class Plan:
         if message["exec"]:
             self.target, self.process = fds.pop(0), _read_json(fds.pop(0))
         self.filter = _read_bytes(fds.pop(0)) if message["filter"] else b""
+        self.init = fds.pop(0) if message["init"] else -1
         self.cgroup_fds = [fds.pop(0) for _ in range(message["cgroup_fds"])]
         self.binds = [fds.pop(0) for _ in range(message["binds"])]
         self.namespaces = namespaces.Namespaces([{"type": name} for name in message["new"]], {})
@@ -272,15 +274,18 @@ def _finish(plan: Plan, root_fd: int) -> None:
     os.write(plan.error_fd, READY)
     if plan.filter:
         process.confine(settings, plan.filter)
-    process.run(program, settings, env)
+    process.run(program, settings, env, plan.init)
 
 
 def _keep_only_stdio(plan: Plan) -> None:
-    """Streams to 0, 1, 2 and the error pipe to 3; all else is closed, now: a path of the image's choice (cwd, program)
-    could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
+    """Streams to 0, 1, 2, the error pipe to 3 and the init's program to 4; all else is closed, now: a path of the
+    image's choice (cwd, program) could climb out through a directory that is still open, by /proc/self/fd
+    (CVE-2024-21626)."""
     # Above 3 first: a source may itself be one of these numbers.
-    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 4) for fd in (*plan.stdio, plan.error_fd)]
+    wanted = (*plan.stdio, plan.error_fd, *((plan.init,) if plan.init >= 0 else ()))
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 5) for fd in wanted]
     for number, fd in enumerate(sources):
         os.dup2(fd, number, inheritable=number < 3)
     plan.error_fd = 3
-    sys.close_range(4)
+    plan.init = 4 if plan.init >= 0 else -1
+    sys.close_range(len(wanted))

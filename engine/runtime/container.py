@@ -107,6 +107,7 @@ class _Order:
             "size": size,
             "stdio": False,
             "exec": False,
+            "init": False,
             "filter": filter_fd >= 0,
             "cgroup_fds": len(cgroup_fds),
             "binds": 0,
@@ -134,13 +135,15 @@ def create(
     filter_fd: int = -1,
     size: tuple[int, int] = (0, 0),
     spare: Child | None = None,
+    init: int = -1,
 ) -> Process:
     """Start the container that config.json describes.
 
     Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
     the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `filter_fd`: linux.seccomp, compiled
     (`seccomp.Filters`), which stays the caller's; `size`: rows and columns of a terminal;
-    `spare`: a child cloned ahead of time, used if it lives in the right namespaces and dismissed otherwise.
+    `spare`: a child cloned ahead of time, used if it lives in the right namespaces and dismissed otherwise; `init`: a
+    descriptor of the program that runs the container's as its child, or -1.
     Raises StartError; nothing of it is left but the cgroup, which belongs to the caller.
     """
     linux = spec.get("linux") or {}
@@ -165,7 +168,9 @@ def create(
     order = _Order(bundle, size=size, cgroup=cgroup, cgroup_fds=cgroup_fds, filter_fd=filter_fd)
     order.message["new"], order.message["joined"] = spaces.new, list(spaces.joined)
     order.message["binds"] = len(binds)
-    order.fds = [order.document(spec), *order.filter, *cgroup_fds, *binds, *spaces.joined.values()]
+    order.message["init"] = init >= 0
+    inits = [init] if init >= 0 else []
+    order.fds = [order.document(spec), *order.filter, *inits, *cgroup_fds, *binds, *spaces.joined.values()]
     order.own += [*binds, *spaces.opened]
     return _start(spare, order, stdin=stdin, terminal=bool(spec["process"].get("terminal")), linux=linux)
 

@@ -49,7 +49,8 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
-    `filter`: its linux.seccomp, compiled; `size`: rows and columns of its terminal."""
+    `filter`: its linux.seccomp, compiled; `size`: rows and columns of its terminal; `init`: a first process of
+    ours runs it (`init.py`)."""
 
     id: str
     bundle: Path
@@ -60,6 +61,7 @@ class Launch:
     join: Mapping[str, int] = field(default_factory=dict)
     filter: Filter | None = None
     restart: Restart = Restart()
+    init: bool = False
     size: tuple[int, int] | None = None
 
 

@@ -33,8 +33,8 @@ class Monitor:
 
     def __init__(self, request: dict[str, Any], fds: list[int], spare: container.Child | None) -> None:
         """Parameters: `request` as the client sends it, `fds` in its order: status, attached clients, joined
-        namespaces, the compiled filter, and for an exec the pidfd of the container's first process; `spare`: a child
-        cloned already."""
+        namespaces, the compiled filter, the init's program, and for an exec the pidfd of the container's first process;
+        `spare`: a child cloned already."""
         self._request, self._fds, self._spare = request, fds, spare
         self._is_exec = request["op"] == "exec"
         self._spec: dict[str, Any] = {}
@@ -43,7 +43,7 @@ class Monitor:
         self._services = Services(self._loop, self._heard, self._present)
         self._services.add(socket.socket(fileno=fds[0]))
         self._join: dict[str, int] = {}
-        self._filter = -1
+        self._filter = self._init = -1
         self._target = -1
         self._policy = request["restart"]
         self._restarts = 0
@@ -86,6 +86,7 @@ class Monitor:
             # It stands for the document's part: 40 kB less to hold and to hand on.
             (self._spec.get("linux") or {}).pop("seccomp", None)
         self._target = rest[-1] if self._is_exec else -1
+        self._init = rest[-1] if request["init"] else -1
 
     def _read_spec(self) -> dict[str, Any]:
         fd = os.open("config.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._bundle)
@@ -132,6 +133,7 @@ class Monitor:
             filter_fd=self._filter,
             size=(size[0], size[1]),
             spare=spare,
+            init=self._init,
         )
 
     def _exited(self) -> None:

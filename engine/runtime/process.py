@@ -174,11 +174,18 @@ def _executable(path: bytes) -> bytes:
     return path
 
 
-def run(program: bytes, process: dict[str, Any], env: list[str]) -> None:
-    """execve; returns only by CannotExec. `program`: as `find_program` found it."""
+def run(program: bytes, process: dict[str, Any], env: list[str], init: int = -1) -> None:
+    """execve; returns only by CannotExec.
+
+    Parameters: `program`: as `find_program` found it; `init`: a descriptor of what is to run it as its child (init.c
+    says how it is told), or -1.
+    """
     argv = [os.fsencode(argument) for argument in process["args"]]
+    environment = [os.fsencode(item) for item in env]
     try:
-        sys.execve(program, argv, [os.fsencode(item) for item in env])
+        if init >= 0:
+            sys.execveat(init, [b"/sbin/docker-init", b"--", *argv], [program, *environment])
+        sys.execve(program, argv, environment)
     except OSError as error:
         code = 127 if error.errno == errno.ENOENT else 126
         reason = os.strerror(error.errno or 0).lower()

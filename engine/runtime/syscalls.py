@@ -22,6 +22,7 @@ _NUMBERS = {
     "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277},
 }[os.uname().machine]
 _NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
+_NUMBERS["execveat"] = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
 _NUMBERS |= {
     "pidfd_send_signal": 424,
     "open_tree": 428,
@@ -362,6 +363,14 @@ def _strings(values: Sequence[bytes]) -> Any:
 _execve = _libc["execve"]
 _execve.argtypes = (c_char_p, c_void_p, c_void_p)
 _execve.restype = c_int
+
+
+_execveat = _syscall("execveat", c_int, c_char_p, c_void_p, c_void_p, c_int)
+
+
+def execveat(fd: int, argv: Sequence[bytes], env: Sequence[bytes]) -> None:
+    """execveat(2) of an open file (AT_EMPTY_PATH), as `execve`."""
+    _execveat(fd, b"", _strings(argv), _strings(env), AT_EMPTY_PATH)
 
 
 def execve(path: bytes, argv: Sequence[bytes], env: Sequence[bytes]) -> None:

@@ -140,7 +140,6 @@ def test_refusals_of_the_configuration(config, words):
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ({"init": True}, "--init"),
         ({"links": ["db:db"]}, "--link"),
         ({"cgroup_parent": "/x"}, "--cgroup-parent"),
         ({"storage_opt": {"size": "1G"}}, "--storage-opt"),
