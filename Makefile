@@ -12,8 +12,10 @@ READY := $(VENV)/.ready
 TOOLS := build/tools
 export PATH := $(PATH):$(CURDIR)/$(TOOLS)
 
-# What the engine and its tests need of the system, and what only the benchmarks compare with.
+# What the engine needs of the system, what only its tests do, and what only the benchmarks compare with.
 SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
+# One of the clients whose usual work the suite does: compose of version 1, which Debian 12 still has.
+TEST_PACKAGES := docker-compose
 PEER_PACKAGES := runc crun bubblewrap docker.io podman iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
@@ -32,7 +34,7 @@ lab: root $(READY) ## Open JupyterLab on the tutorials
 	@cd notebooks && ../$(BIN)/jupyter lab --allow-root
 
 .PHONY: test
-test: root docker $(READY) ## Run the test suite
+test: root docker clients $(READY) ## Run the test suite
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 .PHONY: bench
@@ -62,6 +64,10 @@ root:
 .PHONY: system
 system:
 	@$(call install,$(SYSTEM_PACKAGES))
+
+.PHONY: clients
+clients:
+	@$(call install,$(TEST_PACKAGES))
 
 .PHONY: peers
 peers:

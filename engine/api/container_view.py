@@ -14,6 +14,7 @@ from dosirak.engine.errors import NotFound
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
     from dosirak.engine.containers import Container
+    from dosirak.engine.containers.health import Health
     from dosirak.engine.containers.model import PortBinding
 
 _LEGACY = (
@@ -119,7 +120,7 @@ def _directory(call: Call, container: Container) -> Path:
 
 def _state(container: Container) -> dict[str, Any]:
     state = container.state
-    return {
+    document = {
         "Status": state.status,
         "Running": state.running,
         "Paused": state.paused,
@@ -131,6 +132,25 @@ def _state(container: Container) -> dict[str, Any]:
         "Error": state.error,
         "StartedAt": times.rfc3339(state.started_at),
         "FinishedAt": times.rfc3339(state.finished_at),
+    }
+    if state.health is not None:
+        document["Health"] = _health(state.health)
+    return document
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": times.rfc3339(result.start),
+                "End": times.rfc3339(result.end),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
     }
 
 

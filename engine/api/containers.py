@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dosirak.engine.api import container_view, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import CreateRequest, wire
-from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.errors import EngineError, InvalidRequest
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -73,7 +73,12 @@ def _signal(call: Call) -> str | None:
 
 async def kill(call: Call) -> StreamResponse:
     """`POST /containers/{name}/kill`."""
-    await call.rooms.containers.kill(call.vars["name"], call.text("signal") or "SIGKILL")
+    name = call.vars["name"]
+    try:
+        await call.rooms.containers.kill(name, call.text("signal") or "SIGKILL")
+    except EngineError as error:
+        error.args = (f"cannot kill container: {name}: {error.message}",)
+        raise
     return reply.empty()
 
 

@@ -97,7 +97,8 @@ def inspect(call: Call, image: Image, lower: list[str]) -> dict[str, Any]:
     if version < (1, 44):
         document["VirtualSize"] = image.size
     if version < (1, 45):
-        document |= {"Container": "", "ContainerConfig": None}
+        # What the image was committed from; compose 1 looks into it.
+        document |= {"Container": "", "ContainerConfig": _CONFIG_149}
     if version >= (1, 48):
         document["Descriptor"] = descriptor(image.manifest)
     return document

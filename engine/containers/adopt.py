@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from dosirak.engine.containers import ipc, lifecycle, removal
+from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
@@ -54,6 +55,8 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
         record.state.finished_at = task.started_at
     record.restart_count = task.restarts
     lifecycle.took_over(room, live, task)
+    if task.pid:
+        health.resume(room, live)
     if record.state != before:
         room.table.save(live)
 

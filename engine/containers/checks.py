@@ -86,8 +86,6 @@ def check_environment(items: list[str] | tuple[str, ...]) -> None:
 
 
 def _refuse_unsupported(host: HostConfig) -> None:
-    if host.init:
-        raise NotSupported("--init is not supported yet")
     if host.links:
         raise NotSupported("--link is not supported yet: connect both containers to one network instead")
     if host.cgroup_parent:
@@ -117,13 +115,6 @@ def _warn(host: HostConfig) -> list[str]:
         warnings.append("linux does not support CPU count. Count discarded.")
         host.cpu_count = 0
     return warnings
-
-
-def warn_of_health(config: ContainerConfig) -> list[str]:
-    """A warning for a health check, the client's or the image's."""
-    if config.healthcheck and config.healthcheck.test and config.healthcheck.test[0] != "NONE":
-        return ["Health checks are not supported yet. The container's health is not checked."]
-    return []
 
 
 def _check_modes(host: HostConfig) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.containers import checks, logopts, merge, mounts, names
+from dosirak.engine.containers import checks, launching, logopts, merge, mounts, names
 from dosirak.engine.containers.documents import (
     ContainerConfig,
     CreateRequest,
@@ -35,6 +35,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     config, host, networking = _own(body)
     warnings = checks.check(config, host, networking, room.facts)
     if not config.image:
+    await launching.choose_filter(room, host)  # a profile that can't be used is refused here, and compiled otherwise
         raise InvalidRequest("no image specified")
     image = await room.images.resolve(config.image)
     _check_platform(platform, image)
@@ -58,7 +59,6 @@ async def _create(
     """Name, record, directory, volumes. Returns the id."""
     layers = await room.images.lower_dirs(image)
     config = merge.merge(config, image.config.config)
-    warnings += checks.warn_of_health(config)
     command = merge.command(config)
     config.working_dir = merge.clean_working_dir(config.working_dir)
     _join_by_id(room, host)

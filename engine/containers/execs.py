@@ -7,16 +7,13 @@ import select
 import time
 from typing import Any
 
-from dosirak.engine.containers import checks, merge, names, security, spec
+from dosirak.engine.containers import checks, launching, merge, names, security, spec
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.runtime.client import Task
 from dosirak.engine.runtime.model import Attach, Exit, Launch
-
-# An ended exec can be inspected for so many seconds (Docker: five to ten minutes).
-_KEPT = 600.0
 
 
 def create(room: Room, live: Live, ref: str, config: ExecConfig) -> str:
@@ -75,7 +72,7 @@ async def start(room: Room, exec_id: str, attach: Attach | None, size: tuple[int
     except EngineError as error:
         record.running = False
         record.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
-        _forget_later(room, exec_id)
+        _forget_later(room, found)
         raise
     else:
         record.pid = found.task.pid
@@ -113,6 +110,7 @@ async def _launch(room: Room, live: Live, record: Exec, attach: Attach | None, s
         stdin=config.attach_stdin and attach is not None,
         stdin_once=True,
         attach=(attach,) if attach is not None else (),
+        filter=await launching.choose_filter(room, live.record.host_config),
         size=size or config.console_size,
     )
     return await room.launcher.exec(launch, task.pidfd, process(room, live.record, config))
@@ -143,11 +141,14 @@ def _ended(room: Room, live: Live, found: LiveExec, end: Exit) -> None:
     found.task = None
     if live.record.id in room.table:
         room.tell(live, "exec_die", {"execID": record.id, "exitCode": str(end.code)})
-        _forget_later(room, record.id)
+        _forget_later(room, found)
 
 
-def _forget_later(room: Room, exec_id: str) -> None:
-    asyncio.get_running_loop().call_later(_KEPT, room.execs.pop, exec_id, None)
+def _forget_later(room: Room, found: LiveExec) -> None:
+    if found.kept:
+        asyncio.get_running_loop().call_later(found.kept, room.execs.pop, found.record.id, None)
+    else:
+        room.execs.pop(found.record.id, None)
 
 
 async def wait(room: Room, exec_id: str) -> int:

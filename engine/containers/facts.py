@@ -14,18 +14,24 @@ from dosirak.engine.runtime.cgroups import v1
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The host: its cgroups, the capabilities the engine holds, whether AppArmor is on."""
+    """The host: its cgroups, the capabilities the engine holds, whether it has AppArmor and seccomp filters."""
 
     limits: HostFacts = field(default_factory=HostFacts)
     capabilities: tuple[str, ...] = ()
     apparmor: bool = False
+    seccomp: bool = True
 
 
 def find() -> Facts:
     """Look at the host."""
     backend = cgroups.backend()
     limits = _v1(backend.mounts) if isinstance(backend, v1.Hierarchies) else _v2(backend.root)
-    return Facts(limits, security.available_capabilities(), _read("/sys/module/apparmor/parameters/enabled") == "Y")
+    return Facts(
+        limits,
+        security.available_capabilities(),
+        apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y",
+        seccomp="\nSeccomp:" in _read("/proc/self/status"),
+    )
 
 
 def _read(path: str, default: str = "") -> str:

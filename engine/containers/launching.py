@@ -24,6 +24,7 @@ from dosirak.engine.runtime.model import Launch, Restart
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox
     from dosirak.engine.runtime.client import Task
+    from dosirak.engine.runtime.seccomp import Filter
 
 _encode = msgspec.json.Encoder().encode
 _NAMESPACE_FILES = {"network": "net", "ipc": "ipc", "pid": "pid"}
@@ -43,12 +44,14 @@ async def launch(room: Room, live: Live) -> Task:
         shm = ipc.prepare(room.directory(record.id), record.host_config, _partner_directory(room, record))
         if shm:
             undo.callback(ipc.release, room.directory(record.id))
+        confined = await choose_filter(room, record.host_config)
+        written = room, record, sandbox, confined, shm, frozenset(join)
         if record.host_config.devices:  # may be a whole tree of directories
-            await asyncio.to_thread(write_bundle, room, record, sandbox, shm, frozenset(join))
+            await asyncio.to_thread(write_bundle, *written)
         else:
-            write_bundle(room, record, sandbox, shm, frozenset(join))
+            write_bundle(*written)
         attaches, live.attaches = tuple(live.attaches), []
-        task = await room.launcher.launch(_launch_of(room, record, join, attaches))
+        task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
         undo.pop_all()
         for name, fd in join.items():
@@ -57,7 +60,14 @@ async def launch(room: Room, live: Live) -> Task:
         return task
 
 
-def _launch_of(room: Room, record: Container, join: dict[str, int], attaches: Any) -> Launch:
+async def choose_filter(room: Room, host: HostConfig) -> Filter | None:
+    """The seccomp filter of a container, its execs too. Raises InvalidRequest."""
+    options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
+    bounding = security.choose_capabilities(host, room.facts.capabilities)
+    return await room.confinement.choose(host, options.seccomp, bounding)
+
+
+def _launch_of(room: Room, record: Container, confined: Filter | None, join: dict[str, int], attaches: Any) -> Launch:
     config, host = record.config, record.host_config
     policy = host.restart_policy
     return Launch(
@@ -68,6 +78,9 @@ def _launch_of(room: Room, record: Container, join: dict[str, int], attaches: An
         stdin_once=config.stdin_once,
         attach=attaches,
         join=join,
+        filter=confined,
+        # Elsewhere there is a first process already, as in Docker.
+        init=bool(host.init) and not host.pid_mode,
         restart=Restart(policy.name or "no", policy.maximum_retry_count),
         size=host.console_size if any(host.console_size) else None,
     )
@@ -145,12 +158,19 @@ async def _connect(room: Room, record: Container, undo: AsyncExitStack) -> Sandb
 # The bundle's files
 
 
-def write_bundle(room: Room, record: Container, sandbox: Sandbox | None, shm: str, joined: frozenset[str]) -> None:
+def write_bundle(
+    room: Room,
+    record: Container,
+    sandbox: Sandbox | None,
+    confined: Filter | None,
+    shm: str,
+    joined: frozenset[str],
+) -> None:
     """Write config.json and the three network files. Raises HostLimit (disk full), InvalidRequest."""
     directory = room.directory(record.id)
     try:
         own = write_network_files(room, record, sandbox, directory)
-        resolved = resolve(room, record, own, shm, joined)
+        resolved = resolve(room, record, own, confined, shm, joined)
         write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
         if record.state.started_at:
             (directory / "exit.json").unlink(missing_ok=True)  # of an earlier run
@@ -159,7 +179,12 @@ def write_bundle(room: Room, record: Container, sandbox: Sandbox | None, shm: st
 
 
 def resolve(
-    room: Room, record: Container, own: dict[str, str], shm: str = "", joined: frozenset[str] = frozenset()
+    room: Room,
+    record: Container,
+    own: dict[str, str],
+    confined: Filter | None,
+    shm: str = "",
+    joined: frozenset[str] = frozenset(),
 ) -> Resolved:
     """All that the document needs besides the record. Raises InvalidRequest for a device that isn't there."""
     host, directory = record.host_config, room.directory(record.id)
@@ -187,6 +212,7 @@ def resolve(
         no_new_privileges=options.no_new_privileges,
         writable_cgroups=bool(options.writable_cgroups),
         unmasked=options.unmasked,
+        seccomp=confined.document if confined is not None else b"",
         devices=devices,
         device_rules=rules,
         shm=shm,

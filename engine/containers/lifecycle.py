@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from dosirak.engine.containers import attaching, ipc, launching, removal, stopping
+from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotModified, StartFailed
@@ -34,7 +35,8 @@ async def start(room: Room, live: Live) -> None:
         state.oom_killed = False
         live.record.manually_stopped = False
         live.record.restart_count = 0
-        _save(room, live)
+        health.begin(room, live)
+        room.save(live)
         room.tell_volumes(live, "mount")
         room.tell(live, "start")
         await attaching.flush(live)
@@ -65,7 +67,7 @@ async def _start_failed(room: Room, live: Live, error: EngineError) -> None:
     state.error = str(error)
     state.exit_code = error.exit_code if isinstance(error, StartFailed) else 128
     live.drop_attaches()
-    _save(room, live)
+    room.save(live)
     if live.record.host_config.auto_remove:
         await removal.delete(room, live, volumes=True)
 
@@ -96,6 +98,7 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
     """
     record, state = live.record, live.record.state
     live.task = None
+    health.end(live)
     try:
         sandbox = room.networks.sandbox(record.id)
         await room.networks.disconnect(record.id)
@@ -112,18 +115,10 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
     state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
     state.error = end.error
     if not last:
-        _save(room, live)
+        room.save(live)
     room.tell_volumes(live, "unmount")
     _tell_end(room, live, end)
     live.stopped()
-
-
-def _save(room: Room, live: Live) -> None:
-    """A full disk changes nothing about what has happened: the next service finds the process, or its exit.json."""
-    try:
-        room.table.save(live)
-    except HostLimit as error:
-        _log.warning("container %s: %s", live.record.short_id, error)
 
 
 def _tell_end(room: Room, live: Live, end: Exit) -> None:
@@ -135,10 +130,11 @@ def _tell_end(room: Room, live: Live, end: Exit) -> None:
 
 def _ended_once(room: Room, live: Live, end: Exit) -> None:
     """The process has ended and the monitor will start it again after a while."""
+    health.end(live)
     state = live.record.state
     state.restarting, state.pid = True, 0
     state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
-    _save(room, live)
+    room.save(live)
     _tell_end(room, live, end)
 
 
@@ -147,7 +143,8 @@ def _restarted(room: Room, live: Live, task: Task) -> None:
     state.restarting = False
     state.pid, state.started_at = task.pid, task.started_at
     live.record.restart_count = task.restarts
-    _save(room, live)
+    health.begin(room, live)
+    room.save(live)
     room.tell(live, "start")
 
 

@@ -80,7 +80,7 @@ def _matches(filters: Filters, container: Container, published: Ports) -> bool:
         and match.fuzzy(filters, "id", container.id)
         and match.labels(filters, "label", container.config.labels or {})
         and match.exact(filters, "status", state.status)
-        and match.exact(filters, "health", "none")
+        and match.exact(filters, "health", state.health.status if state.health else "none")
         and (not filters.get("exited") or _exited(filters, container))
         and (not filters.get("ancestor") or _descends(filters["ancestor"], container))
         and (not filters.get("volume") or _mounts(filters["volume"], container))
@@ -152,7 +152,8 @@ def status(container: Container, now: float | None = None) -> str:
     if state.running:
         if state.restarting:
             return f"Restarting ({state.exit_code}) {duration(now - state.finished_at)} ago"
-        return f"Up {duration(now - state.started_at)}" + (" (Paused)" if state.paused else "")
+        note = "Paused" if state.paused else state.health.words if state.health else ""
+        return f"Up {duration(now - state.started_at)}" + (f" ({note})" if note else "")
     if state.removing:
         return "Removal In Progress"
     if state.dead:

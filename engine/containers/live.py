@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING
 from dosirak.engine.containers.model import Container, Exec, WaitResult
 
 if TYPE_CHECKING:
+    from dosirak.engine.containers.health.watch import Watch
     from dosirak.engine.runtime.client import Task
     from dosirak.engine.runtime.model import Attach
 
 
 class LiveExec:
-    """One `docker exec`: its record and, while it runs, its task; `started` is set when its start has gone one way."""
+    """One `docker exec`: its record and, while it runs, its task; `started` is set when its start has gone one way.
 
-    __slots__ = ("record", "started", "task")
+    `kept`: seconds for which it can be inspected once it has ended (Docker: five to ten minutes).
+    """
+
+    __slots__ = ("kept", "record", "started", "task")
 
     def __init__(self, record: Exec) -> None:
         self.record = record
         self.task: Task | None = None
         self.started = asyncio.Event()
+        self.kept = 600.0
 
 
 class Live:
@@ -31,7 +36,7 @@ class Live:
     `lock` is held over every change of state that awaits (start, the handling of an end, removal), never while waiting
     for the process: signals and waits need no lock. `task` is set while the process runs. `attaches` wait for the next
     start, which itself waits for clients that are on their way (`expecting`). `by_hand`: a restart is under way, so the
-    end in its middle removes nothing.
+    end in its middle removes nothing. `watch`: its health check, while it runs.
     """
 
     __slots__ = (
@@ -44,6 +49,7 @@ class Live:
         "removed_waiters",
         "stop_waiters",
         "task",
+        "watch",
     )
 
     def __init__(self, record: Container) -> None:
@@ -52,6 +58,7 @@ class Live:
         self.task: Task | None = None
         self.attaches: list[Attach] = []
         self.by_hand = False
+        self.watch: Watch | None = None
         self._expected = 0
         self._expected_come = asyncio.Event()
         self._expected_come.set()

@@ -23,6 +23,8 @@ from dosirak.engine.containers import (
     listing,
     removal,
     run_step,
+    security,
+    signals,
     stopping,
     view,
 )
@@ -79,16 +81,18 @@ class Containers:
     ) -> None:
         """Reads the records; `adopt_all` brings them up to date. Raises HostLimit."""
         self._room = Room(
+        found = facts.find()
             settings=settings,
             images=images,
             networks=networks,
             volumes=volumes,
             launcher=launcher,
             events=events,
-            facts=facts.find(),
+            facts=found,
             table=Table(db),
             bundles=Bundles(settings.data),
         )
+            confinement=security.Confinement(settings.data, supported=found.seccomp),
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
@@ -372,6 +376,7 @@ class Containers:
         lost, self._lost = self._lost, []
         await adopt.resume(self._room, lost)
 
+        self._room.supervise(self._room.confinement.prepare(), "the default seccomp filter")
     async def close(self) -> None:
         """The service ends: finish what is under way, let go of every container without touching it."""
         room = self._room

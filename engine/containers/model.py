@@ -23,6 +23,7 @@ from dosirak.engine.containers.documents import (
     NetworkingConfig,
     PortBinding,
 )
+from dosirak.engine.containers.health.model import Health
 from dosirak.engine.containers.mounts import MountPlan
 
 __all__ = [
@@ -52,7 +53,8 @@ __all__ = [
 class State(msgspec.Struct, omit_defaults=True):
     """Where a container is in its life, as Docker's ContainerState.
 
-    `running` stays True while paused or restarting. `error` is the last start's failure.
+    `running` stays True while paused or restarting. `error` is the last start's failure. `health` is None without a
+    health check.
     """
 
     running: bool = False
@@ -66,6 +68,7 @@ class State(msgspec.Struct, omit_defaults=True):
     error: str = ""
     started_at: float = 0.0
     finished_at: float = 0.0
+    health: Health | None = None
 
     @property
     def status(self) -> str:

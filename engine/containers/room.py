@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,8 @@ from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
-from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.containers.security import Confinement
+from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Container).decode
 
@@ -132,6 +135,7 @@ class Room:
     facts: Facts
     table: Table
     bundles: Bundles
+    confinement: Confinement
     execs: dict[str, LiveExec] = field(default_factory=dict)
     # Who waits for an end, and who is changing something: both owned here, and ended by `Containers.close`.
     supervisors: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -144,9 +148,25 @@ class Room:
         """The bundle of a container: config.json, upper, work, log."""
         return self.bundles.directory(container_id)
 
-    def supervise(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        """Wait for a process's end in the background."""
-        _own(self.supervisors, asyncio.create_task(coroutine, name=name))
+    def save(self, live: Live) -> None:
+        """Record what has happened. A full disk changes nothing about it: the next service finds the process, or its
+        exit.json."""
+        try:
+            self.table.save(live)
+        except HostLimit as error:
+            _log.warning("container %s: %s", live.record.short_id, error)
+
+    @asynccontextmanager
+    async def holding(self, live: Live) -> AsyncIterator[None]:
+        """A container's lock, for who wants the container in the end. Raises NotFound if it was removed meanwhile."""
+        async with live.lock:
+            if live.record.id not in self.table:
+                raise NotFound(f"No such container: {live.record.id}")
+            yield
+
+    def supervise(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Look after a process in the background; cancelled when the service ends."""
+        return _own(self.supervisors, asyncio.create_task(coroutine, name=name))
 
     def operate(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """A change of state as a task of its own."""

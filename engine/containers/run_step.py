@@ -25,6 +25,7 @@ from dosirak.engine.runtime.model import Attach, Exit, Launch
 
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox
+    from dosirak.engine.runtime.seccomp import Filter
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -73,12 +74,13 @@ async def _run(room: Room, step_id: str, step: Step, output: Output) -> int:
     mode = record.host_config.network_mode
     sandbox = await room.networks.connect(step_id, record.name, mode, hostname=step.hostname)
     try:
-        _write_bundle(room, record, sandbox, step)
+        confined = await launching.choose_filter(room, record.host_config)
+        _write_bundle(room, record, sandbox, step, confined)
         join = {"network": sandbox.netns_fd} if sandbox.netns_fd is not None else {}
         ours, theirs = socket.socketpair()
         reading = asyncio.create_task(_read(ours, output), name=f"output of step {step_id[:12]}")
         try:
-            launch = Launch(id=step_id, bundle=directory, join=join, attach=(Attach(theirs),))
+            launch = Launch(id=step_id, bundle=directory, join=join, filter=confined, attach=(Attach(theirs),))
             end = await _launch_and_wait(room, launch)
             await reading
         finally:
@@ -120,12 +122,15 @@ def _record(step_id: str, step: Step) -> Container:
     )
 
 
-def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step) -> None:
+def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, confined: Filter | None) -> None:
     directory = room.directory(record.id)
     try:
         own = launching.write_network_files(room, record, sandbox, directory)
         resolved = dataclasses.replace(
-            launching.resolve(room, record, own), lower=step.lowers, upper=str(step.upper), work=str(step.work)
+            launching.resolve(room, record, own, confined),
+            lower=step.lowers,
+            upper=str(step.upper),
+            work=str(step.work),
         )
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts

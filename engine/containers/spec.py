@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from dosirak.engine.containers import merge, resources, security
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.model import Container
@@ -30,7 +32,7 @@ class Resolved:
     `lower`: overlay lower directories, the topmost first; `upper`, `work`: the container's own. `files`: destination →
     the container's own file ("/etc/hosts"). `capabilities`: names. `devices`: entries of linux.devices;
     `device_rules`: entries of linux.resources.devices. `shm`: a directory to bind on /dev/shm ("": a tmpfs of its own).
-    `joined`: types of namespaces that come as descriptors.
+    `joined`: types of namespaces that come as descriptors; `seccomp`: linux.seccomp as JSON, empty if there is none.
     """
 
     lower: Sequence[str]
@@ -41,6 +43,7 @@ class Resolved:
     no_new_privileges: bool = False
     writable_cgroups: bool = False
     unmasked: bool = False
+    seccomp: bytes = b""
     devices: Sequence[Mapping[str, Any]] = ()
     device_rules: Sequence[Mapping[str, Any]] = ()
     shm: str = ""
@@ -181,6 +184,8 @@ def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
         "maskedPaths": _paths(host.masked_paths, defaults.MASKED_PATHS, host, resolved),
         "readonlyPaths": _paths(host.readonly_paths, defaults.READONLY_PATHS, host, resolved),
     }
+    if resolved.seccomp:
+        found["seccomp"] = msgspec.Raw(resolved.seccomp)
     if resolved.devices:
         found["devices"] = [dict(device) for device in resolved.devices]
     if propagation := _root_propagation(container.mount_plans):

@@ -20,7 +20,7 @@ async def kill(room: Room, live: Live, signal: str) -> None:
     """See `Containers.kill`."""
     number = signals.parse(signal or "SIGKILL")
     if not live.record.state.running:
-        raise Conflict(f"cannot kill container: {live.record.id}: container {live.record.id} is not running")
+        raise Conflict(f"container {live.record.id} is not running")
     if number == _SIGKILL:
         await kill_running(room, live)
     else:

@@ -19,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from dosirak.engine.runtime.vfork import Program
-
 _PROPAGATION = {
     "": sys.MS_SLAVE | sys.MS_REC,
     "rslave": sys.MS_SLAVE | sys.MS_REC,
@@ -34,15 +32,19 @@ _PROPAGATION = {
 
 
 class Plan:
-    """What the child has to do, and the descriptors it does it with; `terminal` is what it leaves: the pty's master."""
+    """What the child has to do, and the descriptors it does it with; and what it leaves to be read: `terminal`, the
+    pty's master, and `reached`."""
 
     __slots__ = (
         "binds",
         "bundle",
         "cgroup",
         "cgroup_fds",
+        "filter",
+        "init",
         "namespaces",
         "process",
+        "reached",
         "ready",
         "size",
         "spec",
@@ -64,20 +66,20 @@ class Plan:
         self.binds: list[int] = []
         self.ready = filesystems.Ready([])
         self.target = -1  # pidfd of the container that an exec enters
+        self.filter = b""  # linux.seccomp, compiled
+        self.init = -1  # the program that runs the container's as its child
         self.terminal = -1
+        self.reached = False  # the program is about to run
 
 
-def prepare(plan: Plan) -> Program:
-    """Become the container's process, all but execve: returns what is to be executed.
-
-    Raises OSError, process.CannotExec, users.UnknownUser.
-    """
+def run(plan: Plan) -> None:
+    """Become the container's process. Raises OSError, process.CannotExec, users.UnknownUser."""
     # Caught or ignored signals would be so in the container; one that comes now must end this process.
     process.reset_signals()
     os.setsid()
     _join_cgroup(plan)
     root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
-    return _finish(plan, root_fd)
+    _finish(plan, root_fd)
 
 
 def describe(error: OSError) -> str:
@@ -153,8 +155,8 @@ def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
     plan.stdio = (slave, slave, slave)
 
 
-def _finish(plan: Plan, root_fd: int) -> Program:
-    """Identity, environment, limits, privileges, descriptors, program."""
+def _finish(plan: Plan, root_fd: int) -> None:
+    """Identity, environment, limits, privileges, descriptors, execve."""
     settings = plan.process
     annotations = plan.spec.get("annotations") or {}
     groups = [name for name in annotations.get("dosirak.groups", "").split(",") if name]
@@ -171,21 +173,27 @@ def _finish(plan: Plan, root_fd: int) -> Program:
     _keep_only_stdio(plan)
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
-    process.become(settings, identity)
+    process.become(settings, identity, filtered=bool(plan.filter))
     if not entered:
         process.enter_cwd(settings.get("cwd") or "/")
+    program = process.find_program(settings["args"][0], env)
     # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
     # (PR_SET_PDEATHSIG(2const)), hence this late.
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    return process.program(settings, env)
+    plan.reached = True
+    if plan.filter:
+        process.confine(settings, plan.filter)
+    process.run(program, settings, env, plan.init)
 
 
 def _keep_only_stdio(plan: Plan) -> None:
-    """Streams to 0, 1, 2; all else is closed, now: a path of the image's choice (cwd, program) could climb out through
-    a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
+    """Streams to 0, 1, 2, the init's program to 3; all else is closed, now: a path of the image's choice (cwd, program)
+    could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
     sys.unshare(sys.CLONE_FILES)
-    # Above 2 first: a source may itself be one of these numbers.
-    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in plan.stdio]
+    # Above 3 first: a source may itself be one of these numbers.
+    wanted = (*plan.stdio, *((plan.init,) if plan.init >= 0 else ()))
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 4) for fd in wanted]
     for number, fd in enumerate(sources):
-        os.dup2(fd, number)
-    sys.close_range(3)
+        os.dup2(fd, number, inheritable=number < 3)
+    plan.init = 3 if plan.init >= 0 else -1
+    sys.close_range(len(wanted))

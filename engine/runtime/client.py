@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dosirak.engine.errors import HostLimit, StartFailed
-from dosirak.engine.runtime import launcher, monitor, services
+from dosirak.engine.runtime import init, launcher, monitor, services
 from dosirak.engine.runtime.model import Attach, Exit, Launch
 
 _MESSAGE = 1 << 16
@@ -230,8 +230,14 @@ class Launcher:
     async def _ask(self, launch: Launch, request: dict[str, Any], pidfd: int | None) -> Task:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         conversation = _Conversation(ours)
+        own = []
         try:
             fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
+            if launch.filter is not None:
+                fds.append(launch.filter.fileno())
+            if launch.init:
+                own = [init.open_program()]
+            fds += own
             if pidfd is not None:
                 fds.append(pidfd)
             await self._send(request["op"], json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
@@ -242,6 +248,8 @@ class Launcher:
             theirs.close()
             for client in launch.attach:
                 client.sock.close()
+            for fd in own:
+                os.close(fd)
         try:
             message, fd = await conversation.first()
         except asyncio.CancelledError:
@@ -413,8 +421,10 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "log": {"path": str(log.path), "max_size": log.max_size, "max_files": log.max_files} if log else None,
         "stdin": launch.stdin,
         "stdin_once": launch.stdin_once,
+        "init": launch.init,
         "attach": [_attach_entry(client) for client in launch.attach],
         "join": list(launch.join),
+        "filter": launch.filter is not None,
         "restart": {"policy": launch.restart.policy, "max_retries": launch.restart.max_retries},
         "size": launch.size or (0, 0),
     }

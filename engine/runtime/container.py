@@ -6,6 +6,7 @@ has exec'd; it is then a child of the caller's parent. Used by the starter; the 
 
 from __future__ import annotations
 
+import errno
 import os
 
 from dosirak.engine.runtime import cgroups, child, filesystems, namespaces, rootfs, users, vfork
@@ -64,19 +65,23 @@ def create(
     *,
     join: dict[str, int],
     stdin: bool,
+    filter_fd: int = -1,
+    init: int = -1,
     size: tuple[int, int] = (0, 0),
     ready: filesystems.Ready | None = None,
 ) -> Process:
     """Start the container that config.json describes.
 
     Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
-    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `size`: rows and columns of a terminal;
-    `ready`: file systems made ahead of time. Raises StartError; nothing of it is left but the cgroup, which belongs to
-    the caller. This process may have changed namespaces then, and has the child's descriptors: it should end.
+    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `filter_fd`: linux.seccomp, compiled
+    (`seccomp.Filters`); `init`: a descriptor of the program that runs the container's as its child, or -1; `size`:
+    rows and columns of a terminal; `ready`: file systems made ahead of time. Raises StartError; nothing of it is left
+    but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the child's descriptors: it should end.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/") or None
     try:
+        compiled = _read_filter(linux, filter_fd)
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
         cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
         plan = child.Plan(spec, spec["process"], cgroup_fds=cgroup_fds, size=size)
@@ -85,25 +90,41 @@ def create(
         spaces.prepare_parent(linux)
     except OSError as error:
         raise _start_error(error) from error
-    plan.namespaces, plan.bundle, plan.cgroup = spaces, bundle, cgroup
+    plan.namespaces, plan.bundle, plan.cgroup, plan.filter, plan.init = spaces, bundle, cgroup, compiled, init
     if ready is not None and "user" not in spaces.new and "user" not in spaces.joined:  # they are the host's
         plan.ready = ready
     return _start(plan, spaces.clone_flags(), stdin=stdin)
 
 
+def _read_filter(linux: dict[str, Any], filter_fd: int) -> bytes:
+    """Never start without a filter that is asked for."""
+    if filter_fd < 0:
+        if linux.get("seccomp"):
+            raise OSError(errno.EINVAL, "config.json has linux.seccomp, but no compiled filter came with it")
+        return b""
+    # From the beginning, wherever others who have this file open have read to.
+    return os.pread(filter_fd, os.fstat(filter_fd).st_size, 0)
+
+
 def join(
-    spec: dict[str, Any], process: dict[str, Any], target: int, *, stdin: bool, size: tuple[int, int] = (0, 0)
+    spec: dict[str, Any],
+    process: dict[str, Any],
+    target: int,
+    *,
+    stdin: bool,
+    filter_fd: int = -1,
+    size: tuple[int, int] = (0, 0),
 ) -> Process:
     """Start a further process in a running container.
 
     Parameters: `spec`: the container's document; `process`: an OCI process object; `target`: pidfd of its first
-    process. Raises StartError, and leaves this process as `create` does.
+    process; `filter_fd`: as for `create`. Raises StartError, and leaves this process as `create` does.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/")
     try:
         plan = child.Plan(spec, process, cgroup_fds=cgroups.join_fds(cgroup) if cgroup else [], size=size)
-        plan.target = target
+        plan.target, plan.filter = target, _read_filter(linux, filter_fd)
         _set_oom_score(process)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:
@@ -118,11 +139,13 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         stdio = Stdio(stdin=stdin, terminal=bool(plan.process.get("terminal")))
         plan.stdio = stdio.theirs
         flags |= sys.CLONE_FILES | vfork.CLONE_PARENT
-        pid, error = vfork.spawn(flags, lambda: child.prepare(plan))
+        pid, error = vfork.spawn(flags, lambda: child.run(plan))
     except OSError as error:
         raise _start_error(error) from error
     if error is not None:
         raise _start_error(error, pid) from error
+    if not plan.reached:
+        os._exit(1)  # it was killed, and this interpreter is stuck in the middle of its work; the monitor sees that
     process = Process(pid)
     process.stdin, process.stdout, process.stderr = stdio.ours
     process.terminal = plan.terminal
@@ -139,11 +162,7 @@ def _set_oom_score(process: dict[str, Any]) -> None:
 
 
 def _start_error(error: BaseException, pid: int = 0) -> StartError:
-    """In Docker's words and with its exit code. A child that was killed leaves no interpreter to go on with."""
-    if isinstance(error, vfork.Killed):
-        os._exit(1)
-    if isinstance(error, vfork.ExecFailed):
-        error = programs.exec_failed(error)
+    """In Docker's words and with its exit code."""
     if isinstance(error, programs.CannotExec):
         return StartError(str(error), error.exit_code, pid)
     if isinstance(error, users.UnknownUser):

@@ -6,6 +6,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dosirak.engine.runtime.seccomp import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
-    `size`: rows and columns of its terminal."""
+    `filter`: its linux.seccomp, compiled; `size`: rows and columns of its terminal; `init`: a first process of
+    ours runs it (`init.py`)."""
 
     id: str
     bundle: Path
@@ -54,7 +59,9 @@ class Launch:
     stdin_once: bool = False
     attach: tuple[Attach, ...] = ()
     join: Mapping[str, int] = field(default_factory=dict)
+    filter: Filter | None = None
     restart: Restart = Restart()
+    init: bool = False
     size: tuple[int, int] | None = None
 
 

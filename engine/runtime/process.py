@@ -1,7 +1,8 @@
 """`process` of config.json: who it is, what it may, where it stands, what it runs. Ends in execve(2).
 
 The order of the steps follows runc and the kernel's own demands (capabilities(7), "Effect of user ID changes"):
-bounding set first (needs CAP_SETPCAP), groups before gid before uid, kept capabilities narrowed last.
+bounding set first (needs CAP_SETPCAP), groups before gid before uid, kept capabilities narrowed then. The seccomp
+filter comes last of all, with execve the only call after it, so a profile needs to allow nothing for our sake.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# What stands before the instructions of a compiled filter, in bytes.
+_FILTER_HEADER = 8
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -74,8 +77,8 @@ def _signed(value: int) -> int:
     return -1 if value >= (1 << 64) - 1 else value
 
 
-def become(process: dict[str, Any], identity: Identity) -> None:
-    """Take on the user, the capability sets and no_new_privs. Raises OSError."""
+def become(process: dict[str, Any], identity: Identity, *, filtered: bool) -> None:
+    """Take on the user, the capability sets and no_new_privs. `filtered`: `confine` follows. Raises OSError."""
     sets = process.get("capabilities") or {}
     capabilities.drop_bounding(capabilities.mask(sets.get("bounding", ())))
     sys.prctl(sys.PR_SET_KEEPCAPS, 1)
@@ -87,7 +90,18 @@ def become(process: dict[str, Any], identity: Identity) -> None:
     if process.get("noNewPrivileges"):
         sys.prctl(sys.PR_SET_NO_NEW_PRIVS, 1)
     # A user by name is Docker's: without root only the bounding set stays, whatever its numbers turn out to be.
-    capabilities.set_sets({} if identity.uid and (process.get("user") or {}).get("username") else sets)
+    named = {} if identity.uid and (process.get("user") or {}).get("username") else sets
+    # Without no_new_privs a filter takes CAP_SYS_ADMIN to load (seccomp(2)); unless it is in the bounding set, execve
+    # takes it away.
+    reserve = capabilities.SYS_ADMIN if filtered and not process.get("noNewPrivileges") else 0
+    capabilities.set_sets(named, reserve=reserve)
+
+
+def confine(process: dict[str, Any], program: bytes) -> None:
+    """Load a compiled filter (`seccomp.compiler`: flags, then instructions). Raises OSError."""
+    if not process.get("noNewPrivileges"):
+        capabilities.raise_effective(capabilities.SYS_ADMIN)
+    sys.seccomp(program[_FILTER_HEADER:], int.from_bytes(program[:4], "little"))
 
 
 def make_cwd(cwd: str, root_fd: int) -> None:
@@ -160,14 +174,19 @@ def _executable(path: bytes) -> bytes:
     return path
 
 
-def program(process: dict[str, Any], env: list[str]) -> tuple[bytes, list[bytes], list[bytes]]:
-    """What execve(2) is called with: the file, its arguments, the environment. Raises CannotExec."""
-    path = find_program(process["args"][0], env)
-    return path, [os.fsencode(argument) for argument in process["args"]], [os.fsencode(item) for item in env]
+def run(program: bytes, process: dict[str, Any], env: list[str], init: int = -1) -> None:
+    """execve; returns only by CannotExec.
 
-
-def exec_failed(error: OSError) -> CannotExec:
-    """execve refused the program that `program` found: the error's `filename`."""
-    reason = os.strerror(error.errno or 0).lower()
-    code = 127 if error.errno == errno.ENOENT else 126
-    return CannotExec(f"exec {os.fsdecode(error.filename)}: {reason}", code)
+    Parameters: `program`: as `find_program` found it; `init`: a descriptor of what is to run it as its child (init.c
+    says how it is told), or -1.
+    """
+    argv = [os.fsencode(argument) for argument in process["args"]]
+    environment = [os.fsencode(item) for item in env]
+    try:
+        if init >= 0:
+            sys.execveat(init, [b"/sbin/docker-init", b"--", *argv], [program, *environment])
+        sys.execve(program, argv, environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        reason = os.strerror(error.errno or 0).lower()
+        raise CannotExec(f"exec {os.fsdecode(program)}: {reason}", code) from error

@@ -28,8 +28,8 @@ _MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 
 
 class Request:
-    """A launch as the service asks for it, with its descriptors: status, attached clients, joined namespaces, and for
-    an exec the pidfd of the container's first process."""
+    """A launch as the service asks for it, with its descriptors: status, attached clients, joined namespaces, the
+    compiled filter, the init's program, and for an exec the pidfd of the container's first process."""
 
     def __init__(self, document: dict[str, Any], fds: list[int]) -> None:
         self.document = document
@@ -37,7 +37,10 @@ class Request:
         attached = 1 + len(document["attach"])
         self.status, self.clients, rest = fds[0], fds[1:attached], fds[attached:]
         self.join = dict(zip(document["join"], rest, strict=False))
-        self.target = rest[-1] if self.is_exec else -1
+        rest = rest[len(self.join) :]
+        self.filter = rest.pop(0) if document["filter"] else -1
+        self.init = rest.pop(0) if document["init"] else -1
+        self.target = rest.pop(0) if self.is_exec else -1
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
@@ -69,7 +72,7 @@ def wait(requests: socket.socket, monitor: socket.socket, on_taken: Any) -> NoRe
 
 def get_ready() -> filesystems.Ready:
     """Make what can be made, and touch what every start touches: a fork's first write to a page copies it."""
-    vfork.prepare_stacks()
+    vfork.prepare_stack()
     json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
     host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     process.identify({"user": {"username": "root"}}, [], host)
@@ -105,10 +108,19 @@ def start(request: Request, monitor: socket.socket, ready: filesystems.Ready | N
 
 def _launch(request: Request, spec: dict[str, Any], ready: filesystems.Ready | None) -> container.Process:
     document, (rows, columns) = request.document, request.document["size"]
-    stdin = document["stdin"]
+    stdin, size = document["stdin"], (rows, columns)
     if request.is_exec:
-        return container.join(spec, document["process"], request.target, stdin=stdin, size=(rows, columns))
-    return container.create(spec, document["bundle"], join=request.join, stdin=stdin, size=(rows, columns), ready=ready)
+        process = document["process"]
+        return container.join(spec, process, request.target, stdin=stdin, filter_fd=request.filter, size=size)
+    return container.create(
+        *(spec, document["bundle"]),
+        join=request.join,
+        stdin=stdin,
+        filter_fd=request.filter,
+        init=request.init,
+        size=size,
+        ready=ready,
+    )
 
 
 def cgroup_of(spec: dict[str, Any]) -> str:

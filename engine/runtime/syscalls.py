@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_void_p
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _NUMBERS = {
     "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277},
 }[os.uname().machine]
 _NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
+_NUMBERS["execveat"] = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
 _NUMBERS |= {
     "pidfd_send_signal": 424,
     "open_tree": 428,
@@ -97,6 +98,7 @@ PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 CLOSE_RANGE_CLOEXEC = 4
+SECCOMP_SET_MODE_FILTER = 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -158,6 +160,10 @@ class _MountAttr(ctypes.Structure):
     _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
 
 
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("len", c_ushort), ("filter", c_char_p))
+
+
 class _CapHeader(ctypes.Structure):
     _fields_ = (("version", c_uint), ("pid", c_int))
 
@@ -189,6 +195,7 @@ _capget = _syscall("capget", c_void_p, c_void_p)
 _capset = _syscall("capset", c_void_p, c_void_p)
 _rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
+_seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
 # The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
 
@@ -344,6 +351,12 @@ def join_session_keyring(name: str | None = None) -> None:
     _keyctl(KEYCTL_JOIN_SESSION_KEYRING, _path(name))
 
 
+def seccomp(program: bytes, flags: int) -> None:
+    """seccomp(2) SECCOMP_SET_MODE_FILTER: `program`: struct sock_filter by struct sock_filter."""
+    described = _SockFprog(len(program) // 8, program)
+    _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+
+
 def _strings(values: Sequence[bytes]) -> Any:
     return (c_char_p * (len(values) + 1))(*values, None)
 
@@ -351,6 +364,14 @@ def _strings(values: Sequence[bytes]) -> Any:
 _execve = _libc["execve"]
 _execve.argtypes = (c_char_p, c_void_p, c_void_p)
 _execve.restype = c_int
+
+
+_execveat = _syscall("execveat", c_int, c_char_p, c_void_p, c_void_p, c_int)
+
+
+def execveat(fd: int, argv: Sequence[bytes], env: Sequence[bytes]) -> None:
+    """execveat(2) of an open file (AT_EMPTY_PATH), as `execve`."""
+    _execveat(fd, b"", _strings(argv), _strings(env), AT_EMPTY_PATH)
 
 
 def execve(path: bytes, argv: Sequence[bytes], env: Sequence[bytes]) -> None:

@@ -140,7 +140,6 @@ def test_refusals_of_the_configuration(config, words):
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ({"init": True}, "--init"),
         ({"links": ["db:db"]}, "--link"),
         ({"cgroup_parent": "/x"}, "--cgroup-parent"),
         ({"storage_opt": {"size": "1G"}}, "--storage-opt"),
@@ -209,12 +208,6 @@ def test_what_the_host_lacks_is_discarded_with_a_warning(facts, host, field, lef
 def test_published_ports_with_the_hosts_network_are_discarded_with_a_warning():
     _, warnings = check(network_mode="host", port_bindings={"80/tcp": [PortBinding()]})
     assert warnings == ["Published ports are discarded when using host network mode"]
-
-
-def test_a_health_check_warns_until_there_are_health_checks():
-    (warning,) = checks.warn_of_health(ContainerConfig(healthcheck=HealthConfig(test=["CMD", "true"])))
-    assert "Health checks are not supported yet" in warning
-    assert checks.warn_of_health(ContainerConfig(healthcheck=HealthConfig(test=["NONE"]))) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""What a container may do: capabilities, system calls, devices, sysctls, ulimits, `--security-opt`.
+
+Pure but for `available_capabilities`, `devices_of` and `host_devices`, which look at the host, and `Confinement`, which
+keeps compiled seccomp filters.
+"""
+
+from dosirak.engine.containers.security.capabilities import available_capabilities, choose_capabilities
+from dosirak.engine.containers.security.devices import base_device_rules, device_rules, devices_of, host_devices
+from dosirak.engine.containers.security.options import SecurityOptions, parse_security_options
+from dosirak.engine.containers.security.seccomp import Confinement
+from dosirak.engine.containers.security.sysctls import check_sysctls
+from dosirak.engine.containers.security.ulimits import rlimits
+
+__all__ = [
+    "Confinement",
+    "SecurityOptions",
+    "available_capabilities",
+    "base_device_rules",
+    "check_sysctls",
+    "choose_capabilities",
+    "device_rules",
+    "devices_of",
+    "host_devices",
+    "parse_security_options",
+    "rlimits",
+]

@@ -1,0 +1,61 @@
+"""`--security-opt`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dosirak.engine.errors import InvalidRequest, NotSupported
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityOptions:
+    """What `--security-opt` asks for. `unmasked`: systempaths=unconfined; `writable_cgroups` None: as privileged;
+    `seccomp`: "unconfined", "builtin", a profile's JSON, "" if nothing is said."""
+
+    no_new_privileges: bool = False
+    unmasked: bool = False
+    writable_cgroups: bool | None = None
+    seccomp: str = ""
+
+
+def parse_security_options(options: Sequence[str], *, apparmor: bool) -> SecurityOptions:
+    """Docker's `--security-opt` values. `apparmor`: whether the host has it.
+
+    Raises InvalidRequest for an unknown one, NotSupported for what this engine can't do yet.
+    """
+    no_new_privileges = unmasked = False
+    writable: bool | None = None
+    seccomp = ""
+    for option in options:
+        name, separator, value = option.partition("=" if "=" in option else ":")
+        if option in ("no-new-privileges", "writable-cgroups"):
+            separator, value = "=", "true"
+        if not separator and option != "disable":
+            raise InvalidRequest(f'invalid --security-opt 1: "{option}"')
+        if name == "no-new-privileges":
+            no_new_privileges = _truth(option, value)
+        elif name == "writable-cgroups":
+            writable = _truth(option, value)
+        elif name == "systempaths" and value == "unconfined":
+            unmasked = True
+        elif name == "seccomp":
+            seccomp = value
+        elif name == "apparmor":
+            _check_apparmor(value, apparmor)
+        elif name not in ("label", "disable"):  # SELinux labels: without SELinux they mean nothing, as in Docker
+            raise InvalidRequest(f'invalid --security-opt 2: "{option}"')
+    return SecurityOptions(no_new_privileges, unmasked, writable, seccomp)
+
+
+def _truth(option: str, value: str) -> bool:
+    if value.lower() not in ("1", "t", "true", "0", "f", "false"):
+        raise InvalidRequest(f'invalid --security-opt 2: "{option}"')
+    return value.lower() in ("1", "t", "true")
+
+
+def _check_apparmor(value: str, apparmor: bool) -> None:
+    if value != "unconfined" and not apparmor:
+        raise InvalidRequest(f'AppArmor is not supported on this host, but the profile "{value}" was asked for')
+    if value != "unconfined":
+        raise NotSupported("AppArmor profiles are not supported yet: only apparmor=unconfined is")

@@ -1,0 +1,67 @@
+"""Which filter of system calls a container gets: `--security-opt seccomp=…`, `--privileged`, Docker's default."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES
+
+if TYPE_CHECKING:
+    from dosirak.engine.runtime.seccomp import Filter
+
+# Descriptors kept open, a profile and set of capabilities each.
+_KEPT = 32
+BUILTIN, UNCONFINED = "builtin", "unconfined"
+
+
+class Confinement:
+    """The filters of one engine's containers, each compiled once: at a container's create, not at its start."""
+
+    def __init__(self, data: Path, *, supported: bool) -> None:
+        """Parameters: `data`: the engine's data directory; `supported`: whether the kernel has seccomp filters."""
+        self._directory = data / "seccomp"
+        self._supported = supported
+        # By profile ("builtin" or its JSON) and the bounding set, which a profile's rules may depend on.
+        self._ready: OrderedDict[tuple[str, frozenset[str]], Filter | None] = OrderedDict()
+
+    async def choose(self, host: HostConfig, option: str, bounding: Sequence[str]) -> Filter | None:
+        """The filter of a container, None if it gets none.
+
+        Parameters: `option`: what `--security-opt seccomp=` says, "" if nothing; `bounding`: its bounding set.
+        Raises InvalidRequest with the place in the profile.
+        """
+        if option == UNCONFINED or (host.privileged and not option):
+            return None
+        if not self._supported:
+            if option in ("", BUILTIN):
+                return None
+            raise InvalidRequest("seccomp is not enabled in your kernel, cannot run a custom seccomp profile")
+        key = option or BUILTIN, frozenset(bounding)
+        if key not in self._ready:
+            self._ready[key] = await asyncio.to_thread(self._compile, *key)
+            while len(self._ready) > _KEPT:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(key)
+        return self._ready[key]
+
+    async def prepare(self) -> None:
+        """Have the filter of most containers ready before the first one asks for it."""
+        await self.choose(HostConfig(), "", DEFAULT_CAPABILITIES)
+
+    def _compile(self, profile: str, bounding: frozenset[str]) -> Filter | None:
+        # What compiles is imported by the first container that needs it, in this thread.
+        from dosirak.engine.runtime.seccomp import Filters as Store
+        from dosirak.engine.runtime.seccomp import ProfileError
+        from dosirak.engine.runtime.seccomp import profile as profiles
+
+        try:
+            found = profiles.default() if profile == BUILTIN else profiles.read(profile)
+            return Store(self._directory).compile(found, bounding)
+        except ProfileError as error:
+            raise InvalidRequest(f"Decoding seccomp profile failed: {error}") from error
