@@ -48,6 +48,7 @@ from dosirak.engine.containers.model import (
     WaitCondition,
     WaitResult,
 )
+from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
@@ -92,6 +93,8 @@ class Containers:
             table=Table(db),
             bundles=Bundles(settings.data),
         )
+        )
+        self.networking = Networking(self._room)
             confinement=security.Confinement(settings.data, supported=found.seccomp),
         self._lost: builtins.list[Live] = []
         self._room.table.load()
