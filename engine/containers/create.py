@@ -35,8 +35,8 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     """See `Containers.create`."""
     config, host, networking = _own(body)
     warnings = checks.check(config, host, networking, room.facts)
-    if not config.image:
     await launching.choose_filter(room, host)  # a profile that can't be used is refused here, and compiled otherwise
+    if not config.image:
         raise InvalidRequest("no image specified")
     image = await room.images.resolve(config.image)
     _check_platform(platform, image)
