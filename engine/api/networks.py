@@ -1,50 +1,44 @@
-"""`/networks`: list and inspect. Creating and connecting come with the networks' own issue."""
+"""`/networks`: create, list, inspect, connect, disconnect, prune, remove."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dosirak.engine.api import reply, times
 from dosirak.engine.api.router import Route
-from dosirak.engine.networks.model import PREDEFINED
-from dosirak.engine.state import check_filters
-from dosirak.engine.state import filters as match
+from dosirak.engine.containers import EndpointSettings, wire
+from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.networks.model import CreateRequest, Network
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from dosirak.engine.api.call import Call
-    from dosirak.engine.networks.model import Network
-    from dosirak.engine.state import Filters
 
-_FILTERS = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
+
+class _Connect(msgspec.Struct, rename="pascal"):
+    container: str = ""
+    endpoint_config: dict[str, Any] | None = None
+
+
+class _Disconnect(msgspec.Struct, rename="pascal"):
+    container: str = ""
+    force: bool = False
 
 
 async def networks(call: Call) -> StreamResponse:
     """`GET /networks`: without the containers, as Docker leaves them out of lists."""
-    filters = call.filters()
-    check_filters(filters, _FILTERS)
-    found = call.rooms.networks.list()
-    return reply.json([document(network, {}) for network in found if _passes(filters, network)])
-
-
-def _passes(filters: Filters, network: Network) -> bool:
-    kind = "builtin" if network.name in PREDEFINED else "custom"
-    dangling = match.boolean(filters, "dangling", default=False)
-    return (
-        match.exact(filters, "driver", network.driver)
-        and match.exact(filters, "scope", network.scope)
-        and match.exact(filters, "type", kind)
-        and match.fuzzy(filters, "id", network.id)
-        and match.pattern(filters, "name", network.name)
-        and match.labels(filters, "label", network.labels)
-        and ("dangling" not in filters or dangling == (kind == "custom" and not network.endpoints))
-    )
+    found = call.rooms.networks.select(call.filters())
+    return reply.json([document(network, {}) for network in found])
 
 
 async def network(call: Call) -> StreamResponse:
     """`GET /networks/{id}`."""
     found = call.rooms.networks.inspect(call.vars["id"])
+    if call.text("scope") not in ("", found.scope):
+        raise NotFound(f"network {call.vars['id']} not found")
     containers = {
         endpoint.container: {
             "Name": endpoint.name,
@@ -60,7 +54,6 @@ async def network(call: Call) -> StreamResponse:
 
 def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
     """A network as Docker shows it."""
-    pool = [{"Subnet": network.subnet, "Gateway": network.gateway}] if network.subnet else []
     return {
         "Name": network.name,
         "Id": network.id,
@@ -69,7 +62,11 @@ def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
         "Driver": network.driver,
         "EnableIPv4": True,
         "EnableIPv6": network.enable_ipv6,
-        "IPAM": {"Driver": "default", "Options": None, "Config": pool},
+        "IPAM": {
+            "Driver": "default",
+            "Options": network.ipam_options if network.bridge else None,
+            "Config": [_pool(network)] if network.subnet else None if network.driver != "bridge" else [],
+        },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": network.ingress,
@@ -81,8 +78,64 @@ def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _pool(network: Network) -> dict[str, Any]:
+    pool: dict[str, Any] = {"Subnet": network.subnet}
+    if network.ip_range:
+        pool["IPRange"] = network.ip_range
+    pool["Gateway"] = network.gateway
+    if network.reserved:
+        pool["AuxiliaryAddresses"] = network.reserved
+    return pool
+
+
+async def create(call: Call) -> StreamResponse:
+    """`POST /networks/create`."""
+    request = await call.json(CreateRequest)
+    if request is None:
+        raise InvalidRequest("invalid JSON: got EOF while reading request body")
+    if call.version < (1, 48):
+        request = msgspec.structs.replace(request, enable_ipv4=None)
+    made = await call.rooms.networks.create(request)
+    return reply.json({"Id": made.id, "Warning": ""}, 201)
+
+
+async def remove(call: Call) -> StreamResponse:
+    """`DELETE /networks/{id}`."""
+    await call.rooms.networks.remove(call.vars["id"])
+    return reply.empty()
+
+
+async def connect(call: Call) -> StreamResponse:
+    """`POST /networks/{id}/connect`."""
+    body = await call.json(_Connect)
+    if body is None:
+        raise InvalidRequest("invalid JSON: got EOF while reading request body")
+    settings, _ = wire.parse(EndpointSettings, body.endpoint_config or {})
+    await call.rooms.containers.networking.connect(body.container, call.vars["id"], settings)
+    return reply.empty(200)
+
+
+async def disconnect(call: Call) -> StreamResponse:
+    """`POST /networks/{id}/disconnect`."""
+    body = await call.json(_Disconnect)
+    if body is None:
+        raise InvalidRequest("invalid JSON: got EOF while reading request body")
+    await call.rooms.containers.networking.disconnect(body.container, call.vars["id"], force=body.force)
+    return reply.empty(200)
+
+
+async def prune(call: Call) -> StreamResponse:
+    """`POST /networks/prune`."""
+    return reply.json({"NetworksDeleted": await call.rooms.networks.prune(call.filters()) or None})
+
+
 ROUTES = (
     Route("GET", "/networks", networks),
     Route("GET", "/networks/", networks),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
     Route("GET", "/networks/{id}", network),
+    Route("DELETE", "/networks/{id}", remove),
 )

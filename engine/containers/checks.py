@@ -6,20 +6,18 @@ A field that this engine can't honour is refused or warned of here; none is left
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from dosirak.engine.containers import merge, ports, resources, security, signals
 from dosirak.engine.containers.documents import (
     ContainerConfig,
-    EndpointSettings,
     HostConfig,
     NetworkingConfig,
 )
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.logopts import check_log_config
+from dosirak.engine.containers.networking import asked
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.networks import files
-from dosirak.engine.networks.model import PREDEFINED
 from dosirak.engine.runtime.defaults import MASKED_PATHS, READONLY_PATHS
 
 _LONGEST_HOSTNAME = 64
@@ -181,27 +179,7 @@ def _check_networking(config: ContainerConfig, host: HostConfig, networking: Net
                 raise InvalidRequest(f"conflicting options: {what} and the network mode")
     if host.uts_mode == "host" and config.hostname:
         raise InvalidRequest("conflicting options: hostname and the UTS mode")
-    _check_endpoints(mode, endpoints)
-
-
-def _check_endpoints(mode: str, endpoints: Mapping[str, EndpointSettings | None]) -> None:
-    if len(endpoints) > 1 or (endpoints and mode not in endpoints):
-        raise NotSupported(f"several networks at create are not supported yet: {', '.join(sorted({mode, *endpoints}))}")
-    endpoint = endpoints.get(mode)
-    if endpoint is None:
-        return
-    ipam = endpoint.ipam_config
-    if endpoint.aliases and mode == "bridge":
-        raise InvalidRequest("network-scoped aliases are only supported for user-defined networks")
-    if ipam and ipam.ipv4_address and mode in PREDEFINED:
-        raise InvalidRequest("user specified IP address is supported on user defined networks only")
-    for what, asked in (
-        ("IPv6 addresses", ipam and (ipam.ipv6_address or ipam.link_local_ips)),
-        ("links", endpoint.links),
-        ("driver options", endpoint.driver_opts),
-    ):
-        if asked:
-            raise NotSupported(f"network {mode}: {what} of an endpoint are not supported yet")
+    asked.check(endpoints)
 
 
 def _check_resolver(config: ContainerConfig, host: HostConfig) -> None:

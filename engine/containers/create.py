@@ -21,6 +21,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
+from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import InvalidRequest, NotFound
 
@@ -34,8 +35,8 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     """See `Containers.create`."""
     config, host, networking = _own(body)
     warnings = checks.check(config, host, networking, room.facts)
-    if not config.image:
     await launching.choose_filter(room, host)  # a profile that can't be used is refused here, and compiled otherwise
+    if not config.image:
         raise InvalidRequest("no image specified")
     image = await room.images.resolve(config.image)
     _check_platform(platform, image)
@@ -66,7 +67,8 @@ async def _create(
     name = names.check(name) if name else names.generate(room.table.names, container_id)
     room.table.reserve(name, container_id)
     try:
-        record = _record(container_id, name, command, config, host, networking)
+        networks = asked.choose(config, host, networking, lambda ref: _network_name(room, ref))
+        record = _record(container_id, name, command, config, host, networks)
         record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
         await _make(room, record)
     except BaseException:
@@ -113,23 +115,24 @@ def _join_by_id(room: Room, host: HostConfig) -> None:
             setattr(host, field, f"container:{target.record.id}")
 
 
+def _network_name(room: Room, ref: str) -> str:
+    """A network's name; one that doesn't exist may come before the container's start."""
+    try:
+        return room.networks.inspect(ref).name
+    except NotFound:
+        return ref
+
+
 def _record(
     container_id: str,
     name: str,
     command: Sequence[str],
     config: ContainerConfig,
     host: HostConfig,
-    networking: NetworkingConfig,
+    networks: dict[str, EndpointSettings],
 ) -> Container:
     if not config.hostname:
         config.hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
-    endpoints = networking.endpoints_config or {}
-    mode = host.network_mode
-    networks: dict[str, EndpointSettings] = {}
-    if not mode.startswith("container:"):
-        networks[mode] = endpoints.get(mode) or EndpointSettings()
-        if config.mac_address and not networks[mode].mac_address:
-            networks[mode] = msgspec.structs.replace(networks[mode], mac_address=config.mac_address)
     return Container(
         id=container_id,
         name=name,

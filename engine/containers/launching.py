@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dosirak.engine.containers import ipc, logopts, ports, security, spec
+from dosirak.engine.containers import ipc, logopts, security, spec
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking import files as network_files
+from dosirak.engine.containers.networking import joining
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
-from dosirak.engine.errors import Conflict, EngineError, HostLimit
-from dosirak.engine.networks import files
+from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime.model import Launch, Restart
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def launch(room: Room, live: Live) -> Task:
     async with AsyncExitStack() as undo:
         join: dict[str, int] = {}
         _join_others(room, record.host_config, join, undo)
-        sandbox = await _connect(room, record, undo)
+        sandbox = await joining.join(room, record, undo)
         room.tell_network(live, "connect", sandbox)
         undo.callback(room.tell_network, live, "disconnect", sandbox)
         if sandbox is not None and sandbox.netns_fd is not None:
@@ -128,33 +128,6 @@ def _partner_directory(room: Room, record: Container) -> Path | None:
     return room.directory(mode.removeprefix("container:")) if mode.startswith("container:") else None
 
 
-# Network
-
-
-async def _connect(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox | None:
-    mode = record.host_config.network_mode
-    if mode.startswith("container:"):
-        return None
-    asked = record.networks.get(mode)
-    wanted_ip = asked.ipam_config.ipv4_address if asked and asked.ipam_config else ""
-    try:
-        sandbox = await room.networks.connect(
-            record.id,
-            record.name,
-            mode,
-            ports=ports.published(record.config, record.host_config),
-            hostname=record.config.hostname,
-            mac=(asked.mac_address if asked else "") or None,
-            ip=wanted_ip or None,
-        )
-    except EngineError as error:
-        raise type(error)(f"failed to set up container networking: {error}") from error
-    undo.push_async_callback(room.networks.disconnect, record.id)
-    if asked is not None:
-        asked.network_id = sandbox.endpoint.network_id
-    return sandbox
-
-
 # The bundle's files
 
 
@@ -169,9 +142,9 @@ def write_bundle(
     """Write config.json and the three network files. Raises HostLimit (disk full), InvalidRequest."""
     directory = room.directory(record.id)
     try:
-        own = write_network_files(room, record, sandbox, directory)
+        own = network_files.write(room, record, sandbox, directory)
         resolved = resolve(room, record, own, confined, shm, joined)
-        write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
+        network_files.write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
         if record.state.started_at:
             (directory / "exit.json").unlink(missing_ok=True)  # of an earlier run
     except OSError as error:
@@ -218,48 +191,3 @@ def resolve(
         shm=shm,
         joined=joined,
     )
-
-
-def write_network_files(room: Room, record: Container, sandbox: Sandbox | None, directory: Path) -> dict[str, str]:
-    """hosts, resolv.conf and hostname in the container's own folder; with another's network they are the other's."""
-    config, host = record.config, record.host_config
-    if sandbox is None:
-        directory = room.directory(host.network_mode.removeprefix("container:"))
-        return {f"/etc/{name}": str(directory / name) for name in ("hosts", "resolv.conf", "hostname")}
-    endpoint, on_host = sandbox.endpoint, sandbox.netns_fd is None
-    texts = {
-        "hostname": files.hostname(config.hostname, config.domainname),
-        "hosts": files.hosts(
-            config.hostname,
-            config.domainname,
-            ip=endpoint.ip,
-            extra=host.extra_hosts or (),
-            host_gateway=endpoint.gateway or "127.0.0.1",
-            base=files.read_hosts() if on_host else None,
-        ),
-        "resolv.conf": files.resolv_conf(
-            files.read_resolv_conf(),
-            dns=host.dns or (),
-            search=host.dns_search or (),
-            options=host.dns_options or (),
-            own_network=not on_host,
-        ),
-    }
-    for name, text in texts.items():
-        write_file(f"{directory}/{name}", text.encode())
-    return {f"/etc/{name}": f"{directory}/{name}" for name in texts}
-
-
-def write_file(path: str, data: bytes) -> None:
-    """Write a file of a bundle, which is there already (`Bundles`). Raises OSError.
-
-    Cut to its length afterwards: ext4 takes three times as long when it is cut to nothing first.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        written = os.write(fd, data)
-        if written != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        os.ftruncate(fd, written)
-    finally:
-        os.close(fd)

@@ -48,6 +48,7 @@ from dosirak.engine.containers.model import (
     WaitCondition,
     WaitResult,
 )
+from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
@@ -80,8 +81,8 @@ class Containers:
         events: Events,
     ) -> None:
         """Reads the records; `adopt_all` brings them up to date. Raises HostLimit."""
-        self._room = Room(
         found = facts.find()
+        self._room = Room(
             settings=settings,
             images=images,
             networks=networks,
@@ -91,8 +92,9 @@ class Containers:
             facts=found,
             table=Table(db),
             bundles=Bundles(settings.data),
-        )
             confinement=security.Confinement(settings.data, supported=found.seccomp),
+        )
+        self.networking = Networking(self._room)
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
@@ -373,10 +375,10 @@ class Containers:
 
     async def resume(self) -> None:
         """After `adopt_all` and once the networks are up: start again what a reboot ended, by its restart policy."""
+        self._room.supervise(self._room.confinement.prepare(), "the default seccomp filter")
         lost, self._lost = self._lost, []
         await adopt.resume(self._room, lost)
 
-        self._room.supervise(self._room.confinement.prepare(), "the default seccomp filter")
     async def close(self) -> None:
         """The service ends: finish what is under way, let go of every container without touching it."""
         room = self._room

@@ -23,7 +23,7 @@ from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
-    from dosirak.engine.networks import Networks, Sandbox
+    from dosirak.engine.networks import Endpoint, Networks, Sandbox
     from dosirak.engine.runtime.client import Launcher
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
@@ -179,12 +179,15 @@ class Room:
         self.events.publish("container", action, record.id, told)
 
     def tell_network(self, live: Live, action: str, sandbox: Sandbox | None) -> None:
-        """Publish that a container joins ("connect") or leaves ("disconnect") its network."""
-        if sandbox is not None:
-            endpoint = sandbox.endpoint
-            driver = {"none": "null", "host": "host"}.get(endpoint.network, "bridge")
-            attributes = {"container": live.record.id, "name": endpoint.network, "type": driver}
-            self.events.publish("network", action, endpoint.network_id, attributes)
+        """Publish that a container joins ("connect") or leaves ("disconnect") its networks."""
+        for endpoint in sandbox.endpoints if sandbox else ():
+            self.tell_endpoint(live, action, endpoint)
+
+    def tell_endpoint(self, live: Live, action: str, endpoint: Endpoint) -> None:
+        """Publish that a container joins or leaves one network."""
+        driver = {"none": "null", "host": "host"}.get(endpoint.network, "bridge")
+        attributes = {"container": live.record.id, "name": endpoint.network, "type": driver}
+        self.events.publish("network", action, endpoint.network_id, attributes)
 
     def tell_volumes(self, live: Live, action: str) -> None:
         """Publish that a container uses ("mount") or lets go of ("unmount") its volumes."""

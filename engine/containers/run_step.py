@@ -18,6 +18,7 @@ import msgspec
 from dosirak.engine.containers import launching, merge, names, spec
 from dosirak.engine.containers.documents import ContainerConfig, HostConfig
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest
 from dosirak.engine.runtime.client import Task
@@ -125,7 +126,7 @@ def _record(step_id: str, step: Step) -> Container:
 def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, confined: Filter | None) -> None:
     directory = room.directory(record.id)
     try:
-        own = launching.write_network_files(room, record, sandbox, directory)
+        own = network_files.write(room, record, sandbox, directory)
         resolved = dataclasses.replace(
             launching.resolve(room, record, own, confined),
             lower=step.lowers,
@@ -134,7 +135,7 @@ def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, c
         )
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts
-        launching.write_file(f"{directory}/config.json", _encode(document))
+        network_files.write_file(f"{directory}/config.json", _encode(document))
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 

@@ -18,8 +18,7 @@ from dosirak.engine.networks import Sandbox
 def endpoints(record: Container, sandbox: Sandbox | None) -> dict[str, EndpointSettings]:
     """The networks: what was asked, and the addresses while it runs."""
     found = dict(record.networks)
-    if sandbox is not None:
-        endpoint = sandbox.endpoint
+    for endpoint in sandbox.endpoints if sandbox else ():
         asked = found.get(endpoint.network) or EndpointSettings()
         found[endpoint.network] = msgspec.structs.replace(
             asked,
@@ -29,6 +28,7 @@ def endpoints(record: Container, sandbox: Sandbox | None) -> dict[str, EndpointS
             ip_address=endpoint.ip,
             ip_prefix_len=endpoint.prefix,
             mac_address=endpoint.mac,
+            dns_names=list(endpoint.names) or None,
         )
     return found
 
@@ -38,7 +38,7 @@ def ports(record: Container, sandbox: Sandbox | None) -> Mapping[str, Sequence[P
     if sandbox is None:
         return {}
     found: dict[str, list[PortBinding] | None] = dict.fromkeys(record.config.exposed_ports or ())
-    for bound in sandbox.endpoint.ports:
+    for bound in sandbox.ports:
         key = f"{bound.container_port}/{bound.protocol}"
         found[key] = [*(found.get(key) or ()), PortBinding(host_ip=bound.host_ip, host_port=str(bound.host_port))]
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
-from dosirak.engine.errors import Conflict, InvalidRequest, Unavailable
+from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest
 
 # Docker's local pools (moby: ipamutils): 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in parts of /20.
 DEFAULT_POOLS = (
@@ -19,27 +19,52 @@ DEFAULT_POOLS = (
 
 
 def choose_subnet(used: Iterable[IPv4Network], pools: Sequence[IPv4Network] = DEFAULT_POOLS) -> IPv4Network:
-    """The first pool that overlaps nothing in `used`. Raises Unavailable when all are taken, in Docker's words."""
+    """The first pool that overlaps nothing in `used`. Raises InvalidRequest when all are taken, in Docker's words."""
     used = list(used)
     for pool in pools:
         if not any(pool.overlaps(other) for other in used):
             return pool
-    raise Unavailable("all predefined address pools have been fully subnetted")
+    raise InvalidRequest("all predefined address pools have been fully subnetted")
+
+
+def overlap(subnet: IPv4Network, used: Iterable[IPv4Network]) -> bool:
+    """Whether a subnet somebody asked for takes addresses away from those in `used`.
+
+    A part of a wider one is fine: the host may route 10.0.0.0/8 somewhere, and the narrower route wins.
+    """
+    return any(subnet.supernet_of(other) for other in used)
+
+
+def gateway_of(subnet: IPv4Network) -> IPv4Address:
+    """The address of a bridge in its subnet: the first, as Docker has it."""
+    return subnet[1]
 
 
 class Allocator:
-    """The addresses of one subnet: next-free, rotating (an address freed a moment ago is the last to come again)."""
+    """The addresses of one subnet: next-free, rotating (an address freed a moment ago is the last to come again).
 
-    def __init__(self, network: str, subnet: IPv4Network, gateway: IPv4Address) -> None:
+    Parameters: `network` names it in messages; `reserved` are never given; `part`: what is given, if not all of it.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        subnet: IPv4Network,
+        reserved: Iterable[IPv4Address],
+        part: IPv4Network | None = None,
+    ) -> None:
         self._network = network
         self._subnet = subnet
-        self._first = int(subnet.network_address) + 1
-        self._last = int(subnet.broadcast_address) - 1
-        self._taken = {int(gateway)}
+        self._lowest = int(subnet.network_address) + 1
+        self._highest = int(subnet.broadcast_address) - 1
+        chosen = part or subnet
+        self._first = max(self._lowest, int(chosen.network_address))
+        self._last = min(self._highest, int(chosen.broadcast_address))
+        self._taken = {int(address) for address in reserved}
         self._next = self._first
 
     def take(self) -> IPv4Address:
-        """The next free address. Raises Unavailable when there is none."""
+        """The next free address. Raises HostLimit when there is none."""
         size = self._last - self._first + 1
         for step in range(size):
             candidate = self._first + (self._next - self._first + step) % size
@@ -47,17 +72,18 @@ class Allocator:
                 self._taken.add(candidate)
                 self._next = candidate + 1
                 return IPv4Address(candidate)
-        raise Unavailable(f"no available IPv4 addresses on this network's address pools: {self._network}")
+        raise HostLimit(f"no available IPv4 addresses on this network's address pools: {self._network}")
 
     def reserve(self, address: IPv4Address) -> None:
-        """Takes exactly this address. Raises InvalidRequest outside the subnet, Conflict when it is in use."""
+        """Takes exactly this address. Raises InvalidRequest outside the subnet, Forbidden when it is in use."""
         number = int(address)
-        if not self._first <= number <= self._last:
+        if not self._lowest <= number <= self._highest:
             raise InvalidRequest(f"invalid address {address}: It does not belong to any of this network's subnets")
         if number in self._taken:
-            raise Conflict(f"network {self._network}: address {address} is already in use")
+            raise Forbidden("Address already in use")
         self._taken.add(number)
-        self._next = max(self._next, number + 1)
+        if self._first <= number <= self._last:
+            self._next = max(self._next, number + 1)
 
     def release(self, address: IPv4Address) -> None:
         """Gives an address back."""

@@ -29,29 +29,26 @@ _GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by its
 class Wanted(msgspec.Struct, frozen=True):
     """A bridge as its network's record has it; if `movable`, the subnet may be another when the host uses this one.
 
-    `publications` are the published ports of containers that run already (after a service's restart);
-    `forwarding_was_off` is what is known from an earlier `Raised`.
+    `taken` are the subnets of the engine's other networks; `publications` the published ports of containers that run
+    already (after a service's restart); `forwarding_was_off` is what is known from an earlier `Raised`.
     """
 
-    name: str
-    subnet: IPv4Network
+    rules: Bridge
+    gateway: IPv4Address
     mtu: int
     movable: bool
+    taken: tuple[IPv4Network, ...] = ()
     publications: tuple[Publication, ...] = ()
     forwarding_was_off: bool = False
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """A bridge that is up: its index, the subnet it really has, and how the host was before any bridge."""
+    """A bridge that is up: its index, the addresses it really has, and how the host was before any bridge."""
 
     index: int
     subnet: IPv4Network
+    gateway: IPv4Address
     forwarding_was_off: bool
-
-
-def gateway_of(subnet: IPv4Network) -> IPv4Address:
-    """The address of a bridge in its subnet: the first, as Docker has it."""
-    return subnet[1]
 
 
 def host_subnets(kernel: Kernel) -> list[IPv4Network]:
@@ -69,28 +66,30 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
 
     Raises HostLimit when the name belongs to something else, or the host uses the subnet and it can't be moved.
     """
+    name = wanted.rules.name
     with claims.turn():
-        every = _sweep_dead(kernel, wanted.name)
-        found = next((link for link in every if link.name == wanted.name), None)
+        every = _sweep_dead(kernel, name)
+        found = next((link for link in every if link.name == name), None)
         subnet = _choose_subnet(kernel.netlink, found, wanted)
+        gateway = wanted.gateway if subnet == wanted.rules.subnet else addresses.gateway_of(subnet)
         was_off = wanted.forwarding_was_off or sysctl.read(sysctl.FORWARD) == "0"
         was_off = was_off or any(_FORWARDING_WAS_OFF in link.alias for link in every)
         # The rules come first: no bridge is ever up without them.
-        kernel.firewall.install([Bridge(wanted.name, subnet)], wanted.publications)
+        kernel.firewall.install([msgspec.structs.replace(wanted.rules, subnet=subnet)], wanted.publications)
         try:
             if not found:
-                links.create_bridge(kernel.netlink, wanted.name, names.mac_of(gateway_of(subnet)), wanted.mtu)
-            index = _configure(kernel.netlink, wanted.name, subnet)
+                links.create_bridge(kernel.netlink, name, names.mac_of(gateway), wanted.mtu)
+            index = _configure(kernel.netlink, name, IPv4Interface((gateway, subnet.prefixlen)))
             if not (found and found.alias):
                 note = f"{_ALIAS}{kernel.firewall.table}" + (f", {_FORWARDING_WAS_OFF}" if was_off else "")
                 links.set_alias(kernel.netlink, index, note)
-            kernel.claims.hold(wanted.name)
+            kernel.claims.hold(name)
             sysctl.write(sysctl.FORWARD, "1")
         except BaseException:
             if not found:
-                kernel.firewall.uninstall(wanted.name)
+                kernel.firewall.uninstall(name)
             raise
-    return Raised(index, subnet, was_off)
+    return Raised(index, subnet, gateway, was_off)
 
 
 def lower_bridge(kernel: Kernel, name: str) -> None:
@@ -133,19 +132,20 @@ def wait_gone(kernel: Kernel, veths: Iterable[str]) -> None:
 
 def _choose_subnet(netlink: Netlink, found: links.Link | None, wanted: Wanted) -> IPv4Network:
     """The subnet the bridge is to have: what one that exists has already, else what the host doesn't use."""
+    asked = wanted.rules.subnet
     if found:
         if not _is_ours(found):
             raise HostLimit(
-                f"{wanted.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
+                f"{found.name}: an interface of this name exists that is not Dosirak's; remove or rename it"
             )
         own = [address.network for index, address in links.list_addresses(netlink) if index == found.index]
-        return own[0] if own and wanted.movable else wanted.subnet
+        return own[0] if own and wanted.movable else asked
     used = list(_used(netlink))
-    if not any(wanted.subnet.overlaps(other) for other in used):
-        return wanted.subnet
-    if not wanted.movable:
-        raise HostLimit(f"{wanted.name}: its subnet {wanted.subnet} is used by another network of this host")
-    return addresses.choose_subnet(used)
+    if wanted.movable:
+        return addresses.choose_subnet([*used, *wanted.taken]) if any(map(asked.overlaps, used)) else asked
+    if addresses.overlap(asked, used):
+        raise HostLimit(f"{wanted.rules.name}: its subnet {asked} is used by another network of this host")
+    return asked
 
 
 def _is_ours(link: links.Link) -> bool:
@@ -201,14 +201,13 @@ _SYSCTLS = (
 )
 
 
-def _configure(netlink: Netlink, name: str, subnet: IPv4Network) -> int:
+def _configure(netlink: Netlink, name: str, address: IPv4Interface) -> int:
     """Address, sysctls and "up", of a new bridge or of one found (perhaps made by halves). Returns its index."""
     index = links.index_of(name)
     if index is None:
         raise HostLimit(f"{name}: gone as soon as made: does something on this host remove links?")
     for sysctl_name, value in _SYSCTLS:
         sysctl.write(sysctl_name.format(name), value)
-    address = IPv4Interface((gateway_of(subnet), subnet.prefixlen))
     if (index, address) not in links.list_addresses(netlink):
         links.add_address(netlink, index, address)
     links.set_up(netlink, index)

@@ -52,14 +52,14 @@ def hosts(
     name: str,
     domain: str = "",
     *,
-    ip: str = "",
+    ips: Sequence[str] = (),
     extra: Sequence[str] = (),
     host_gateway: str = "",
     base: str | None = None,
 ) -> str:
     """/etc/hosts.
 
-    Parameters: `ip` is the container's address ("" on `none` and `host`); `extra` holds `--add-host` entries,
+    Parameters: `ips` are the container's addresses (none on `none` and `host`); `extra` holds `--add-host` entries,
     "name:ip", where ip may be "host-gateway", which becomes `host_gateway`; `base` is the text to begin with instead
     of the localhost lines (the network `host` begins with the host's own file). Raises InvalidRequest for a malformed
     entry.
@@ -68,10 +68,18 @@ def hosts(
     if text and not text.endswith("\n"):
         text += "\n"
     text += "".join(f"{address}\t{host}\n" for host, address in (_extra_host(line, host_gateway) for line in extra))
-    if ip:
-        full = f"{_clean('hostname', name)}.{_clean('domain name', domain)} " if domain else ""
-        text += f"{ip}\t{full}{_clean('hostname', name)}\n"
-    return text
+    return text + "".join(host_line(ip, name, domain) for ip in ips)
+
+
+def host_line(ip: str, name: str, domain: str = "") -> str:
+    """The line of /etc/hosts by which a container knows itself; "" without an address."""
+    full = f"{_clean('hostname', name)}.{_clean('domain name', domain)} " if domain else ""
+    return f"{ip}\t{full}{_clean('hostname', name)}\n" if ip else ""
+
+
+def word(what: str, text: str) -> str:
+    """A word that may stand in one of the files. Raises InvalidRequest if it would not stay one word of one line."""
+    return _clean(what, text)
 
 
 def resolv_conf(

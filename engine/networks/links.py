@@ -11,17 +11,17 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import msgspec
 
-from dosirak.engine.networks.netlink import NLM_F_CREATE_EXCL, Netlink, attribute, attributes
+from dosirak.engine.networks.netlink import NLM_F_CREATE_EXCL, NLM_F_CREATE_REPLACE, Netlink, attribute, attributes
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
-_RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTM_DELNEIGH = 29
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_OPERSTATE, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 16, 20, 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-_IFLA_BRPORT_STATE, _IFLA_BRPORT_MODE = 1, 4
+_IFLA_BRPORT_STATE, _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 1, 4, 33
 _IF_OPER_UP, _BR_STATE_FORWARDING = b"\6", b"\3"
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
 _VETH_INFO_PEER = 1
@@ -100,8 +100,17 @@ def set_up(netlink: Netlink, index: int, master: int | None = None) -> None:
 
 def reflect(netlink: Netlink, index: int) -> None:
     """Hairpin mode: the bridge may send a frame back out of the port it came in by."""
+    _set_port(netlink, index, _IFLA_BRPORT_MODE)
+
+
+def isolate(netlink: Netlink, index: int) -> None:
+    """The bridge carries nothing between ports that are isolated; to and from the bridge itself all passes."""
+    _set_port(netlink, index, _IFLA_BRPORT_ISOLATED)
+
+
+def _set_port(netlink: Netlink, index: int, flag: int) -> None:
     mode = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge")
-    mode += attribute(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
+    mode += attribute(_IFLA_INFO_SLAVE_DATA, attribute(flag, b"\1"))
     netlink.request(_RTM_NEWLINK, _IFINFO.pack(0, 0, index, 0, 0) + attribute(_IFLA_LINKINFO, mode))
 
 
@@ -149,11 +158,22 @@ def add_address(netlink: Netlink, index: int, address: IPv4Interface) -> None:
     netlink.request(_RTM_NEWADDR, header + body, NLM_F_CREATE_EXCL)
 
 
-def add_default_route(netlink: Netlink, index: int, gateway: IPv4Address) -> None:
-    """The default route through `gateway` on this link."""
-    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0)
+_DEFAULT_ROUTE = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0)
+
+
+def replace_default_route(netlink: Netlink, index: int, gateway: IPv4Address) -> None:
+    """The default route goes through `gateway` on this link, whatever it was before."""
     body = attribute(_RTA_GATEWAY, gateway.packed) + attribute(_RTA_OIF, _U32.pack(index))
-    netlink.request(_RTM_NEWROUTE, header + body, NLM_F_CREATE_EXCL)
+    netlink.request(_RTM_NEWROUTE, _DEFAULT_ROUTE + body, NLM_F_CREATE_REPLACE)
+
+
+def delete_default_route(netlink: Netlink) -> None:
+    """No default route; none there is fine."""
+    try:
+        netlink.request(_RTM_DELROUTE, _DEFAULT_ROUTE)
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise
 
 
 def forget_neighbour(netlink: Netlink, index: int, address: IPv4Address) -> None:

@@ -2,86 +2,173 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import builtins
 import logging
-import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Network
 
 import msgspec
 
-from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound
-from dosirak.engine.networks import bridges, links, names
-from dosirak.engine.networks.addresses import choose_subnet
-from dosirak.engine.networks.drivers import Attachment, Bridge, Driver, Host, Null, Request
-from dosirak.engine.networks.model import PREDEFINED, Endpoint, Network, PortBinding, Sandbox
-from dosirak.engine.networks.namespaces import Prepared
+from dosirak.engine.errors import EngineError, Forbidden
+from dosirak.engine.networks import bridges, choosing, creating, names
+from dosirak.engine.networks.addresses import choose_subnet, gateway_of
+from dosirak.engine.networks.boxes import Boxes
+from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null
+from dosirak.engine.networks.model import (
+    PREDEFINED,
+    CreateRequest,
+    Endpoint,
+    Join,
+    Network,
+    PortBinding,
+    Sandbox,
+)
 from dosirak.engine.networks.ports import Ports
 from dosirak.engine.networks.records import Records
+from dosirak.engine.networks.registry import Registry
 from dosirak.engine.networks.worker import Worker
 from dosirak.engine.settings import Settings
-from dosirak.engine.state.database import Database
+from dosirak.engine.state import Database, Events, Filters
 
 _LOG = logging.getLogger(__name__)
-
-
-class _Connected(msgspec.Struct, frozen=True):
-    sandbox: Sandbox
-    attachment: Attachment
 
 
 class Networks:
     """Every network of one engine root. All methods are called on the event loop's thread."""
 
-    def __init__(self, db: Database, settings: Settings) -> None:
+    def __init__(self, db: Database, settings: Settings, events: Events) -> None:
         self._records = Records(db)
         self._root = settings.data
+        self._events = events
         self._worker = Worker(names.table_name(settings.data))
         self._ports = Ports()
-        self._drivers: dict[str, Driver] = {}
-        self._connected: dict[str, _Connected] = {}
+        self._registry = Registry()
+        self._boxes = Boxes(self._registry, self._records, self._worker, self._ports)
+        self._creating = asyncio.Lock()
+        self._going: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Reads the records, or makes the first ones; the bridge comes with the first container that needs it."""
+        """Reads the records, or makes the first ones; a bridge comes with the first container that needs it."""
         networks = {network.name: network for network in self._records.networks()}
         for name in PREDEFINED:
             if name not in networks:
                 networks[name] = await self._predefined(name)
                 self._records.save_network(networks[name])
-        self._drivers = {network.id: self._driver(network) for network in networks.values()}
+        for network in networks.values():
+            self._registry.add(self._driver(network))
 
     async def close(self) -> None:
         """Ends the network thread and gives back what no container uses; running containers keep everything."""
         await self.teardown()
-        for connected in self._connected.values():
-            self._ports.release(connected.attachment.ports)
-            if connected.attachment.prepared:
-                os.close(connected.attachment.prepared.fd)
-        self._connected.clear()
+        self._boxes.close()
         await self._worker.stop()
 
     async def teardown(self) -> None:
         """Gives back all that is kept ready, and the bridge and rules of each network no container is connected to."""
-        for driver in self._drivers.values():
+        await asyncio.gather(*self._going, return_exceptions=True)
+        for driver in self._registry:
             await driver.down()
 
-    def list(self) -> list[Network]:
+    # Networks
+
+    def list(self) -> builtins.list[Network]:
         """All networks, with their endpoints, by name."""
-        endpoints: dict[str, list[Endpoint]] = defaultdict(list)
-        for connected in self._connected.values():
-            endpoints[connected.sandbox.endpoint.network_id].append(connected.sandbox.endpoint)
-        networks = (driver.network for driver in self._drivers.values())
+        endpoints: dict[str, builtins.list[Endpoint]] = defaultdict(builtins.list)
+        for endpoint in self._boxes.endpoints():
+            endpoints[endpoint.network_id].append(endpoint)
         return sorted(
-            (msgspec.structs.replace(network, endpoints=tuple(endpoints[network.id])) for network in networks),
+            (
+                msgspec.structs.replace(driver.network, endpoints=tuple(endpoints[driver.network.id]))
+                for driver in self._registry
+            ),
             key=lambda network: network.name,
         )
 
+    def select(self, filters: Filters) -> builtins.list[Network]:
+        """Those that Docker's filters let through, by name. Raises InvalidRequest for an unknown filter."""
+        return choosing.listed(self.list(), filters)
+
     def inspect(self, ref: str) -> Network:
         """The network of this name, id or unambiguous id prefix. Raises NotFound, or InvalidRequest when ambiguous."""
-        identifier = self._find(ref).network.id
-        return next(network for network in self.list() if network.id == identifier)
+        network = self._registry.find(ref).network
+        endpoints = tuple(endpoint for endpoint in self._boxes.endpoints() if endpoint.network_id == network.id)
+        return msgspec.structs.replace(network, endpoints=endpoints)
+
+    async def create(self, request: CreateRequest) -> Network:
+        """A new network; its bridge comes with its first container.
+
+        Raises InvalidRequest, Forbidden, Conflict for a name in use, NotFound for a driver, NotSupported.
+        """
+        creating.check(request, [driver.network for driver in self._registry])
+        async with self._creating:
+            if request.ipam and request.ipam.config:
+                # The very subnet may be that of a network that is just going.
+                await asyncio.gather(*self._going, return_exceptions=True)
+            used = await self._worker.submit(bridges.host_subnets)
+            existing = [driver.network for driver in self._registry]
+            creating.check(request, existing)  # another one may have come meanwhile
+            network = creating.make(request, names.new_id(), existing, used)
+            driver = self._driver(network)
+            self._records.save_network(network)
+            self._registry.add(driver)
+        self._tell(network, "create")
+        return network
+
+    async def remove(self, ref: str) -> None:
+        """Removes a network; its bridge goes in the background. Raises NotFound, Forbidden while it is in use."""
+        driver = self._registry.find(ref)
+        network = self.inspect(driver.network.id)
+        if network.name in PREDEFINED:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if driver.in_use or network.endpoints:
+            listed = ", ".join(f'name:"{endpoint.name}" id:"{endpoint.id[:12]}"' for endpoint in network.endpoints)
+            raise Forbidden(f"error while removing network: network {network.name} has active endpoints ({listed})")
+        self._records.remove_network(network)
+        self._registry.remove(driver)
+        going = asyncio.create_task(driver.down(), name=f"remove network {network.name}")
+        self._going.add(going)
+        going.add_done_callback(self._gone)
+        self._tell(network, "destroy")
+
+    async def prune(self, filters: Filters) -> builtins.list[str]:
+        """Removes the networks that no running container is connected to; their names. Raises InvalidRequest."""
+        pruned = []
+        for network in choosing.prunable(self.list(), filters):
+            try:
+                await self.remove(network.id)
+            except EngineError as error:
+                _LOG.warning("network %s: can't be pruned: %s", network.name, error)
+            else:
+                pruned.append(network.name)
+        self._events.publish("network", "prune", "", {"reclaimed": "0"})
+        return pruned
+
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        self._going.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _LOG.warning("%s: %s", task.get_name(), error)
+
+    # Containers
+
+    async def join(
+        self,
+        container_id: str,
+        name: str,
+        joins: Sequence[Join],
+        *,
+        ports: Sequence[PortBinding] = (),
+        hostname: str = "",
+    ) -> Sandbox:
+        """A namespace connected to these networks, ready to be passed as `Launch.join["network"]`.
+
+        With a namespace made ahead this takes well under a millisecond, 2 ms without and for each further network,
+        some 10 ms the first time (the bridge). Raises NotFound for a network, HostLimit "driver failed programming
+        external connectivity…" when a port is taken, InvalidRequest for what can't be, Forbidden for what is in use.
+        """
+        return await self._boxes.join(container_id, name, hostname, joins, ports)
 
     async def connect(
         self,
@@ -94,111 +181,46 @@ class Networks:
         mac: str | None = None,
         ip: str | None = None,
     ) -> Sandbox:
-        """A namespace connected to `network`, ready to be passed as `Launch.join["network"]`.
+        """`join`, for one network and nothing special."""
+        wanted = Join(network=network, mac=mac or "", ip=ip or "")
+        return await self.join(container_id, name, [wanted], ports=ports, hostname=hostname)
 
-        With a namespace made ahead this takes well under a millisecond, 2 ms without, some 10 ms the first time (the
-        bridge). Raises NotFound for the network, HostLimit "driver failed programming external connectivity…" when a
-        port is taken, InvalidRequest for what can't be.
-        """
-        driver = self._find(network)
-        if container_id in self._connected:
-            raise Conflict(f"endpoint with name {name} already exists in network {driver.network.name}")
-        if ip and driver.network.name in PREDEFINED:
-            raise InvalidRequest("user specified IP address is supported on user defined networks only")
-        identifier = names.new_id()
-        attachment = await driver.connect(Request(identifier, name, ports, mac, ip))
-        prepared = attachment.prepared
-        endpoint = Endpoint(
-            id=identifier,
-            sandbox_id=names.new_id(),
-            container=container_id,
-            name=name,
-            network_id=driver.network.id,
-            network=driver.network.name,
-            hostname=hostname,
-            ip=str(prepared.address.ip) if prepared and prepared.address else "",
-            prefix=prepared.address.network.prefixlen if prepared and prepared.address else 0,
-            gateway=attachment.gateway,
-            mac=prepared.mac if prepared else "",
-            interface=prepared.veth if prepared else "",
-            ports=attachment.ports,
-        )
-        sandbox = Sandbox(endpoint.sandbox_id, prepared.fd if prepared else None, endpoint)
-        try:
-            self._records.add(endpoint)
-        except BaseException:
-            driver.disconnect(attachment)
-            raise
-        self._connected[container_id] = _Connected(sandbox, attachment)
-        return sandbox
+    async def add(self, container_id: str, name: str, join: Join, *, hostname: str, pid: int) -> Sandbox:
+        """One more network for a running container, whose process is `pid`. Raises as `join`."""
+        return await self._boxes.add(container_id, name, hostname, pid, join)
+
+    async def leave(self, container_id: str, network: str) -> Endpoint:
+        """One network less for a running container. Returns the connection that was. Raises NotFound, Forbidden."""
+        return await self._boxes.drop(container_id, network)
 
     async def disconnect(self, container_id: str) -> None:
         """Frees a container's addresses and ports; does nothing if it has none. Slow parts go on in the background."""
-        connected = self._connected.pop(container_id, None)
-        if connected:
-            endpoint = connected.sandbox.endpoint
-            try:
-                self._records.remove([endpoint])
-            finally:
-                # Also when the disk is full; the record is then freed at the next start.
-                self._drivers[endpoint.network_id].disconnect(connected.attachment)
+        self._boxes.part(container_id)
 
     def sandbox(self, container_id: str) -> Sandbox | None:
         """The network of a running container (for inspect, and for `--network container:NAME`)."""
-        connected = self._connected.get(container_id)
-        return connected.sandbox if connected else None
+        return self._boxes.get(container_id)
 
-    def rename(self, container_id: str, name: str) -> None:
-        """The container has another name now; does nothing if it isn't connected."""
-        connected = self._connected.get(container_id)
-        if connected:
-            endpoint = msgspec.structs.replace(connected.sandbox.endpoint, name=name)
-            self._records.save(endpoint)
-            sandbox = Sandbox(connected.sandbox.id, connected.sandbox.netns_fd, endpoint)
-            self._connected[container_id] = _Connected(sandbox, connected.attachment)
+    def rename(self, container_id: str, name: str, names: Mapping[str, tuple[str, ...]] = {}) -> None:
+        """The container has another name now, and `names`, by network id; does nothing if it isn't connected."""
+        self._boxes.rename(container_id, name, names)
 
     async def readopt(self, running: Mapping[str, int]) -> None:
         """After `start`, once: takes over the networks of `running` (container id → pid), frees those of all others.
 
         Links and rules that a killed service left are removed, unless a running container has them.
         """
-        gone: list[Endpoint] = []
-        adopted: dict[str, list[Attachment]] = defaultdict(list)
-        for endpoint in self._records.endpoints():
-            known = endpoint.network_id in self._drivers
-            connected = _readopt(endpoint, running.get(endpoint.container)) if known else None
-            if connected is None:
-                gone.append(endpoint)
-                continue
-            self._connected[endpoint.container] = connected
-            adopted[endpoint.network_id].append(connected.attachment)
-        if gone:
-            self._records.remove(gone)
-            # Most have gone with their namespaces; an orphaned process may still hold one.
-            orphans = [endpoint.interface for endpoint in gone if endpoint.interface]
-            if any(links.index_of(name) for name in orphans):
-                await self._worker.submit(bridges.delete_links, orphans)
-        for identifier, driver in self._drivers.items():
-            try:
-                await driver.adopt(adopted[identifier])
-            except (EngineError, OSError) as error:
-                # Its containers run on as they are; a service that didn't start could do less for them.
-                _LOG.warning("network %s: can't be taken over: %s", driver.network.name, error)
+        await self._boxes.readopt(running)
 
-    def _find(self, ref: str) -> Driver:
-        by_name = [driver for driver in self._drivers.values() if driver.network.name == ref]
-        found = by_name or [
-            driver for identifier, driver in self._drivers.items() if ref and identifier.startswith(ref)
-        ]
-        if not found:
-            raise NotFound(f"network {ref} not found")
-        if len(found) > 1:
-            raise InvalidRequest(f"network {ref} is ambiguous ({len(found)} matches found based on ID prefix)")
-        return found[0]
+    def _tell(self, network: Network, action: str) -> None:
+        self._events.publish("network", action, network.id, {"name": network.name, "type": network.driver})
+
+    def _subnets(self) -> builtins.list[IPv4Network]:
+        return [IPv4Network(driver.network.subnet) for driver in self._registry if driver.network.subnet]
 
     def _driver(self, network: Network) -> Driver:
         if network.driver == "bridge":
-            return Bridge(network, self._worker, self._ports, self._records.save_network)
+            return Bridge(network, self._worker, self._ports, self._records.save_network, self._subnets)
         return Host(network) if network.driver == "host" else Null(network, self._worker)
 
     async def _predefined(self, name: str) -> Network:
@@ -214,7 +236,7 @@ class Networks:
             driver="bridge",
             created=time.time(),
             subnet=str(subnet),
-            gateway=str(bridges.gateway_of(subnet)),
+            gateway=str(gateway_of(subnet)),
             bridge=bridge,
             options={
                 "com.docker.network.bridge.default_bridge": "true",
@@ -225,20 +247,3 @@ class Networks:
                 "com.docker.network.driver.mtu": "1500",
             },
         )
-
-
-def _readopt(endpoint: Endpoint, pid: int | None) -> _Connected | None:
-    """A running container's network again, by its process; None if that has ended."""
-    if pid is None:
-        return None
-    prepared = None
-    if endpoint.network != "host":
-        with contextlib.suppress(OSError):
-            fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
-            index = links.index_of(endpoint.interface) or 0 if endpoint.interface else 0
-            prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
-        if prepared is None:
-            return None
-    attachment = Attachment(prepared, endpoint.gateway, endpoint.ports)
-    return _Connected(Sandbox(endpoint.sandbox_id, prepared.fd if prepared else None, endpoint), attachment)

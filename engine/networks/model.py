@@ -36,8 +36,11 @@ class BoundPort(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A container's connection to one network, as the database keeps it.
 
-    `ip`, `gateway`, `mac` are "" and `prefix` 0 on the networks `host` and `none`. `interface` is the name of the
-    veth's host end, `name` the container's name, `hostname` what it calls itself.
+    `ip`, `gateway`, `mac` are "" and `prefix` 0 on the networks `host` and `none`; `gateway` is "" on internal networks
+    too. `interface` is the name of the veth's host end, `inner` that of its other end; `name` is the container's name,
+    `hostname` what it calls itself, `names` all by which its neighbours' resolvers know it, the first of them the
+    answer to "who has this address". `links`: names of its own for neighbours. `priority`: the one with the highest
+    becomes the way out.
     """
 
     id: str
@@ -52,13 +55,30 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str = ""
     mac: str = ""
     interface: str = ""
+    inner: str = "eth0"
+    names: tuple[str, ...] = ()
+    links: dict[str, str] = msgspec.field(default_factory=dict)
+    priority: int = 0
     ports: tuple[BoundPort, ...] = ()
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container wants of one network; "" is "any". See `Endpoint` for `names`, `links` and `priority`."""
+
+    network: str
+    ip: str = ""
+    mac: str = ""
+    names: tuple[str, ...] = ()
+    links: dict[str, str] = msgspec.field(default_factory=dict)
+    priority: int = 0
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
     """A network as `docker network inspect` shows it. `created` is unix time in seconds.
 
-    `endpoints` are those of running containers only (as Docker shows `Containers`).
+    `fixed`: somebody asked for this very subnet, so it is never exchanged for another; `ip_range` is the part of it
+    that containers get, `reserved` what none gets, by name. `endpoints` are those of running containers only (as Docker
+    shows `Containers`).
     """
 
     id: str
@@ -67,6 +87,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     subnet: str = ""
     gateway: str = ""
+    fixed: bool = False
+    ip_range: str = ""
+    reserved: dict[str, str] = msgspec.field(default_factory=dict)
     bridge: str = ""
     mtu: int = 1500
     scope: str = "local"
@@ -75,6 +98,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     ingress: bool = False
     enable_ipv6: bool = False
     options: dict[str, str] = msgspec.field(default_factory=dict)
+    ipam_options: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
 
@@ -84,8 +108,60 @@ class Sandbox(msgspec.Struct, frozen=True):
 
     `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
     stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
+    `endpoints` are in the order of their making; none are left when a running container has left its last network.
     """
 
     id: str
     netns_fd: int | None
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The connection that was made first."""
+        return self.endpoints[0]
+
+    @property
+    def ports(self) -> tuple[BoundPort, ...]:
+        """All published ports."""
+        return tuple(port for endpoint in self.endpoints for port in endpoint.ports)
+
+
+class Pool(msgspec.Struct, frozen=True, rename={"subnet": "Subnet", "ip_range": "IPRange", "gateway": "Gateway"}):
+    """One subnet as asked for by `POST /networks/create`."""
+
+    subnet: str | None = None
+    ip_range: str | None = None
+    gateway: str | None = None
+    reserved: dict[str, str] | None = msgspec.field(default=None, name="AuxiliaryAddresses")
+
+
+class Ipam(msgspec.Struct, frozen=True, rename="pascal"):
+    """Where the addresses come from, as asked for."""
+
+    driver: str | None = None
+    options: dict[str, str] | None = None
+    config: list[Pool] | None = None
+
+
+class ConfigFrom(msgspec.Struct, frozen=True, rename="pascal"):
+    """A network to take the configuration from."""
+
+    network: str | None = None
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The body of `POST /networks/create`, as API 1.51 has it."""
+
+    name: str = ""
+    driver: str | None = None
+    scope: str | None = None
+    enable_ipv4: bool | None = msgspec.field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = msgspec.field(default=None, name="EnableIPv6")
+    ipam: Ipam | None = msgspec.field(default=None, name="IPAM")
+    internal: bool | None = None
+    attachable: bool | None = None
+    ingress: bool | None = None
+    config_only: bool | None = None
+    config_from: ConfigFrom | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None

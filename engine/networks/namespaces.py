@@ -29,17 +29,24 @@ _SYSCTLS = (
 
 
 class Wiring(msgspec.Struct, frozen=True):
-    """How a namespace is to be connected: to the bridge with index `bridge`, as `address`, by way of its gateway."""
+    """How a namespace is to be connected: to the bridge with index `bridge`, as `address`, the way out by `gateway`.
+
+    `isolated`: not to its neighbours on the bridge (`enable_icc=false`).
+    """
 
     bridge: int
     address: IPv4Interface
-    gateway: IPv4Address
+    gateway: IPv4Address | None
     mac: str
     mtu: int
+    isolated: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A namespace ready to be joined; `veth` and `index` name its host end ("" and 0 without), `address` its own."""
+    """A namespace ready to be joined; `veth` and `index` name its host end ("" and 0 without), `address` its own.
+
+    One that is connected to several networks is described by as many of these, each with a descriptor of its own.
+    """
 
     fd: int
     veth: str = ""
@@ -70,10 +77,37 @@ class Namespaces:
         fd, inside = self._new()
         try:
             with inside:
-                return self._wire(fd, inside, wiring)
+                return self._wire(fd, inside, wiring, INTERFACE)
         except BaseException:
             os.close(fd)  # and with it goes whatever was made: the last reference
             raise
+
+    def extend(self, namespace: int, wiring: Wiring, interface: str) -> Prepared:
+        """One more `interface` in a namespace that exists; the way out stays what it is."""
+        fd = os.dup(namespace)
+        try:
+            with self._enter(fd) as inside:
+                return self._wire(fd, inside, msgspec.structs.replace(wiring, gateway=None), interface)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def route(self, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
+        """The namespace's only way out is by this interface; none without a gateway."""
+        with self._enter(namespace) as inside:
+            if gateway is None:
+                links.delete_default_route(inside)
+            else:
+                index = next(link.index for link in links.list_links(inside) if link.name == interface)
+                links.replace_default_route(inside, index, gateway)
+
+    def _enter(self, namespace: int) -> Netlink:
+        """A socket that talks to a namespace from anywhere."""
+        setns(namespace, CLONE_NEWNET)
+        try:
+            return Netlink()
+        finally:
+            setns(self._home, CLONE_NEWNET)
 
     def _new(self) -> tuple[int, Netlink]:
         """A namespace with its sysctls set and its loopback up, and a socket that talks to it from anywhere."""
@@ -96,19 +130,22 @@ class Namespaces:
             setns(self._home, CLONE_NEWNET)
         return fd, inside
 
-    def _wire(self, fd: int, inside: Netlink, wiring: Wiring) -> Prepared:
+    def _wire(self, fd: int, inside: Netlink, wiring: Wiring, interface: str) -> Prepared:
         veth = names.veth_name()
-        index, eth0 = links.create_veth(self._netlink, veth, wiring.mtu, INTERFACE, wiring.mac, fd)
+        index, inner = links.create_veth(self._netlink, veth, wiring.mtu, interface, wiring.mac, fd)
         sysctl.write(f"ipv6/conf/{veth}/disable_ipv6", "1")
         links.set_up(self._netlink, index, master=wiring.bridge)
         if sysctl.read(sysctl.BRIDGES_ASK_RULES) == "1":
             # br_netfilter translates destinations while a frame is still being bridged ("bridged DNAT" in the kernel's
             # br_netfilter_hooks.c): a container's packet to its own published port leaves by the port it came in by.
             links.reflect(self._netlink, index)
-        links.add_address(inside, eth0, wiring.address)
-        links.set_up(inside, eth0)
-        links.add_default_route(inside, eth0, wiring.gateway)
-        links.wait_carrying(inside, eth0)
+        if wiring.isolated:
+            links.isolate(self._netlink, index)
+        links.add_address(inside, inner, wiring.address)
+        links.set_up(inside, inner)
+        if wiring.gateway:
+            links.replace_default_route(inside, inner, wiring.gateway)
+        links.wait_carrying(inside, inner)
         links.wait_carrying(self._netlink, index, wiring.bridge)
         return Prepared(fd, veth, index, wiring.address, wiring.mac)
 

@@ -36,25 +36,32 @@ class Records:
         """Every container's connections, in the order of their making."""
         return [_endpoint(doc) for (doc,) in self._db.execute("SELECT doc FROM endpoints ORDER BY rowid")]
 
-    def add(self, endpoint: Endpoint) -> None:
-        """A connection and the lease of its address, in one commit."""
-        with self._db.transaction():
-            if endpoint.ip:
-                self._db.execute(
-                    "INSERT INTO leases (network, address, owner) VALUES (?, ?, ?)",
-                    (endpoint.network_id, endpoint.ip, endpoint.container),
-                )
-            self._db.execute(
-                "INSERT INTO endpoints (container, network, doc) VALUES (?, ?, ?)",
-                (endpoint.container, endpoint.network_id, _encode(endpoint)),
-            )
+    def remove_network(self, network: Network) -> None:
+        """A network that is no more."""
+        self._db.execute("DELETE FROM networks WHERE id = ?", (network.id,))
 
-    def save(self, endpoint: Endpoint) -> None:
-        """A connection's new shape (never another address)."""
-        self._db.execute(
-            "UPDATE endpoints SET doc = ? WHERE container = ? AND network = ?",
-            (_encode(endpoint), endpoint.container, endpoint.network_id),
-        )
+    def add(self, endpoints: Iterable[Endpoint]) -> None:
+        """Connections and the leases of their addresses, in one commit."""
+        with self._db.transaction():
+            for endpoint in endpoints:
+                if endpoint.ip:
+                    self._db.execute(
+                        "INSERT INTO leases (network, address, owner) VALUES (?, ?, ?)",
+                        (endpoint.network_id, endpoint.ip, endpoint.container),
+                    )
+                self._db.execute(
+                    "INSERT INTO endpoints (container, network, doc) VALUES (?, ?, ?)",
+                    (endpoint.container, endpoint.network_id, _encode(endpoint)),
+                )
+
+    def save(self, endpoints: Iterable[Endpoint]) -> None:
+        """Connections' new shapes (never another address), in one commit."""
+        with self._db.transaction():
+            for endpoint in endpoints:
+                self._db.execute(
+                    "UPDATE endpoints SET doc = ? WHERE container = ? AND network = ?",
+                    (_encode(endpoint), endpoint.container, endpoint.network_id),
+                )
 
     def remove(self, endpoints: Iterable[Endpoint]) -> None:
         """These connections and their leases, in one commit."""

@@ -38,10 +38,17 @@ _VALUES = {"address": "ipv4_addr", "port": "inet_service"}
 
 
 class Bridge(msgspec.Struct, frozen=True):
-    """What the rules must know of one network."""
+    """What the rules must know of one network.
+
+    `internal`: nothing passes between it and anywhere else but the host itself; `neighbours`: its containers may talk
+    to each other; `masquerade`: they go out in the host's name.
+    """
 
     name: str
     subnet: IPv4Network
+    internal: bool = False
+    neighbours: bool = True
+    masquerade: bool = True
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -132,13 +139,16 @@ def _forward(bridge: Bridge) -> list[list[Any]]:
     So a port that isn't published can't be reached by routing to the container's address, not even from the same LAN
     (moby#45610), and bridges, our own or others', are isolated from each other both ways.
     """
-    into = _is("oifname", bridge.name)
+    into, out_of, drop = _is("oifname", bridge.name), _is("iifname", bridge.name), {"drop": None}
+    # Neighbours come by here only where br_netfilter is on; else the bridge carries them without asking.
+    between: list[list[Any]] = [[into, out_of, {"accept": None}]] if bridge.neighbours else []
+    if bridge.internal:
+        return [*between, [into, drop], [out_of, drop]]
     return [
         [into, _in("ct state", ["established", "related"]), {"accept": None}],
-        # Neighbours come by here only where br_netfilter is on; else the bridge carries them without asking.
-        [into, _is("iifname", bridge.name), {"accept": None}],
+        *between,
         [into, _in("ct status", "dnat"), {"accept": None}],
-        [into, {"drop": None}],
+        [into, drop],
     ]
 
 
@@ -166,9 +176,12 @@ def _masquerade(bridge: Bridge) -> list[list[Any]]:
     """Three kinds of packets take the address of the link they leave by."""
     subnet, masquerade = _is("ip saddr", _prefix(bridge.subnet)), {"masquerade": None}
     into = _is("oifname", bridge.name)
+    if bridge.internal:
+        return []
+    outside = [[subnet, _is("oifname", bridge.name, "!="), masquerade]] if bridge.masquerade else []
     return [
         # From a container to the outside.
-        [subnet, _is("oifname", bridge.name, "!="), masquerade],
+        *outside,
         # From the host's 127.0.0.1 to a published port: the container could not answer that address.
         [into, _is("ip saddr", _prefix(_LOOPBACK)), masquerade],
         # From a container to a published port of a neighbour or of itself (hairpin): the answer must come back through

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
 
 TYPE_CHECKING = False
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # System calls without a glibc 2.31 wrapper. Numbers from 424 on are the same on every architecture.
 _NUMBERS = {
-    "x86_64": {"clone": 56, "pivot_root": 155, "capget": 125, "capset": 126, "keyctl": 250, "seccomp": 317},
-    "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277},
+    "x86_64": {"clone": 56, "pivot_root": 155, "capget": 125, "capset": 126, "keyctl": 250, "seccomp": 317, "bpf": 321},
+    "aarch64": {"clone": 220, "pivot_root": 41, "capget": 90, "capset": 91, "keyctl": 219, "seccomp": 277, "bpf": 280},
 }[os.uname().machine]
 _NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
 _NUMBERS["execveat"] = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
@@ -99,6 +100,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 CLOSE_RANGE_CLOEXEC = 4
 SECCOMP_SET_MODE_FILTER = 1
+_BPF_PROG_LOAD = 5
 KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
@@ -196,6 +198,7 @@ _capset = _syscall("capset", c_void_p, c_void_p)
 _rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
 _seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
+_bpf = _syscall("bpf", c_int, c_char_p, c_uint)
 # The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
 
@@ -355,6 +358,18 @@ def seccomp(program: bytes, flags: int) -> None:
     """seccomp(2) SECCOMP_SET_MODE_FILTER: `program`: struct sock_filter by struct sock_filter."""
     described = _SockFprog(len(program) // 8, program)
     _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """bpf(2): `attributes` is the beginning of union bpf_attr (linux/bpf.h) for this command."""
+    return _bpf(command, attributes, len(attributes))
+
+
+def bpf_prog_load(kind: int, program: bytes) -> int:
+    """bpf(2) BPF_PROG_LOAD: a descriptor of the program, eight bytes an instruction; close-on-exec."""
+    code, license_ = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"Apache-2.0")
+    where = (ctypes.addressof(code), ctypes.addressof(license_))
+    return bpf(_BPF_PROG_LOAD, struct.pack("<IIQQ", kind, len(program) // 8, *where))
 
 
 def _strings(values: Sequence[bytes]) -> Any:

@@ -68,7 +68,7 @@ class Engine:
         store = Store(settings.data / "content")
         self._layers = layers = Layers(settings.data / "layers", store)
         images = Images(store, Index(settings.data / "content"), layers, events)
-        networks = Networks(db, settings)
+        networks = Networks(db, settings, events)
         volumes = Volumes(settings, db, events)
         containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
         images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.using_image(image)]

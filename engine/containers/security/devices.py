@@ -41,6 +41,7 @@ def base_device_rules() -> list[dict[str, Any]]:
             for kind, major, minor in nodes
         ),
         {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+        {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},  # fuse
     ]
 
 

@@ -2,7 +2,8 @@
 
 The bridge comes with the first container that needs it and goes some seconds after the last. A container's start finds
 a namespace made ahead, address, route and all: nothing of it waits for the kernel's link lock, which the ends of other
-containers hold for tens of milliseconds. Only `--mac-address` and `--ip` have one made for them (2 ms).
+containers hold for tens of milliseconds. Only `--mac-address`, `--ip` and a container's second network have their link
+made for them (2 ms).
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import msgspec
 
 from dosirak.engine.errors import HostLimit, InvalidRequest
-from dosirak.engine.networks import bridges, links, names
+from dosirak.engine.networks import bridges, links, names, options
 from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
-from dosirak.engine.networks.model import BoundPort, Network
+from dosirak.engine.networks.model import Network, PortBinding
 from dosirak.engine.networks.namespaces import Prepared, Wiring
 from dosirak.engine.networks.pool import Pool
 from dosirak.engine.networks.ports import Ports, PortTaken, publications
+from dosirak.engine.networks.rules import Bridge as BridgeRules
 from dosirak.engine.networks.rules import Publication
 from dosirak.engine.networks.worker import Kernel, Worker
 
@@ -38,14 +40,24 @@ _LINGER = 1.5
 class Bridge(Driver):
     """One bridge network.
 
-    Parameters: `ports` are the engine's published ports, `save` writes a changed record.
+    Parameters: `ports` are the engine's published ports, `save` writes a changed record, `taken` tells the subnets of
+    the engine's networks.
     """
 
-    def __init__(self, network: Network, worker: Worker, ports: Ports, save: Callable[[Network], None]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        worker: Worker,
+        ports: Ports,
+        save: Callable[[Network], None],
+        taken: Callable[[], list[IPv4Network]],
+    ) -> None:
         super().__init__(network)
         self._worker = worker
         self._ports = ports
         self._save = save
+        self._taken = taken
+        self._options = options.parse(network.options)
         self._allocator = self._new_allocator()
         self._changing = asyncio.Lock()
         self._raised: Raised | None = None
@@ -58,23 +70,21 @@ class Bridge(Driver):
         self._linger_timer: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Future[None]] = set()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a container is connected, or is being connected."""
+        return self._users > 0
+
     async def connect(self, request: Request) -> Attachment:
-        """A namespace on the bridge, and its published ports."""
-        mac = names.parse_mac(request.mac) if request.mac else None
-        ip = _parse_ip(request.ip) if request.ip else None
+        """A namespace on the bridge."""
         self._users += 1
         try:
-            prepared = await self._take(ip, mac)
-            try:
-                ports = await self._publish(request, prepared)
-            except BaseException:
-                self._release(prepared)
-                raise
+            prepared = await self._take(request)
         except BaseException:
             self._leave()
             raise
         self._attached.add(prepared.veth)
-        return Attachment(prepared, self.network.gateway, tuple(ports))
+        return Attachment(prepared, "" if self.network.internal else self.network.gateway)
 
     def disconnect(self, attachment: Attachment) -> None:
         """Closes the ports and takes the veth off the bridge, in the background, in this order."""
@@ -83,6 +93,43 @@ class Bridge(Driver):
         self._ports.release(attachment.ports)
         self._release(attachment.prepared, publications(attachment.ports, attachment.prepared.address.ip))
         self._leave()
+
+    async def leave(self, attachment: Attachment) -> None:
+        """As `disconnect`, and deletes the veth, which its namespace would keep."""
+        assert attachment.prepared
+        self.disconnect(attachment)
+        self._leaving.remove(attachment.prepared.veth)
+        await self._worker.submit(bridges.delete_links, [attachment.prepared.veth])
+
+    async def publish(self, attachment: Attachment, ports: Sequence[PortBinding], where: str) -> Attachment:
+        """Takes the ports and opens them. Raises HostLimit "driver failed programming external connectivity…"."""
+        if not ports or self.network.internal:
+            return attachment
+        assert attachment.prepared and attachment.prepared.address
+        ip = attachment.prepared.address.ip
+        usual = self._options.host_ip
+        asked = [port if port.host_ip else msgspec.structs.replace(port, host_ip=usual) for port in ports]
+        try:
+            bound = self._ports.reserve(asked, str(ip))
+        except PortTaken as error:
+            raise HostLimit(f"driver failed programming external connectivity on endpoint {where}: {error}") from error
+        opened = publications(bound, ip)
+        try:
+            await self._worker.submit(_publish, opened)
+        except BaseException:
+            self._ports.release(bound)
+            self._later(self._worker.submit(_withdraw, opened))
+            raise
+        return msgspec.structs.replace(attachment, ports=tuple(bound))
+
+    def unpublish(self, attachment: Attachment) -> Attachment:
+        """Gives the ports back and closes them."""
+        if attachment.ports:
+            assert attachment.prepared and attachment.prepared.address
+            self._ports.release(attachment.ports)
+            closed = publications(attachment.ports, attachment.prepared.address.ip)
+            self._later(self._worker.submit(_withdraw, closed))
+        return msgspec.structs.replace(attachment, ports=())
 
     async def adopt(self, attachments: Sequence[Attachment]) -> None:
         """Bridge, rules and ports as the records have them; ports of the bridge that no container has are deleted."""
@@ -114,29 +161,31 @@ class Bridge(Driver):
                 timer.cancel()
         self._idle_timer = self._linger_timer = None
 
-    async def _take(self, ip: IPv4Address | None, mac: str | None) -> Prepared:
+    async def _take(self, request: Request) -> Prepared:
+        mac = names.parse_mac(request.mac) if request.mac else None
+        ip = _parse_ip(request.ip) if request.ip else None
         try:
-            return await self._take_now(ip, mac)
+            return await self._take_now(request, ip, mac)
         except OSError:
             # Someone has taken the bridge away from under us: once more, from the start.
             async with self._changing:
                 await self._drain()
             try:
-                return await self._take_now(ip, mac)
+                return await self._take_now(request, ip, mac)
             except OSError as error:
                 raise HostLimit(f"network {self.network.name}: can't connect a container: {error.strerror}") from error
 
-    async def _take_now(self, ip: IPv4Address | None, mac: str | None) -> Prepared:
+    async def _take_now(self, request: Request, ip: IPv4Address | None, mac: str | None) -> Prepared:
         if self._pool is None:
             async with self._changing:
                 await self._raise()
         assert self._pool
-        if ip is None and mac is None:
+        if ip is None and mac is None and request.namespace is None:
             return await self._pool.take()
         if ip:
             self._allocator.reserve(ip)
         # A pool of its own for one: what it makes is not lost if this call is cancelled meanwhile.
-        single = Pool(lambda: self._make(ip or self._allocator.take(), mac), size=0)
+        single = Pool(lambda: self._make(ip, mac, request), size=0)
         try:
             return await single.take()
         finally:
@@ -148,19 +197,22 @@ class Bridge(Driver):
         if self._pool:
             return
         network = self.network
+        subnet = IPv4Network(network.subnet)
         wanted = Wanted(
-            name=network.bridge,
-            subnet=IPv4Network(network.subnet),
+            rules=BridgeRules(
+                network.bridge, subnet, network.internal, self._options.neighbours, self._options.masquerade
+            ),
+            gateway=IPv4Address(network.gateway),
             mtu=network.mtu,
-            movable=not self._attached,
+            movable=not self._attached and not network.fixed,
+            taken=tuple(other for other in self._taken() if other != subnet),
             publications=opened,
             forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
         )
         self._raised = await self._worker.submit(bridges.raise_bridge, wanted)
-        if self._raised.subnet != wanted.subnet:
-            subnet = self._raised.subnet
-            gateway = str(bridges.gateway_of(subnet))
-            self.network = msgspec.structs.replace(network, subnet=str(subnet), gateway=gateway)
+        if self._raised.subnet != subnet:
+            moved = {"subnet": str(self._raised.subnet), "gateway": str(self._raised.gateway)}
+            self.network = msgspec.structs.replace(network, **moved)
             self._save(self.network)
             self._allocator = self._new_allocator()
         if self._attached:
@@ -178,38 +230,23 @@ class Bridge(Driver):
             leaving, self._leaving = self._leaving, []
             await self._worker.submit(_lower, self.network.bridge, leaving)
 
-    def _make(self, ip: IPv4Address | None = None, mac: str | None = None) -> asyncio.Future[Prepared]:
+    def _make(
+        self, ip: IPv4Address | None = None, mac: str | None = None, request: Request | None = None
+    ) -> asyncio.Future[Prepared]:
         assert self._raised
         ip = ip or self._allocator.take()
-        allocator, subnet = self._allocator, self._raised.subnet
+        allocator, raised = self._allocator, self._raised
         wiring = Wiring(
-            bridge=self._raised.index,
-            address=IPv4Interface((ip, subnet.prefixlen)),
-            gateway=bridges.gateway_of(subnet),
+            bridge=raised.index,
+            address=IPv4Interface((ip, raised.subnet.prefixlen)),
+            gateway=None if self.network.internal else raised.gateway,
             mac=mac or names.mac_of(ip),
             mtu=self.network.mtu,
+            isolated=not self._options.neighbours,
         )
-        future = self._worker.submit(_wire, wiring)
+        future = self._worker.submit(_wire, wiring, request or Request())
         future.add_done_callback(lambda done: allocator.release(ip) if done.cancelled() or done.exception() else None)
         return future
-
-    async def _publish(self, request: Request, prepared: Prepared) -> list[BoundPort]:
-        if not request.ports:
-            return []
-        assert prepared.address
-        try:
-            ports = self._ports.reserve(request.ports, str(prepared.address.ip))
-        except PortTaken as error:
-            where = f"endpoint {request.name} ({request.endpoint_id})"
-            raise HostLimit(f"driver failed programming external connectivity on {where}: {error}") from error
-        opened = publications(ports, prepared.address.ip)
-        try:
-            await self._worker.submit(_publish, opened)
-        except BaseException:
-            self._ports.release(ports)
-            self._later(self._worker.submit(_withdraw, opened))
-            raise
-        return ports
 
     def _release(self, prepared: Prepared, closed: Sequence[Publication] = ()) -> None:
         """Lets go of a namespace; its address is free again once its veth has left the bridge."""
@@ -262,8 +299,10 @@ class Bridge(Driver):
             _LOG.warning("network %s: clearing up: %s", self.network.name, error)
 
     def _new_allocator(self) -> Allocator:
-        subnet = IPv4Network(self.network.subnet)
-        return Allocator(self.network.name, subnet, IPv4Address(self.network.gateway))
+        network = self.network
+        reserved = [IPv4Address(address) for address in (network.gateway, *network.reserved.values())]
+        part = IPv4Network(network.ip_range) if network.ip_range else None
+        return Allocator(f"{network.name} ({network.id})", IPv4Network(network.subnet), reserved, part)
 
 
 def _parse_ip(text: str) -> IPv4Address:
@@ -276,8 +315,10 @@ def _parse_ip(text: str) -> IPv4Address:
 # The jobs of the network thread.
 
 
-def _wire(kernel: Kernel, wiring: Wiring) -> Prepared:
-    return kernel.namespaces.wired(wiring)
+def _wire(kernel: Kernel, wiring: Wiring, request: Request) -> Prepared:
+    if request.namespace is None:
+        return kernel.namespaces.wired(wiring)
+    return kernel.namespaces.extend(request.namespace, wiring, request.interface)
 
 
 def _publish(kernel: Kernel, opened: Sequence[Publication]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dosirak.engine.runtime.cgroups import files
+from dosirak.engine.runtime.cgroups import devicerules, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class Hierarchies:
             _inherit_cpuset(self.mounts["cpuset"], path)
         if resources:
             self.apply(path, resources)
+        if rules := resources.get("devices"):
+            if "devices" not in self.mounts:
+                raise OSError(errno.EOPNOTSUPP, "the host has no cgroup controller for devices")
+            devicerules.apply_v1(f"{self.mounts['devices']}/{path}", rules)
         return self.join_fds(path)
 
     def apply(self, path: str, resources: dict[str, Any]) -> None:

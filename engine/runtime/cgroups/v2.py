@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dosirak.engine.runtime.cgroups import files
+from dosirak.engine.runtime.cgroups import devicerules, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Hierarchy:
             break
         if resources:
             self.apply(path, resources)
+        if rules := resources.get("devices"):
+            devicerules.attach_v2(directory, rules)
         return self.join_fds(path)
 
     def apply(self, path: str, resources: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ class Rig:
         self.settings.run.mkdir(parents=True, exist_ok=True)
         self.db = Database(self.settings.data / "state.db")
         self.events = Events()
-        self.networks = Networks(self.db, self.settings)
+        self.networks = Networks(self.db, self.settings, self.events)
         self.volumes = Volumes(self.settings, self.db, self.events)
         self.images = self.shelf.images()
         self.launcher = Launcher()

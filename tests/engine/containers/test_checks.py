@@ -153,14 +153,12 @@ def test_what_this_engine_lacks_is_said_and_not_ignored(host, words):
     assert words in str(error.value)
 
 
-def test_several_networks_are_refused_clearly():
-    networking = NetworkingConfig(endpoints_config={"a": EndpointSettings(), "b": EndpointSettings()})
-    with pytest.raises(NotSupported, match="several networks at create are not supported yet: a, b, bridge"):
-        check(networking=networking)
-    other = NetworkingConfig(endpoints_config={"a": EndpointSettings()})
-    with pytest.raises(NotSupported, match="several networks at create are not supported yet: a, bridge"):
-        check(networking=other)
-    check(networking=other, network_mode="a")
+def test_several_networks_go_with_bridges_only():
+    check(networking=NetworkingConfig(endpoints_config={"a": EndpointSettings(), "b": EndpointSettings()}))
+    for other, words in (("none", r"private \(none\) mode"), ("host", "cannot be connected to any other network")):
+        networking = NetworkingConfig(endpoints_config={"a": EndpointSettings(), other: EndpointSettings()})
+        with pytest.raises(InvalidRequest, match=words):
+            check(networking=networking)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +167,7 @@ def test_several_networks_are_refused_clearly():
         ({"aliases": ["x"]}, InvalidRequest, "only supported for user-defined networks"),
         ({"ipam_config": EndpointIPAMConfig(ipv4_address="1.2.3.4")}, InvalidRequest, "user defined networks only"),
         ({"ipam_config": EndpointIPAMConfig(ipv6_address="::2")}, NotSupported, "IPv6 addresses of an endpoint"),
-        ({"links": ["db"]}, NotSupported, "links of an endpoint"),
+        ({"links": [":x"]}, InvalidRequest, "bad format for links: :x"),
         ({"driver_opts": {"a": "b"}}, NotSupported, "driver options of an endpoint"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 
 from dosirak.engine.networks import Networks
 from dosirak.engine.settings import Settings
-from dosirak.engine.state.database import Database
+from dosirak.engine.state import Database, Events
 from support.wires import Namespace, tables
 
 HOST_ADDRESS = "198.51.100.1"
@@ -65,7 +65,7 @@ def settings(tmp_path: Path) -> Settings:
 async def networks(host: Namespace, settings: Settings) -> AsyncIterator[Networks]:
     """A started engine's networks; whatever the test leaves connected is disconnected."""
     db = Database(settings.data / "state.db")
-    made = Networks(db, settings)
+    made = Networks(db, settings, Events())
     await made.start()
     await made.readopt({})
     yield made

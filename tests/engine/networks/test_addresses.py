@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dosirak.engine.errors import Conflict, InvalidRequest, Unavailable
+from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest
 from dosirak.engine.networks.addresses import DEFAULT_POOLS, Allocator, choose_subnet
 
 SMALL = IPv4Network("10.0.0.0/29")
 
 
 def small() -> Allocator:
-    return Allocator("bridge", SMALL, SMALL[1])
+    return Allocator("bridge", SMALL, [SMALL[1]])
 
 
 def test_pools_are_docker_s() -> None:
@@ -39,7 +39,7 @@ def test_a_subnet_overlaps_nothing_the_host_uses(used: list[str], chosen: str) -
 
 
 def test_no_subnet_left_is_docker_s_error() -> None:
-    with pytest.raises(Unavailable, match="all predefined address pools have been fully subnetted"):
+    with pytest.raises(InvalidRequest, match="all predefined address pools have been fully subnetted"):
         choose_subnet([IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16")])
 
 
@@ -55,7 +55,7 @@ def test_a_full_network_says_so() -> None:
     allocator = small()
     for _ in range(5):
         allocator.take()
-    with pytest.raises(Unavailable, match="no available IPv4 addresses on this network's address pools: bridge"):
+    with pytest.raises(HostLimit, match="no available IPv4 addresses on this network's address pools: bridge"):
         allocator.take()
 
 
@@ -68,7 +68,7 @@ def test_an_address_that_is_no_host_of_the_subnet_is_refused(address: str) -> No
 def test_an_address_in_use_is_refused() -> None:
     allocator = small()
     for address in (allocator.take(), SMALL[1]):
-        with pytest.raises(Conflict, match="already in use"):
+        with pytest.raises(Forbidden, match="Address already in use"):
             allocator.reserve(address)
 
 
@@ -86,7 +86,7 @@ def test_no_address_is_ever_out_twice(steps: list[int | tuple[int] | None]) -> N
             if wanted:
                 allocator.reserve(wanted)
             address = wanted or allocator.take()
-        except (Conflict, Unavailable):
+        except (Forbidden, HostLimit):
             assert wanted in out if wanted else len(out) == 5
             continue
         assert address not in (*out, SMALL[1])

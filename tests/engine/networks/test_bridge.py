@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dosirak.engine.errors import Conflict, InvalidRequest, NotFound
+from dosirak.engine.errors import Forbidden, InvalidRequest, NotFound
 from dosirak.engine.networks import Networks
 from dosirak.engine.networks.drivers import bridge as bridge_driver
 from dosirak.engine.networks.nftables import Nftables
@@ -159,7 +159,7 @@ async def test_an_address_can_be_chosen_only_on_networks_of_one_s_own(networks: 
 
 async def test_a_container_is_connected_once(networks: Networks) -> None:
     await networks.connect("a" * 64, "web")
-    with pytest.raises(Conflict, match="endpoint with name web already exists in network bridge"):
+    with pytest.raises(Forbidden, match="endpoint with name web already exists in network bridge"):
         await networks.connect("a" * 64, "web")
 
 

@@ -20,12 +20,12 @@ ff02::2\tip6-allrouters
 
 
 def test_hosts_names_the_container_last() -> None:
-    text = files.hosts("web", ip="172.17.0.2", extra=["db:10.0.0.9", "gate:host-gateway"], host_gateway="172.17.0.1")
+    text = files.hosts("web", ips=["172.17.0.2"], extra=["db:10.0.0.9", "gate:host-gateway"], host_gateway="172.17.0.1")
     assert text == LOCALHOST + "10.0.0.9\tdb\n172.17.0.1\tgate\n172.17.0.2\tweb\n"
 
 
 def test_hosts_with_a_domain_has_the_full_name_first() -> None:
-    assert files.hosts("web", "example.org", ip="172.17.0.2").endswith("172.17.0.2\tweb.example.org web\n")
+    assert files.hosts("web", "example.org", ips=["172.17.0.2"]).endswith("172.17.0.2\tweb.example.org web\n")
 
 
 def test_hosts_without_a_network_is_localhost_only() -> None:
@@ -48,8 +48,8 @@ def test_a_malformed_extra_host_is_refused(entry: str) -> None:
 @pytest.mark.parametrize(
     ("build", "field"),
     [
-        (lambda bad: files.hosts(bad, ip="1.2.3.4"), "hostname"),
-        (lambda bad: files.hosts("web", bad, ip="1.2.3.4"), "domain name"),
+        (lambda bad: files.hosts(bad, ips=["1.2.3.4"]), "hostname"),
+        (lambda bad: files.hosts("web", bad, ips=["1.2.3.4"]), "domain name"),
         (lambda bad: files.hostname(bad), "hostname"),
         (lambda bad: files.resolv_conf("", search=[bad]), "search domain"),
         (lambda bad: files.resolv_conf("", options=[bad]), "DNS option"),

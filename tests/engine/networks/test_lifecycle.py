@@ -20,7 +20,7 @@ from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import Networks, PortBinding, links, nftables
 from dosirak.engine.networks.drivers import bridge as bridge_driver
 from dosirak.engine.settings import Settings
-from dosirak.engine.state.database import Database
+from dosirak.engine.state import Database, Events
 from support.wires import Namespace, exchange, inside, tables, until
 
 # A service that starts two containers (a process each, in its namespace) and waits to be killed.
@@ -30,10 +30,10 @@ SERVICE = textwrap.dedent("""
     from dosirak.engine.networks import Networks, PortBinding
     from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns
     from dosirak.engine.settings import Settings
-    from dosirak.engine.state.database import Database
+    from dosirak.engine.state import Database, Events
 
     async def main(data):
-        networks = Networks(Database(data / "state.db"), Settings(data=data, run=data))
+        networks = Networks(Database(data / "state.db"), Settings(data=data, run=data), Events())
         await networks.start()
         await networks.readopt({})
         pids = {}
@@ -72,7 +72,7 @@ def end(pid: int) -> None:
 @contextlib.asynccontextmanager
 async def engine(data: Path, running: dict[str, int] | None = None) -> AsyncIterator[Networks]:
     db = Database(data / "state.db")
-    networks = Networks(db, Settings(data=data, run=data))
+    networks = Networks(db, Settings(data=data, run=data), Events())
     await networks.start()
     await networks.readopt(running or {})
     try:
@@ -339,5 +339,5 @@ async def test_an_idle_engine_keeps_no_timer(networks: Networks, monkeypatch: py
     await networks.connect("a", "a")
     await networks.disconnect("a")
     await networks.teardown()
-    driver = networks._drivers[networks.inspect("bridge").id]
+    driver = networks._registry.find("bridge")
     assert driver._idle_timer is None and driver._linger_timer is None  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ def test_addresses_and_routes_of_the_host_are_seen(host: Namespace, outside: Nam
 def test_errors_carry_the_kernel_s_explanation(host: Namespace) -> None:
     with Netlink() as netlink:
         with pytest.raises(OSError, match="Nexthop has invalid gateway") as caught:
-            links.add_default_route(netlink, links.LOOPBACK, IPv4Address("192.0.2.9"))
+            links.replace_default_route(netlink, links.LOOPBACK, IPv4Address("192.0.2.9"))
         assert caught.value.errno == errno.ENETUNREACH
         with pytest.raises(OSError) as caught:
             links.set_up(netlink, 4711)

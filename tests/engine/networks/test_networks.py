@@ -9,9 +9,10 @@ import pytest
 
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.networks import Networks
+from dosirak.engine.networks.model import CreateRequest
 from dosirak.engine.networks.names import bridge_name
 from dosirak.engine.settings import Settings
-from dosirak.engine.state.database import Database
+from dosirak.engine.state import Database, Events
 from support.wires import Namespace, inside
 
 
@@ -27,7 +28,7 @@ async def test_they_keep_their_ids(host: Namespace, settings: Settings) -> None:
     seen = []
     for _ in range(2):
         db = Database(settings.data / "state.db")
-        networks = Networks(db, settings)
+        networks = Networks(db, settings, Events())
         await networks.start()
         seen.append([(network.id, network.created) for network in networks.list()])
         await networks.close()
@@ -58,12 +59,13 @@ async def test_a_network_is_found_by_name_id_and_prefix(networks: Networks) -> N
 
 
 async def test_an_ambiguous_prefix_is_refused(networks: Networks) -> None:
-    driver = next(iter(networks._drivers.values()))
-    networks._drivers |= {"ab" * 32: driver, "ac" * 32: driver}
-    prefix = "a"
-    with pytest.raises(InvalidRequest, match="network a is ambiguous"):
+    made = [await networks.create(CreateRequest(name=f"n{number}")) for number in range(17)]
+    first = [network.id[0] for network in made]
+    prefix = next(digit for digit in first if first.count(digit) > 1)
+    with pytest.raises(InvalidRequest, match=f"network {prefix} is ambiguous"):
         networks.inspect(prefix)
-    del networks._drivers["ab" * 32], networks._drivers["ac" * 32]
+    for network in made:
+        await networks.remove(network.id)
 
 
 async def test_inspect_shows_the_endpoints_of_running_containers(networks: Networks) -> None:

@@ -1,0 +1,100 @@
+"""What a request wants of networks, checked in Docker's words (moby: daemon/container_operations.go). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+
+from dosirak.engine.containers.documents import ContainerConfig, EndpointSettings, HostConfig, NetworkingConfig
+from dosirak.engine.containers.networking.parsing import parse_link
+from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.networks import files, names
+from dosirak.engine.networks.model import PREDEFINED, Network
+
+SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
+NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+HOST = "cannot connect container to host network - container must be created in host network mode"
+
+
+def check(endpoints: Mapping[str, EndpointSettings | None]) -> None:
+    """What can be told without knowing the networks. Raises InvalidRequest, NotSupported."""
+    for name, endpoint in endpoints.items():
+        if endpoint is None:
+            raise InvalidRequest(f"invalid config for network {name}: EndpointsConfig is nil")
+        try:
+            check_endpoint(name, endpoint)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"invalid config for network {name}: {error}") from error
+    if len(endpoints) > 1:
+        if "none" in endpoints:
+            raise InvalidRequest(NONE)
+        if "host" in endpoints:
+            raise InvalidRequest(SHARED)
+
+
+def check_endpoint(name: str, endpoint: EndpointSettings, network: Network | None = None) -> None:
+    """One endpoint's settings. Raises InvalidRequest "invalid endpoint settings:…", NotSupported."""
+    ipam = endpoint.ipam_config
+    ip = ipam.ipv4_address if ipam else ""
+    errors = []
+    if name in PREDEFINED:
+        if ip:
+            errors.append("user specified IP address is supported on user defined networks only")
+        if endpoint.aliases:
+            errors.append("network-scoped aliases are only supported for user-defined networks")
+    if ip and (wrong := _wrong_address(ip, network)):
+        errors.append(wrong)
+    if errors:
+        listed = errors[0] if len(errors) == 1 else "* " + "\n* ".join(errors)
+        raise InvalidRequest(f"invalid endpoint settings:\n{listed}")
+    for alias in endpoint.aliases or ():
+        files.word("network alias", alias)
+    for link in endpoint.links or ():
+        files.word("link", parse_link(link)[1])
+    if endpoint.mac_address:
+        names.parse_mac(endpoint.mac_address)
+    for what, asked in (
+        ("IPv6 addresses", ipam and (ipam.ipv6_address or ipam.link_local_ips)),
+        ("driver options", endpoint.driver_opts),
+    ):
+        if asked:
+            raise NotSupported(f"network {name}: {what} of an endpoint are not supported yet")
+
+
+def _wrong_address(text: str, network: Network | None) -> str:
+    try:
+        address = IPv4Address(text)
+    except ValueError:
+        return f"invalid IPv4 address: {text}"
+    if network and network.subnet and address not in IPv4Network(network.subnet):
+        return f"no configured subnet contains IP address {text}"
+    return ""
+
+
+def choose(
+    config: ContainerConfig, host: HostConfig, networking: NetworkingConfig, name_of: Callable[[str], str]
+) -> dict[str, EndpointSettings]:
+    """The networks of a new container by name, the main one first; none of its own with another container's.
+
+    Parameters: `name_of` makes an id a network's name. What the request names counts; without any it is the mode's.
+    """
+    mode = host.network_mode
+    if mode.startswith("container:"):
+        return {}
+    asked = {name_of(name): endpoint for name, endpoint in (networking.endpoints_config or {}).items() if endpoint}
+    main = name_of(mode)
+    if not asked:
+        asked[main] = EndpointSettings()
+    chosen = {main: asked.pop(main)} if main in asked else {}
+    chosen |= asked
+    if config.mac_address:
+        first = next(iter(chosen))
+        if chosen[first].mac_address not in ("", config.mac_address):
+            raise InvalidRequest(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or"
+                " be left empty"
+            )
+        chosen[first] = msgspec.structs.replace(chosen[first], mac_address=config.mac_address)
+    return chosen

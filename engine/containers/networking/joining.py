@@ -1,0 +1,60 @@
+"""From a container's record to what the networks room is asked for."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from dosirak.engine.containers import ports
+from dosirak.engine.containers.documents import EndpointSettings
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking.parsing import parse_link
+from dosirak.engine.containers.room import Room
+from dosirak.engine.errors import EngineError
+from dosirak.engine.networks import Join, Sandbox
+from dosirak.engine.networks.model import PREDEFINED
+
+
+async def join(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox | None:
+    """Connect a container that starts to its networks; None with another's. Raises the networks room's errors."""
+    if record.host_config.network_mode.startswith("container:"):
+        return None
+    try:
+        sandbox = await room.networks.join(
+            record.id,
+            record.name,
+            [request(record, name, settings) for name, settings in record.networks.items()],
+            ports=ports.published(record.config, record.host_config),
+            hostname=record.config.hostname,
+        )
+    except EngineError as error:
+        raise type(error)(f"failed to set up container networking: {error}") from error
+    undo.push_async_callback(room.networks.disconnect, record.id)
+    for endpoint in sandbox.endpoints:
+        remember(record, endpoint.network, endpoint.network_id)
+    return sandbox
+
+
+def remember(record: Container, network: str, network_id: str) -> None:
+    """From now on this very network is meant, not the next one of its name."""
+    settings = record.networks.get(network)
+    if settings is not None:
+        settings.network_id = network_id
+
+
+def request(record: Container, name: str, settings: EndpointSettings) -> Join:
+    """What a container wants of one of its networks."""
+    own = name not in PREDEFINED
+    return Join(
+        network=(settings.network_id if own else "") or name,
+        ip=settings.ipam_config.ipv4_address if settings.ipam_config else "",
+        mac=settings.mac_address,
+        names=dns_names(record, settings) if own else (),
+        links={alias: target for target, alias in map(parse_link, settings.links or ())} if own else {},
+        priority=settings.gw_priority,
+    )
+
+
+def dns_names(record: Container, settings: EndpointSettings) -> tuple[str, ...]:
+    """The names a container has on a network of somebody's own; the first stands for its address."""
+    every = [record.name, *(settings.aliases or ()), record.short_id, record.config.hostname]
+    return tuple(dict.fromkeys(filter(None, every)))

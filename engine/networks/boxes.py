@@ -1,0 +1,297 @@
+"""Containers' sandboxes: one network namespace each, connected to any number of networks.
+
+One of the connections is the way out: it has the default route, and the published ports lead to it (libnetwork calls it
+the gateway endpoint). Which one that is may change as networks come and go; the ports then move along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface
+
+import msgspec
+
+from dosirak.engine.errors import Forbidden, InvalidRequest, NotFound
+from dosirak.engine.networks import bridges, links, names
+from dosirak.engine.networks.drivers import Attachment, Driver, Request
+from dosirak.engine.networks.model import PREDEFINED, BoundPort, Endpoint, Join, PortBinding, Sandbox
+from dosirak.engine.networks.namespaces import Prepared
+from dosirak.engine.networks.ports import Ports
+from dosirak.engine.networks.records import Records
+from dosirak.engine.networks.registry import Registry
+from dosirak.engine.networks.worker import Kernel, Worker
+
+
+class _Link(msgspec.Struct):
+    """One connection: what is recorded of it, and what the driver needs to undo it."""
+
+    endpoint: Endpoint
+    attachment: Attachment
+
+
+class _Box(msgspec.Struct):
+    """One container. `fd` is a descriptor of the namespace of its own; `way_out` a network's id, "" without."""
+
+    id: str
+    container: str
+    name: str
+    hostname: str
+    bindings: tuple[PortBinding, ...] = ()
+    fd: int | None = None
+    way_out: str = ""
+    links: dict[str, _Link] = msgspec.field(default_factory=dict)
+
+    def sandbox(self) -> Sandbox:
+        return Sandbox(self.id, self.fd, tuple(link.endpoint for link in self.links.values()))
+
+
+class Boxes:
+    """The sandboxes of all running containers."""
+
+    def __init__(self, registry: Registry, records: Records, worker: Worker, ports: Ports) -> None:
+        self._registry = registry
+        self._records = records
+        self._worker = worker
+        self._ports = ports
+        self._boxes: dict[str, _Box] = {}
+
+    def get(self, container_id: str) -> Sandbox | None:
+        """A running container's sandbox."""
+        box = self._boxes.get(container_id)
+        return box.sandbox() if box else None
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """All connections of all containers."""
+        for box in self._boxes.values():
+            for link in box.links.values():
+                yield link.endpoint
+
+    async def join(
+        self, container_id: str, name: str, hostname: str, joins: Sequence[Join], ports: Sequence[PortBinding]
+    ) -> Sandbox:
+        """See `Networks.join`."""
+        if container_id in self._boxes:
+            raise Forbidden(f"endpoint with name {name} already exists in network {joins[0].network}")
+        box = _Box(names.new_id(), container_id, name, hostname, tuple(ports))
+        try:
+            for join in joins:
+                await self._link(box, join)
+            await self._settle(box)
+            self._records.add(link.endpoint for link in box.links.values())
+        except BaseException:
+            self._undo(box)
+            raise
+        self._boxes[container_id] = box
+        return box.sandbox()
+
+    async def add(self, container_id: str, name: str, hostname: str, pid: int, join: Join) -> Sandbox:
+        """See `Networks.connect`."""
+        box = self._boxes.get(container_id)
+        if box is None:  # it had left its last network when an earlier service ended
+            box = _Box(names.new_id(), container_id, name, hostname, fd=_open_namespace(pid))
+            self._boxes[container_id] = box
+        link = await self._link(box, join)
+        try:
+            self._records.add([link.endpoint])
+            await self._settle(box)
+            self._records.save(link.endpoint for link in box.links.values())
+        except BaseException:
+            await self._unlink(box, link)
+            raise
+        return box.sandbox()
+
+    async def drop(self, container_id: str, network: str) -> Endpoint:
+        """See `Networks.leave`. Returns the connection that was."""
+        driver = self._registry.find(network)
+        box = self._boxes.get(container_id)
+        link = box.links.get(driver.network.id) if box else None
+        if box is None or link is None:
+            raise Forbidden(f"container {container_id} is not connected to network {driver.network.name}")
+        await self._unlink(box, link)
+        return link.endpoint
+
+    def part(self, container_id: str) -> None:
+        """See `Networks.disconnect`."""
+        box = self._boxes.pop(container_id, None)
+        if box:
+            try:
+                self._records.remove(link.endpoint for link in box.links.values())
+            finally:
+                # Also when the disk is full; the record is then freed at the next start.
+                self._undo(box)
+
+    def rename(self, container_id: str, name: str, names: Mapping[str, tuple[str, ...]]) -> None:
+        """See `Networks.rename`."""
+        box = self._boxes.get(container_id)
+        if box:
+            box.name = name
+            for network_id, link in box.links.items():
+                known = names.get(network_id, link.endpoint.names)
+                link.endpoint = msgspec.structs.replace(link.endpoint, name=name, names=known)
+            self._records.save(link.endpoint for link in box.links.values())
+
+    def close(self) -> None:
+        """Lets go of descriptors and held ports; connections stay."""
+        for box in self._boxes.values():
+            for link in box.links.values():
+                self._ports.release(link.attachment.ports)
+                if link.attachment.prepared:
+                    os.close(link.attachment.prepared.fd)
+            if box.fd is not None:
+                os.close(box.fd)
+        self._boxes.clear()
+
+    async def readopt(self, running: Mapping[str, int]) -> None:
+        """See `Networks.readopt`."""
+        gone: list[Endpoint] = []
+        adopted: dict[str, list[Attachment]] = defaultdict(list)
+        for endpoint in self._records.endpoints():
+            driver = self._registry.get(endpoint.network_id)
+            attachment = _readopt(endpoint, running.get(endpoint.container)) if driver else None
+            if attachment is None:
+                gone.append(endpoint)
+                continue
+            box = self._boxes.get(endpoint.container)
+            if box is None:
+                box = _Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname)
+                box.fd = os.dup(attachment.prepared.fd) if attachment.prepared else None
+                self._boxes[endpoint.container] = box
+            box.links[endpoint.network_id] = _Link(endpoint, attachment)
+            adopted[endpoint.network_id].append(attachment)
+        for box in self._boxes.values():
+            box.way_out = _way_out(box)
+            box.bindings = tuple(map(_as_asked, box.sandbox().ports))
+        if gone:
+            self._records.remove(gone)
+            # Most have gone with their namespaces; an orphaned process may still hold one.
+            orphans = [endpoint.interface for endpoint in gone if endpoint.interface]
+            if any(links.index_of(name) for name in orphans):
+                await self._worker.submit(bridges.delete_links, orphans)
+        for driver in self._registry:
+            await driver.take_over(adopted[driver.network.id])
+
+    async def _link(self, box: _Box, join: Join) -> _Link:
+        """Connects a box to one more network; nothing is recorded yet."""
+        driver = self._registry.find(join.network)
+        network = driver.network
+        if network.id in box.links:
+            raise Forbidden(f"endpoint with name {box.name} already exists in network {network.name}")
+        if join.ip and network.name in PREDEFINED:
+            raise InvalidRequest("user specified IP address is supported on user defined networks only")
+        inner = _free_interface(box)
+        attachment = await driver.connect(Request(join.mac, join.ip, box.fd, inner))
+        prepared = attachment.prepared
+        if box.fd is None and prepared:
+            box.fd = os.dup(prepared.fd)
+            box.way_out = network.id if attachment.gateway else ""
+        endpoint = Endpoint(
+            id=names.new_id(),
+            sandbox_id=box.id,
+            container=box.container,
+            name=box.name,
+            network_id=network.id,
+            network=network.name,
+            hostname=box.hostname,
+            ip=str(prepared.address.ip) if prepared and prepared.address else "",
+            prefix=prepared.address.network.prefixlen if prepared and prepared.address else 0,
+            gateway=attachment.gateway,
+            mac=prepared.mac if prepared else "",
+            interface=prepared.veth if prepared else "",
+            inner=inner,
+            names=join.names,
+            links=join.links,
+            priority=join.priority,
+        )
+        link = box.links[network.id] = _Link(endpoint, attachment)
+        return link
+
+    async def _unlink(self, box: _Box, link: _Link) -> None:
+        """Takes a network away from a box whose container runs on."""
+        del box.links[link.endpoint.network_id]
+        self._records.remove([link.endpoint])
+        await self._driver(link).leave(link.attachment)
+        await self._settle(box)
+        self._records.save(link.endpoint for link in box.links.values())
+
+    async def _settle(self, box: _Box) -> None:
+        """Sees to it that default route and published ports are at the way out."""
+        chosen = _way_out(box)
+        link = box.links.get(chosen)
+        if chosen != box.way_out and box.fd is not None:
+            gateway = IPv4Address(link.endpoint.gateway) if link else None
+            await self._worker.submit(_route, box.fd, link.endpoint.inner if link else "", gateway)
+            box.way_out = chosen
+        ports = box.bindings
+        for other in box.links.values():
+            if other is not link and other.attachment.ports:
+                # What was "any free port" stays the one that it became.
+                ports = box.bindings = tuple(map(_as_asked, other.attachment.ports))
+                self._change(other, self._driver(other).unpublish(other.attachment))
+        if link and ports and not link.attachment.ports:
+            where = f"{box.name} ({link.endpoint.id})"
+            self._change(link, await self._driver(link).publish(link.attachment, ports, where))
+
+    def _change(self, link: _Link, attachment: Attachment) -> None:
+        link.attachment = attachment
+        link.endpoint = msgspec.structs.replace(link.endpoint, ports=attachment.ports)
+
+    def _undo(self, box: _Box) -> None:
+        for link in box.links.values():
+            self._driver(link).disconnect(link.attachment)
+        box.links.clear()
+        if box.fd is not None:
+            os.close(box.fd)
+            box.fd = None
+
+    def _driver(self, link: _Link) -> Driver:
+        driver = self._registry.get(link.endpoint.network_id)
+        assert driver  # a network with connections is not removed
+        return driver
+
+
+def _way_out(box: _Box) -> str:
+    """The network that is the way out: the highest priority, then by name, as Docker chooses; "" when none is one."""
+    candidates: Iterable[Endpoint] = (link.endpoint for link in box.links.values() if link.attachment.gateway)
+    return min(candidates, key=lambda one: (-one.priority, one.network), default=_NOWHERE).network_id
+
+
+_NOWHERE = Endpoint(id="", sandbox_id="", container="", name="", network_id="", network="")
+
+
+def _free_interface(box: _Box) -> str:
+    taken = {link.endpoint.inner for link in box.links.values()}
+    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+
+
+def _as_asked(port: BoundPort) -> PortBinding:
+    return PortBinding(port.container_port, port.protocol, port.host_ip, port.host_port)
+
+
+def _readopt(endpoint: Endpoint, pid: int | None) -> Attachment | None:
+    """A running container's connection again, by its process; None if that has ended."""
+    if pid is None:
+        return None
+    prepared = None
+    if endpoint.network != "host":
+        with contextlib.suppress(NotFound):
+            fd = _open_namespace(pid)
+            address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
+            index = links.index_of(endpoint.interface) or 0 if endpoint.interface else 0
+            prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
+        if prepared is None:
+            return None
+    return Attachment(prepared, endpoint.gateway, endpoint.ports)
+
+
+def _open_namespace(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotFound(f"process {pid} has no network namespace: {error.strerror}") from error
+
+
+def _route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
+    kernel.namespaces.route(namespace, interface, gateway)
