@@ -76,7 +76,8 @@ def create(
     the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `filter_fd`: linux.seccomp, compiled
     (`seccomp.Filters`); `init`: a descriptor of the program that runs the container's as its child, or -1; `size`:
     rows and columns of a terminal; `ready`: file systems made ahead of time. Raises StartError; nothing of it is left
-    but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the child's descriptors: it should end.
+    but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the child's
+    descriptors: it should end.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/") or None

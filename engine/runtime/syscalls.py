@@ -105,6 +105,8 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Keeps the GIL during the call: after these, another process may go on in this memory (`vfork`), or this one in another.
+_held = ctypes.PyDLL(None, use_errno=True)
 
 
 def _function(name: str, *argtypes: Any) -> Callable[..., int]:
@@ -199,8 +201,7 @@ _rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
 _seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
 _bpf = _syscall("bpf", c_int, c_char_p, c_uint)
-# The child of a raw clone comes back inside this call: PyDLL keeps the GIL, so there is nothing to take again there.
-_clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=ctypes.PyDLL(None, use_errno=True))
+_clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=_held)
 
 
 def mount(source: str | None, target: str | bytes, fstype: str | None, flags: int, data: str | None = None) -> None:
@@ -376,12 +377,12 @@ def _strings(values: Sequence[bytes]) -> Any:
     return (c_char_p * (len(values) + 1))(*values, None)
 
 
-_execve = _libc["execve"]
+_execve = _held["execve"]
 _execve.argtypes = (c_char_p, c_void_p, c_void_p)
 _execve.restype = c_int
 
 
-_execveat = _syscall("execveat", c_int, c_char_p, c_void_p, c_void_p, c_int)
+_execveat = _syscall("execveat", c_int, c_char_p, c_void_p, c_void_p, c_int, library=_held)
 
 
 def execveat(fd: int, argv: Sequence[bytes], env: Sequence[bytes]) -> None:

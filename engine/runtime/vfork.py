@@ -6,7 +6,7 @@ in our memory while we are suspended, and what it leaves there (an exception, a 
 
 The price: once it has exec'd, the interpreter's own bookkeeping describes a call that never ends. The frames of that
 call lie on a stack of the child's own, so nothing of ours is overwritten; but this process should say what it has to
-say, and end.
+say, and end. (The calls that end in another program keep the GIL: released by the child, nobody would take it again.)
 """
 
 from __future__ import annotations
