@@ -19,6 +19,7 @@ from dosirak.engine.containers.networking import joining
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
+from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.model import Launch, Restart
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ async def launch(room: Room, live: Live) -> Task:
         else:
             write_bundle(*written)
         attaches, live.attaches = tuple(live.attaches), []
-        task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
+        try:
+            task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
+        except HostLimit:
+            # Killed in its middle: nobody has removed the cgroup.
+            await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
+            raise
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
         undo.pop_all()
         for name, fd in join.items():

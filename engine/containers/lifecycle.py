@@ -9,7 +9,7 @@ from dosirak.engine.containers import attaching, ipc, launching, removal, stoppi
 from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotModified, StartFailed
+from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotModified, StartFailed, host_limit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Task
 from dosirak.engine.runtime.model import Exit
@@ -21,14 +21,15 @@ _log = logging.getLogger(__name__)
 
 async def start(room: Room, live: Live) -> None:
     """See `Containers.start`."""
-    async with live.lock:
+    async with room.holding(live):
         _check_startable(live)
         await live.expected_come()
         try:
             task = await launching.launch(room, live)
-        except EngineError as error:
+        except (EngineError, OSError) as reason:
+            error = reason if isinstance(reason, EngineError) else host_limit(live.record.short_id, reason)
             await _start_failed(room, live, error)
-            raise
+            raise error from reason
         took_over(room, live, task)
         state = live.record.state
         state.started_at, state.pid, state.error, state.exit_code = task.started_at, task.pid, "", 0
@@ -148,8 +149,16 @@ def _restarted(room: Room, live: Live, task: Task) -> None:
     room.tell(live, "start")
 
 
-async def restart(room: Room, live: Live, seconds: int | None, signal: str | None) -> None:
+async def restart(room: Room, live: Live, ref: str, seconds: int | None, signal: str | None) -> None:
     """See `Containers.restart`."""
+    try:
+        await _restart(room, live, seconds, signal)
+    except EngineError as error:
+        raise HostLimit(f"Cannot restart container {ref}: {error}") from error
+    room.tell(live, "restart")
+
+
+async def _restart(room: Room, live: Live, seconds: int | None, signal: str | None) -> None:
     if live.record.state.running:
         live.by_hand = True
         try:
@@ -162,4 +171,3 @@ async def restart(room: Room, live: Live, seconds: int | None, signal: str | Non
         await start(room, live)
     except NotModified:
         pass  # somebody else was faster
-    room.tell(live, "restart")

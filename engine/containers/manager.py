@@ -193,14 +193,15 @@ class Containers:
         await self._whole(stopping.stop(self._room, live, timeout, signal), f"stop {live.record.short_id}")
 
     async def restart(self, ref: str, *, timeout: int | None = None, signal: str | None = None) -> None:  # noqa: ASYNC109
-        """Stop (if it runs) and start."""
+        """Stop (if it runs) and start. Raises HostLimit "Cannot restart container x: …", whatever the reason."""
         live = self._room.table.find(ref)
-        await self._whole(lifecycle.restart(self._room, live, timeout, signal), f"restart {live.record.short_id}")
+        await self._whole(lifecycle.restart(self._room, live, ref, timeout, signal), f"restart {live.record.short_id}")
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal; after SIGKILL its end is waited for. Raises Conflict if it isn't running, InvalidRequest."""
+        number = signals.parse(signal or "SIGKILL")
         live = self._room.table.find(ref)
-        await self._whole(stopping.kill(self._room, live, signal), f"kill {live.record.short_id}")
+        await self._whole(stopping.kill(self._room, live, number), f"kill {live.record.short_id}")
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; `force` kills it first, `volumes` removes its anonymous volumes. Raises Conflict."""

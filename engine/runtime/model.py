@@ -66,6 +66,20 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a service knows of a process whose monitor does not answer: its pid and pidfd (0 and -1 when it does not
+    know), when it started (without a pid: when the last run ended), how often it was restarted."""
+
+    pid: int
+    pidfd: int
+    at: float
+    restarts: int
+
+
+NOTHING_KNOWN = Known(0, -1, 0.0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: exit code as a shell has it (128 + signal), whether the kernel killed for want of memory,
     when (unix time, seconds), and why it never started if it did not."""

@@ -71,6 +71,9 @@ class Monitor:
         """Open what the request names. Raises OSError."""
         request, fds = self._request, self._fds
         self._bundle = os.open(request["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not self._is_exec:
+            # Before the launch: a service that comes up in its middle must find it.
+            self._services.listen(self._bundle)
         self._spec = self._read_spec()
         log = request.get("log")
         self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
@@ -111,8 +114,6 @@ class Monitor:
         self._started_at = time.time()
         self._pump.start(self._process)
         self._loop.watch(self._process.pidfd, loops.IN, lambda _events: self._exited())
-        if not self._is_exec:
-            self._services.listen(self._bundle)
         self._services.tell(*self._present())
         return True
 
@@ -160,9 +161,9 @@ class Monitor:
     def _finish(self, ended: dict[str, Any]) -> None:
         self._finished = True
         self._loop.stop()
-        if not self._is_exec:
-            self._note_exit(ended)
         if self._started_at:
+            if not self._is_exec:
+                self._note_exit(ended)
             self._services.tell({"event": "exited", **ended})
             self._pump.close()
         if self._cgroup():
