@@ -15,6 +15,7 @@ from dosirak.engine.containers import ipc, lifecycle, removal
 from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import State
+from dosirak.engine.containers.restarts import boot, policy
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
 from dosirak.engine.runtime import cgroups
@@ -28,7 +29,8 @@ _LOST = 255
 
 
 async def adopt_all(room: Room) -> list[Live]:
-    """See `Containers.adopt_all`. Returns the containers that a reboot ended and whose policy wants them up again."""
+    """See `Containers.adopt_all`. Returns the containers that are down and whose policy wants them up again."""
+    booted = boot.changed(room.settings.data)
     found = await asyncio.gather(
         *(room.launcher.adopt(room.directory(live.record.id), partial(_known, live)) for live in room.table)
     )
@@ -42,13 +44,14 @@ async def adopt_all(room: Room) -> list[Live]:
         elif live.record.state.running:
             if state is None:
                 lost.append(live)
-            await _record_end(room, live, state or Exit(_LOST, False, time.time()))
+            await _record_end(room, live, state or Exit(_LOST, False, time.time(), lost=True))
         elif state is not None and state.at != live.record.state.finished_at:
             # The service went down between the launch and its record. Not "later than": clocks are set back, too.
             live.record.state.started_at = live.record.state.started_at or state.at
             await _record_end(room, live, state)
     await sweep(room)
-    return [live for live in lost if _wants_up(live)]
+    down = [live for live in room.table if not live.record.state.running] if booted else lost
+    return [live for live in down if live.record.id in room.table and policy.wants_up(live.record, booted=booted)]
 
 
 def _adopt(room: Room, live: Live, task: Task) -> None:
@@ -105,19 +108,43 @@ async def _record_end(room: Room, live: Live, end: Exit) -> None:
             await removal.delete(room, live, volumes=True)
 
 
-def _wants_up(live: Live) -> bool:
-    """A policy that restarts; what was stopped by hand stays down."""
-    policy = live.record.host_config.restart_policy.name
-    return not live.record.manually_stopped and policy in ("always", "unless-stopped", "on-failure")
+def network_namespaces(room: Room) -> dict[str, int | str]:
+    """See `Containers.network_namespaces`."""
+    found: dict[str, int | str] = {}
+    for live in room.table:
+        if live.task is not None:
+            waiting = live.task.network_fd
+            found[live.record.id] = f"/proc/self/fd/{waiting}" if waiting >= 0 else live.task.pid
+    return found
 
 
-async def resume(room: Room, lost: list[Live]) -> None:
-    """Start again what a reboot ended."""
-    for live in lost:
+async def resume(room: Room, wanted: list[Live]) -> None:
+    """Start what is down and should be up; those that join another's namespaces after it."""
+    for live in room.table:
+        if live.task is not None and live.task.network_fd >= 0:
+            os.close(live.task.network_fd)  # the networks room has its own by now
+            live.task.network_fd = -1
+    for live in sorted(wanted, key=lambda live: _depth(room, live)):
         try:
             await lifecycle.start(room, live)
         except EngineError as error:
             _log.warning("container %s: restart policy: %s", live.record.short_id, error)
+    boot.note(room.settings.data)
+
+
+def _depth(room: Room, live: Live) -> int:
+    """How many containers have to be up before this one."""
+    depth, seen = 0, {live.record.id}
+    while others := [mode for mode in _joined(live) if mode in room.table and mode not in seen]:
+        seen.add(others[0])
+        live, depth = room.table.find(others[0]), depth + 1
+    return depth
+
+
+def _joined(live: Live) -> list[str]:
+    host = live.record.host_config
+    modes = (host.network_mode, host.ipc_mode, host.pid_mode)
+    return [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
 
 
 async def sweep(room: Room) -> None:

@@ -87,7 +87,7 @@ def _launch_of(room: Room, record: Container, confined: Filter | None, join: dic
         filter=confined,
         # Elsewhere there is a first process already, as in Docker.
         init=bool(host.init) and not host.pid_mode,
-        restart=Restart(policy.name or "no", policy.maximum_retry_count),
+        restart=Restart(policy.name or "no", policy.maximum_retry_count, record.restart_count),
         size=host.console_size if any(host.console_size) else None,
     )
 

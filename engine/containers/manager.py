@@ -374,8 +374,12 @@ class Containers:
         self._room.bundles.start()
         self._lost = await adopt.adopt_all(self._room)
 
+    def network_namespaces(self) -> dict[str, int | str]:
+        """For `Networks.readopt`, after `adopt_all`: container id → pid, or path of the namespace between two runs."""
+        return adopt.network_namespaces(self._room)
+
     async def resume(self) -> None:
-        """After `adopt_all` and once the networks are up: start again what a reboot ended, by its restart policy."""
+        """After `adopt_all`, once the networks are up: start what is down and should be up, by its restart policy."""
         self._room.supervise(self._room.confinement.prepare(), "the default seccomp filter")
         lost, self._lost = self._lost, []
         await adopt.resume(self._room, lost)

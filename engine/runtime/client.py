@@ -18,7 +18,7 @@ import msgspec
 
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import init, launcher, monitor, services
-from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch
+from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, Restart
 
 _MESSAGE = 1 << 16
 # Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
@@ -26,7 +26,11 @@ _ANSWER_SECONDS = 2.0
 
 
 class Task:
-    """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it."""
+    """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it.
+
+    `network_fd`: of one that was taken over between two runs, the network namespace that waits for the next (-1: the
+    host's, or it runs). Whoever takes it over closes it.
+    """
 
     def __init__(
         self, conversation: _Conversation, started: dict[str, Any], pidfd: int, bundle: Path | None = None
@@ -38,6 +42,7 @@ class Task:
         self.started_at: float = started["at"]
         self.restarts: int = started["restarts"]
         self.exit: Exit | None = None
+        self.network_fd = -1
         self.on_exit: Callable[[Exit, bool], None] | None = None
         self.on_restart: Callable[[], None] | None = None
         self._ended = asyncio.get_running_loop().create_future()
@@ -105,6 +110,11 @@ class Task:
         with contextlib.suppress(ProcessLookupError):
             self._conversation.send({"op": "no_restart"})
 
+    def set_restart(self, restart: Restart) -> None:
+        """Another restart policy from now on (`docker update --restart`)."""
+        with contextlib.suppress(ProcessLookupError):
+            self._conversation.send({"op": "policy", "restart": _restart_entry(restart)})
+
     async def gone(self) -> None:
         """The monitor itself has ended too, and with it the container's cgroup."""
         await self._conversation.closed.wait()
@@ -138,7 +148,7 @@ class Task:
         noted = _read_exit(self._bundle) if self._bundle is not None else None
         if noted is not None:
             return noted  # of this run: a start removes an earlier one's
-        return Exit(128 + signal.SIGKILL, False, time.time(), "the container's monitor was killed")
+        return Exit(128 + signal.SIGKILL, False, time.time(), "the container's monitor was killed", lost=True)
 
     def _finish(self, end: Exit) -> None:
         self.exit = end
@@ -223,7 +233,7 @@ class Launcher:
         if conversation is None:
             return _read_exit(bundle)
         try:
-            message, pidfd = await asyncio.wait_for(conversation.first(), _ANSWER_SECONDS)
+            message, fd = await asyncio.wait_for(conversation.first(), _ANSWER_SECONDS)
         except TimeoutError:
             conversation.first_is_late()
             what = known()
@@ -232,9 +242,12 @@ class Launcher:
         if message is None:
             return _read_exit(bundle)
         self._remember(bundle, conversation)
-        if message["event"] == "restarting":
-            message = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
-        return Task(conversation, message, pidfd, bundle)
+        if message["event"] != "restarting":
+            return Task(conversation, message, fd, bundle)
+        waiting = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
+        task = Task(conversation, waiting, -1, bundle)
+        task.network_fd = fd
+        return task
 
     async def _ask(self, launch: Launch, request: dict[str, Any], pidfd: int | None) -> Task:
         try:
@@ -463,9 +476,13 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "attach": [_attach_entry(client) for client in launch.attach],
         "join": list(launch.join),
         "filter": launch.filter is not None,
-        "restart": {"policy": launch.restart.policy, "max_retries": launch.restart.max_retries},
+        "restart": _restart_entry(launch.restart),
         "size": launch.size or (0, 0),
     }
+
+
+def _restart_entry(restart: Restart) -> dict[str, Any]:
+    return {"policy": restart.policy, "max_retries": restart.max_retries, "restarts": restart.restarts}
 
 
 def _words(error: str, kind: str) -> str:

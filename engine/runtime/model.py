@@ -40,10 +40,14 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Docker's restart policy: "no", "always", "on-failure", "unless-stopped"; `max_retries` 0 is without end."""
+    """Docker's restart policy: "no", "always", "on-failure", "unless-stopped"; `max_retries` 0 is without end.
+
+    `restarts`: so many there were already.
+    """
 
     policy: str = "no"
     max_retries: int = 0
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,11 @@ NOTHING_KNOWN = Known(0, -1, 0.0, 0)
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: exit code as a shell has it (128 + signal), whether the kernel killed for want of memory,
-    when (unix time, seconds), and why it never started if it did not."""
+    when (unix time, seconds), and why it never started if it did not. `lost`: its monitor was killed, and it with it."""
 
     code: int
     oom: bool
     at: float
     error: str = ""
     restarts: int = 0
+    lost: bool = False

@@ -46,7 +46,7 @@ class Monitor:
         self._filter = self._init = -1
         self._target = -1
         self._policy = request["restart"]
-        self._restarts = 0
+        self._restarts = self._policy["restarts"]
         self._delay = _FIRST_DELAY
         self._process: container.Process | None = None
         self._started_at = 0.0
@@ -153,7 +153,8 @@ class Monitor:
         kills = cgroups.oom_kills(self._cgroup()) if self._cgroup() else 0
         oom, self._oom_kills = kills > self._oom_kills, kills
         ended = {"code": code, "oom": oom, "at": time.time(), "error": error, "restarts": self._restarts}
-        if self._wants_restart(code) and self._started_at:
+        # What can't be started any more is not tried again: so does Docker.
+        if self._started_at and not error and self._wants_restart(code):
             self._restart_later(ended)
         else:
             self._finish(ended)
@@ -230,10 +231,10 @@ class Monitor:
     # Services
 
     def _present(self) -> tuple[dict[str, Any], int]:
-        """What a service is told of the process, with its pidfd."""
+        """What a service is told of the process, with its pidfd; between two runs, with their network namespace."""
         process = self._process
         if process is None:
-            return {"event": "restarting", **self._last_end}, -1
+            return {"event": "restarting", **self._last_end}, self._join.get("network", -1)
         state = {"event": "started", "pid": process.pid, "at": self._started_at, "restarts": self._restarts}
         return state, process.pidfd
 
@@ -248,6 +249,8 @@ class Monitor:
             self._attach(message, fds[0], initial)
         elif op == "resize":
             self._resize(message["rows"], message["columns"])
+        elif op == "policy":
+            self._policy = message["restart"]
         elif op == "no_restart":
             self._policy = {"policy": "no", "max_retries": 0}
             if self._process is None:

@@ -3,7 +3,7 @@
 Messages are JSON over SOCK_SEQPACKET; with later services over `monitor.sock` in the bundle.
 
     to the service   started, failed, restarting, exited, log
-    from it          attach (+ socket), resize, follow, no_restart
+    from it          attach (+ socket), resize, follow, policy, no_restart
 """
 
 from __future__ import annotations
