@@ -192,7 +192,7 @@ async def disk_usage(call: Call) -> StreamResponse:
             image_view.summary(call, image, shared=shared[image.id]) | {"Containers": len(users(image.id))}
             for image in call.rooms.images.list()
         ]
-        document |= {"LayersSize": call.rooms.images.layers_size(), "Images": images}
+        document |= {"LayersSize": call.rooms.images.total_size(), "Images": images}
     if "container" in wanted:
         found = call.rooms.containers.list(all=True)
         document["Containers"] = [await container_view.summary(call, container, size=True) for container in found]

@@ -98,7 +98,7 @@ class Images:
         """By image id: bytes of its layers that other images have too."""
         return sizes.shared(self._catalog.view().images.values(), self._layer_size)
 
-    def layers_size(self) -> int:
+    def total_size(self) -> int:
         """Bytes that all images' layers take unpacked, each layer once."""
         return sizes.together(self._catalog.view().images.values(), self._layer_size)
 
