@@ -86,7 +86,8 @@ async def stop_running(room: Room, live: Live, seconds: int, number: int) -> Non
             async with asyncio.timeout(seconds if seconds >= 0 else None):
                 await asyncio.shield(waiter)
         except TimeoutError:
-            await kill_running(room, live)
+            if not waiter.done():  # else it ended at the very moment; by now it may even run anew
+                await kill_running(room, live)
     finally:
         waiter.cancel()
     room.tell(live, "stop")

@@ -253,7 +253,7 @@ class Monitor:
             self._policy = message["restart"]
         elif op == "no_restart":
             self._policy = {"policy": "no", "max_retries": 0}
-            if self._process is None:
+            if self._process is None and not self._finished:
                 self._loop.after(0.0, self._restart)
 
     # Streams

@@ -61,28 +61,37 @@ def _wrong(engine: Engine, found: dict[str, Any], removed: set[str]) -> Iterator
     yield from (f"left mounted: {line}" for line in mounted if not any(key in line for key in found))
 
 
-def wrong_state(inspect: dict[str, Any]) -> Iterator[str]:
-    """What contradicts itself in one container's inspect, and between it and the kernel."""
+def wrong_flags(inspect: dict[str, Any]) -> Iterator[str]:
+    """What contradicts itself in one container's inspect, at any moment."""
     state = inspect.get("State")
     if state is None:
         yield f"no State in {inspect}"
         return
-    running, pid, status = state["Running"], state["Pid"], state["Status"]
-    if status != _status(state):
+    running = state["Running"]
+    if state["Status"] != _status(state):
         yield "Status does not say what the flags say"
     if (state["Paused"] or state["Restarting"]) and not running:
         yield "paused or restarting, and not running"
+    if bool(state["Pid"]) != (running and not state["Restarting"]):
+        yield "a pid and not running, or running without one"
+    if running and state["ExitCode"] and not state["Restarting"]:
+        yield "running, with an exit code"
+
+
+def wrong_state(inspect: dict[str, Any]) -> Iterator[str]:
+    """As `wrong_flags`, and what contradicts the kernel, at a quiet moment."""
+    yield from wrong_flags(inspect)
+    if "State" not in inspect:
+        return
+    state = inspect["State"]
+    running, pid = state["Running"], state["Pid"]
     if running and not state["Restarting"]:
         if not alive(pid):
             yield "running, its process is not"
         elif f"dosirak/{inspect['Id']}" not in Path(f"/proc/{pid}/cgroup").read_text():
             yield f"its pid {pid} is another's"
-    elif pid:
-        yield "not running, with a pid"
     if not running and cgroups(inspect["Id"]):
         yield f"not running, its cgroups are there: {cgroups(inspect['Id'])}"
-    if running and state["ExitCode"] and not state["Restarting"]:
-        yield "running, with an exit code"
 
 
 def _status(state: dict[str, Any]) -> str:
