@@ -6,6 +6,8 @@ Messages name the thing first, say what is wrong, then what to do. Context is ad
 
 from __future__ import annotations
 
+import os
+
 
 class EngineError(Exception):
     """Any failure the engine reports to a client. `status` is the HTTP status of Docker's API."""
@@ -64,6 +66,11 @@ class HostLimit(EngineError):
     """The host refused: disk full, no permission, missing kernel feature."""
 
     status = 500
+
+
+def host_limit(what: str, error: OSError) -> HostLimit:
+    """What the kernel refused for want of something, as one line: "x: too many open files"."""
+    return HostLimit(f"{what}: {os.strerror(error.errno or 0).lower()}")
 
 
 class StartFailed(InvalidRequest):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import host, times
+from dosirak.engine.api import host, image_view, times
 from dosirak.engine.containers import wire
 from dosirak.engine.errors import NotFound
+from dosirak.engine.networks.model import PREDEFINED
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
@@ -45,6 +46,8 @@ async def summary(call: Call, container: Container, *, size: bool) -> dict[str, 
         "NetworkSettings": {"Networks": networks},
         "Mounts": [wire.dump(mount) for mount in container.mounts],
     }
+    if container.manifest is not None and call.version >= (1, 48):
+        document["ImageManifestDescriptor"] = image_view.descriptor(container.manifest)
     return document | (await _sizes(call, container) if size else {})
 
 
@@ -76,6 +79,8 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
     rooms = call.rooms
     directory = _directory(call, container)
     config = wire.dump(container.config)
+    if not container.config.mac_address and (address := _own_address(container)):
+        config["MacAddress"] = address
     document = {
         "Id": container.id,
         "Created": times.rfc3339(container.created),
@@ -101,7 +106,15 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "Config": config,
         "NetworkSettings": _network_settings(call, container),
     }
+    if container.manifest is not None and call.version >= (1, 48):
+        document["ImageManifestDescriptor"] = image_view.descriptor(container.manifest)
     return document | (await _sizes(call, container) if call.flag("size") else {})
+
+
+def _own_address(container: Container) -> str:
+    """The hardware address that was asked for on the main network, where older clients look for it."""
+    endpoint = container.networks.get(container.host_config.network_mode)
+    return endpoint.mac_address if endpoint else ""
 
 
 async def _sizes(call: Call, container: Container) -> dict[str, int]:
@@ -171,6 +184,12 @@ def _network_settings(call: Call, container: Container) -> dict[str, Any]:
         port: [wire.dump(binding) for binding in bindings] if bindings else None
         for port, bindings in rooms.containers.ports(container.id).items()
     }
+    if call.version < (1, 45):
+        # Until then the short id and the host name stood among the aliases.
+        for name, shown in networks.items():
+            if name not in PREDEFINED:
+                aliases = [*(shown["Aliases"] or ()), container.short_id, container.config.hostname]
+                shown["Aliases"] = list(dict.fromkeys(aliases))
     # Up to API 1.51 the default bridge's addresses stand at the top level too.
     bridge = networks.get("bridge", {})
     legacy = {name: bridge.get(name, 0 if name.endswith("Len") else "") for name in _LEGACY}

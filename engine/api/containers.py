@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import container_view, reply
+from dosirak.engine.api import container_view, older, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import CreateRequest, wire
 from dosirak.engine.errors import EngineError, InvalidRequest
@@ -36,10 +36,10 @@ async def create(call: Call) -> StreamResponse:
     if body is None:
         raise InvalidRequest("config cannot be empty in order to create a container")
     request, unknown = wire.parse(CreateRequest, body)
-    created = await call.rooms.containers.create(
-        request, call.text("name") or None, platform=call.text("platform") or None
-    )
-    warnings = [f"{field}: unknown field, ignored" for field in unknown]
+    warnings = older.understand(request, call.version)
+    platform = call.text("platform") if call.version >= (1, 41) else ""
+    created = await call.rooms.containers.create(request, call.text("name") or None, platform=platform or None)
+    warnings += [f"{field}: unknown field, ignored" for field in unknown]
     return reply.json({"Id": created.id, "Warnings": [*created.warnings, *warnings]}, 201)
 
 

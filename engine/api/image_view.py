@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dosirak.engine.api import times
+from dosirak.engine.content import Platform
 from dosirak.engine.images import parse
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def names(image: Image) -> tuple[list[str], list[str]]:
     return [name for name in familiar if "@" not in name], [name for name in familiar if "@" in name]
 
 
-def summary(call: Call, image: Image) -> dict[str, Any]:
-    """An image as `GET /images/json` lists it."""
+def summary(call: Call, image: Image, *, shared: int = -1, manifests: bool = False) -> dict[str, Any]:
+    """An image as `GET /images/json` lists it; `shared`: bytes it shares with others, -1 for "not asked"."""
     tags, digests = names(image)
     if not tags and not digests and call.version < (1, 43):
         tags, digests = ["<none>:<none>"], ["<none>@<none>"]
@@ -60,17 +61,40 @@ def summary(call: Call, image: Image) -> dict[str, Any]:
         "ParentId": "",
         "RepoDigests": digests,
         "RepoTags": tags,
-        "SharedSize": -1,
+        "SharedSize": shared,
         "Size": image.size,
     }
     if call.version >= (1, 48):
         document["Descriptor"] = descriptor(image.manifest)
+    if manifests and call.version >= (1, 47):
+        document["Manifests"] = _manifests(call, image)
     if call.version < (1, 44):
         document["VirtualSize"] = image.size
     return document
 
 
-def inspect(call: Call, image: Image, lower: list[str]) -> dict[str, Any]:
+def _manifests(call: Call, image: Image) -> list[dict[str, Any]]:
+    """The manifests below an image's name; here one, since an image is kept for one platform."""
+    content = call.rooms.images.content_size(image)
+    config = image.config
+    platform = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+    return [
+        {
+            "ID": image.manifest.digest,
+            "Descriptor": descriptor(image.manifest),
+            "Available": True,
+            "Size": {"Content": content, "Total": content + image.size},
+            "Kind": "image",
+            "ImageData": {
+                "Platform": msgspec.to_builtins(platform),
+                "Size": {"Unpacked": image.size},
+                "Containers": [user.id for user in call.rooms.containers.using_image(image.id)],
+            },
+        }
+    ]
+
+
+def inspect(call: Call, image: Image, lower: list[str], *, manifests: bool = False) -> dict[str, Any]:
     """An image as `GET /images/{name}/json` shows it; `lower`: its overlay directories, the topmost first."""
     tags, digests = names(image)
     config = image.config
@@ -81,7 +105,8 @@ def inspect(call: Call, image: Image, lower: list[str]) -> dict[str, Any]:
         "RepoDigests": digests,
         "Parent": "",
         "Comment": config.comment,
-        "Created": image.created or times.NEVER,
+        # Since 1.44 an image that does not say when it was made has no such field.
+        **({"Created": image.created or times.NEVER} if image.created or version < (1, 44) else {}),
         "DockerVersion": "",
         "Author": config.author,
         "Config": (_CONFIG_149 if version < (1, 50) else _CONFIG_151) | msgspec.to_builtins(config.config),
@@ -101,6 +126,8 @@ def inspect(call: Call, image: Image, lower: list[str]) -> dict[str, Any]:
         document |= {"Container": "", "ContainerConfig": _CONFIG_149}
     if version >= (1, 48):
         document["Descriptor"] = descriptor(image.manifest)
+        if manifests:
+            document["Manifests"] = _manifests(call, image)
     return document
 
 

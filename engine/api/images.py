@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 async def listing(call: Call) -> StreamResponse:
     """`GET /images/json`."""
     filters = call.filters()
-    if (pattern := call.text("filter")) and call.version < (1, 25):
+    if (pattern := call.text("filter")) and call.version < (1, 41):
         filters.setdefault("reference", []).append(pattern)
-    return reply.json([image_view.summary(call, image) for image in call.rooms.images.list(filters)])
+    images = call.rooms.images.list(filters)
+    shared = call.rooms.images.shared_sizes() if call.flag("shared-size") and call.version >= (1, 42) else {}
+    manifests = call.flag("manifests")
+    return reply.json(
+        [image_view.summary(call, image, shared=shared.get(image.id, -1), manifests=manifests) for image in images]
+    )
 
 
 async def _resolve(call: Call, name: str, since: Version) -> Image:
@@ -45,8 +50,12 @@ async def _resolve(call: Call, name: str, since: Version) -> Image:
 
 async def inspect(call: Call) -> StreamResponse:
     """`GET /images/{name}/json`."""
+    manifests = call.flag("manifests")
+    if manifests and call.text("platform") and call.version >= (1, 49):
+        raise InvalidRequest("conflicting options: manifests and platform options cannot both be set")
     image = await _resolve(call, call.vars["name"], since=(1, 49))
-    return reply.json(image_view.inspect(call, image, await call.rooms.images.lower_dirs(image)))
+    lower = await call.rooms.images.lower_dirs(image)
+    return reply.json(image_view.inspect(call, image, lower, manifests=manifests))
 
 
 async def history(call: Call) -> StreamResponse:

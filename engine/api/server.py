@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from dosirak.engine.api import (
 from dosirak.engine.api.call import Call
 from dosirak.engine.api.connection import Connection, ConnectionServer
 from dosirak.engine.api.router import Router
-from dosirak.engine.errors import EngineError
+from dosirak.engine.errors import EngineError, host_limit
 
 if TYPE_CHECKING:
     import socket
@@ -53,6 +54,12 @@ _RESOURCES = (
     websocket,
     extras,
     unsupported,
+)
+
+# What the host lacks for now, rather than a defect of ours.
+_LIMITS = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
 )
 
 
@@ -123,8 +130,13 @@ class Api:
         except ConnectionError:
             raise
         except Exception as error:
-            log.exception("%s %s", request.method, request.path)
-            status, message = 500, f"internal error: {type(error).__name__}: {error}"
+            status = 500
+            if isinstance(error, OSError) and error.errno in _LIMITS:
+                message = host_limit(error.filename or "the engine", error).message
+                log.error("%s %s: %s", request.method, request.path, message)
+            else:
+                message = f"internal error: {type(error).__name__}: {error}"
+                log.exception("%s %s", request.method, request.path)
         if request.writer.output_size > 0:
             # The answer's head is out: nothing can be said any more but by cutting the answer off.
             raise ConnectionResetError(message)

@@ -18,6 +18,7 @@ from dosirak.engine.images import platforms
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
+    from dosirak.engine.api.versions import Version
 
 # Builder-Version 1 makes the docker CLI use the classic builder, which is the one answered here.
 _PING = {
@@ -135,7 +136,24 @@ async def info(call: Call) -> StreamResponse:
         "CDISpecDirs": [],
         "Warnings": None,
     }
-    return reply.json(document)
+    return reply.json(_of_version(document, call.version))
+
+
+def _of_version(document: dict[str, Any], version: Version) -> dict[str, Any]:
+    """`GET /info` with what older versions had and newer ones have (moby, api/server/router/system)."""
+    if version < (1, 50):
+        document |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if version < (1, 49):
+        del document["FirewallBackend"]
+        for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+            document[name] = {**document[name], "Expected": document[name]["ID"]}
+        document["RegistryConfig"] |= {
+            "AllowNondistributableArtifactsCIDRs": None,
+            "AllowNondistributableArtifactsHostnames": None,
+        }
+    if version < (1, 25):
+        document["SecurityOptions"] = [option.partition("name=")[2] for option in document["SecurityOptions"]]
+    return document
 
 
 _NO_SWARM = {
@@ -164,16 +182,17 @@ _DISK_OBJECTS = frozenset(("container", "image", "volume", "build-cache"))
 
 async def disk_usage(call: Call) -> StreamResponse:
     """`GET /system/df`."""
-    wanted = set(call.texts("type")) or _DISK_OBJECTS
+    wanted = (set(call.texts("type")) if call.version >= (1, 42) else None) or _DISK_OBJECTS
     for name in wanted - _DISK_OBJECTS:
         raise InvalidRequest(f"unknown object type: {name}")
     document: dict[str, Any] = {}
     if "image" in wanted:
-        users = call.rooms.containers.using_image
+        users, shared = call.rooms.containers.using_image, call.rooms.images.shared_sizes()
         images = [
-            image_view.summary(call, image) | {"Containers": len(users(image.id))} for image in call.rooms.images.list()
+            image_view.summary(call, image, shared=shared[image.id]) | {"Containers": len(users(image.id))}
+            for image in call.rooms.images.list()
         ]
-        document |= {"LayersSize": sum(image["Size"] for image in images), "Images": images}
+        document |= {"LayersSize": call.rooms.images.total_size(), "Images": images}
     if "container" in wanted:
         found = call.rooms.containers.list(all=True)
         document["Containers"] = [await container_view.summary(call, container, size=True) for container in found]
@@ -181,6 +200,8 @@ async def disk_usage(call: Call) -> StreamResponse:
         document["Volumes"] = await volumes.documents(call)
     if "build-cache" in wanted:
         document["BuildCache"] = []
+    if call.version < (1, 42):
+        document["BuilderSize"] = 0
     return reply.json(document)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
+from functools import partial
 
 import msgspec
 
 from dosirak.engine.containers import ipc, lifecycle, removal
 from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.model import State
+from dosirak.engine.containers.restarts import boot, policy
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Task
-from dosirak.engine.runtime.model import Exit
+from dosirak.engine.runtime.model import Exit, Known
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -25,8 +29,13 @@ _LOST = 255
 
 
 async def adopt_all(room: Room) -> list[Live]:
-    """See `Containers.adopt_all`. Returns the containers that a reboot ended and whose policy wants them up again."""
-    found = await asyncio.gather(*(room.launcher.adopt(room.directory(live.record.id)) for live in room.table))
+    """See `Containers.adopt_all`. Returns the containers that are down and whose policy wants them up again."""
+    booted = boot.changed(room.settings.data)
+    found = await asyncio.gather(
+        *(room.launcher.adopt(room.directory(live.record.id), partial(_known, live)) for live in room.table)
+    )
+    ended = [live.record.id for live, state in zip(room.table, found, strict=True) if not isinstance(state, Task)]
+    await asyncio.to_thread(_remove_cgroups, ended)
     lost = []
     for live, state in zip(list(room.table), found, strict=True):
         live.record.state.removing = False
@@ -35,21 +44,25 @@ async def adopt_all(room: Room) -> list[Live]:
         elif live.record.state.running:
             if state is None:
                 lost.append(live)
-            await _record_end(room, live, state or Exit(_LOST, False, time.time()))
-        elif state is not None and state.at > live.record.state.finished_at:
-            # The service went down between the launch and its record.
+            await _record_end(room, live, state or Exit(_LOST, False, time.time(), lost=True))
+        elif state is not None and state.at != live.record.state.finished_at:
+            # The service went down between the launch and its record. Not "later than": clocks are set back, too.
             live.record.state.started_at = live.record.state.started_at or state.at
             await _record_end(room, live, state)
     await sweep(room)
-    return [live for live in lost if _wants_up(live)]
+    down = [live for live in room.table if not live.record.state.running] if booted else lost
+    return [live for live in down if live.record.id in room.table and policy.wants_up(live.record, booted=booted)]
 
 
 def _adopt(room: Room, live: Live, task: Task) -> None:
     record = live.record
     before = msgspec.structs.replace(record.state)
-    record.state.pid = task.pid
     if task.pid:
-        record.state.started_at = task.started_at
+        if not record.state.running:
+            # The service went down between the launch and its record.
+            record.state = State()
+            record.manually_stopped = False
+        record.state.pid, record.state.started_at = task.pid, task.started_at
     else:
         # Between two runs: what the monitor knows is when the last one ended.
         record.state.finished_at = task.started_at
@@ -61,6 +74,33 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
         room.table.save(live)
 
 
+def _known(live: Live) -> Known:
+    """What the record says, as far as the kernel confirms it: the number may be another process's by now."""
+    record, state = live.record, live.record.state
+    _log.warning(
+        "container %s: its monitor does not answer (is it stopped?); taken over by its record", record.short_id
+    )
+    if state.running and state.pid:
+        try:
+            pidfd = os.pidfd_open(state.pid)
+        except OSError:
+            pidfd = -1
+        if state.pid in cgroups.processes(f"dosirak/{record.id}") and pidfd >= 0:
+            return Known(state.pid, pidfd, state.started_at, record.restart_count)
+        if pidfd >= 0:
+            os.close(pidfd)
+    return Known(0, -1, state.finished_at, record.restart_count)
+
+
+def _remove_cgroups(ids: list[str]) -> None:
+    """Of containers that do not run: left by a killed monitor, perhaps with processes (`--pid host`) inside."""
+    for container_id in ids:
+        try:
+            cgroups.remove(f"dosirak/{container_id}")
+        except OSError as error:
+            _log.warning("container %s: its cgroup can't be removed: %s", container_id[:12], error)
+
+
 async def _record_end(room: Room, live: Live, end: Exit) -> None:
     async with live.lock:
         await lifecycle.ended(room, live, end)
@@ -68,19 +108,43 @@ async def _record_end(room: Room, live: Live, end: Exit) -> None:
             await removal.delete(room, live, volumes=True)
 
 
-def _wants_up(live: Live) -> bool:
-    """A policy that restarts; what was stopped by hand stays down."""
-    policy = live.record.host_config.restart_policy.name
-    return not live.record.manually_stopped and policy in ("always", "unless-stopped", "on-failure")
+def network_namespaces(room: Room) -> dict[str, int | str]:
+    """See `Containers.network_namespaces`."""
+    found: dict[str, int | str] = {}
+    for live in room.table:
+        if live.task is not None:
+            waiting = live.task.network_fd
+            found[live.record.id] = f"/proc/self/fd/{waiting}" if waiting >= 0 else live.task.pid
+    return found
 
 
-async def resume(room: Room, lost: list[Live]) -> None:
-    """Start again what a reboot ended."""
-    for live in lost:
+async def resume(room: Room, wanted: list[Live]) -> None:
+    """Start what is down and should be up; those that join another's namespaces after it."""
+    for live in room.table:
+        if live.task is not None and live.task.network_fd >= 0:
+            os.close(live.task.network_fd)  # the networks room has its own by now
+            live.task.network_fd = -1
+    for live in sorted(wanted, key=lambda live: _depth(room, live)):
         try:
             await lifecycle.start(room, live)
         except EngineError as error:
             _log.warning("container %s: restart policy: %s", live.record.short_id, error)
+    boot.note(room.settings.data)
+
+
+def _depth(room: Room, live: Live) -> int:
+    """How many containers have to be up before this one."""
+    depth, seen = 0, {live.record.id}
+    while others := [mode for mode in _joined(live) if mode in room.table and mode not in seen]:
+        seen.add(others[0])
+        live, depth = room.table.find(others[0]), depth + 1
+    return depth
+
+
+def _joined(live: Live) -> list[str]:
+    host = live.record.host_config
+    modes = (host.network_mode, host.ipc_mode, host.pid_mode)
+    return [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
 
 
 async def sweep(room: Room) -> None:

@@ -80,7 +80,7 @@ def check_environment(items: list[str] | tuple[str, ...]) -> None:
     """Raises InvalidRequest for a variable without a name, or with a NUL."""
     for item in items:
         if not item.partition("=")[0] or "\0" in item:
-            raise InvalidRequest(f"invalid environment variable: {item!r}")
+            raise InvalidRequest(f"invalid environment variable: {item}")
 
 
 def _refuse_unsupported(host: HostConfig) -> None:
@@ -101,7 +101,10 @@ def _refuse_unsupported(host: HostConfig) -> None:
     if host.runtime not in ("", RUNTIME, "runc"):
         raise InvalidRequest(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation.lower() not in ("", "default"):
-        raise InvalidRequest(f"invalid isolation '{host.isolation}' on linux")
+        raise InvalidRequest(f"invalid isolation ({host.isolation}): linux only supports 'default'")
+    for limit, what in ((host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")):
+        if limit:
+            raise InvalidRequest(f"invalid option: QoS maximum {what} configuration is not supported on linux")
 
 
 def _warn(host: HostConfig) -> list[str]:
@@ -141,10 +144,12 @@ def _check_restart(host: HostConfig) -> None:
             f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or"
             " 'unless-stopped'"
         )
-    if policy.maximum_retry_count < 0:
+    count = policy.maximum_retry_count
+    if policy.name == "on-failure" and count < 0:
         raise InvalidRequest("invalid restart policy: maximum retry count cannot be negative")
-    if policy.maximum_retry_count and policy.name not in ("", "on-failure"):
-        raise InvalidRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if count and policy.name not in ("", "on-failure"):
+        also = " and cannot be negative" if count < 0 else ""
+        raise InvalidRequest(f"invalid restart policy: maximum retry count can only be used with 'on-failure'{also}")
     policy.name = policy.name or "no"
     if host.auto_remove and policy.name != "no":
         raise InvalidRequest("can't create 'AutoRemove' container with restart policy")
@@ -165,18 +170,18 @@ def _check_networking(config: ContainerConfig, host: HostConfig, networking: Net
     if "default" in endpoints:
         endpoints["bridge"] = endpoints.pop("default")
         networking.endpoints_config = endpoints
-    if mode == "container:":
-        raise InvalidRequest("invalid container format container:<name|id>")
+    if mode in ("container", "container:"):
+        raise InvalidRequest("invalid network mode: invalid container format container:<name|id>")
     if mode.startswith("container:"):
         for what, used in (
-            ("custom hostname", config.hostname),
-            ("mac-address", config.mac_address),
-            ("published ports", host.port_bindings),
-            ("dns", host.dns),
-            ("extra hosts", host.extra_hosts),
+            ("hostname and the network mode", config.hostname),
+            ("dns and the network mode", host.dns),
+            ("custom host-to-IP mapping and the network mode", host.extra_hosts),
+            ("port publishing and the container type network mode", host.port_bindings or host.publish_all_ports),
+            ("port exposing and the container type network mode", config.exposed_ports),
         ):
             if used:
-                raise InvalidRequest(f"conflicting options: {what} and the network mode")
+                raise InvalidRequest(f"conflicting options: {what}")
     if host.uts_mode == "host" and config.hostname:
         raise InvalidRequest("conflicting options: hostname and the UTS mode")
     asked.check(endpoints)

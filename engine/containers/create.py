@@ -23,6 +23,7 @@ from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.room import Room
+from dosirak.engine.content import Descriptor, Platform
 from dosirak.engine.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -70,12 +71,22 @@ async def _create(
         networks = asked.choose(config, host, networking, lambda ref: _network_name(room, ref))
         record = _record(container_id, name, command, config, host, networks)
         record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
+        record.manifest = _manifest(image)
         await _make(room, record)
     except BaseException:
         room.table.release(name)
         room.bundles.discard(container_id)
         raise
     return container_id
+
+
+def _manifest(image: Image) -> Descriptor:
+    """The image's manifest, with the platform that its config names."""
+    if image.manifest.platform is not None:
+        return image.manifest
+    config = image.config
+    platform = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+    return msgspec.structs.replace(image.manifest, platform=platform)
 
 
 def _check_platform(platform: str | None, image: Image) -> None:

@@ -19,6 +19,7 @@ from dosirak.engine.containers.networking import joining
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
+from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.model import Launch, Restart
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ async def launch(room: Room, live: Live) -> Task:
         else:
             write_bundle(*written)
         attaches, live.attaches = tuple(live.attaches), []
-        task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
+        try:
+            task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
+        except HostLimit:
+            # Killed in its middle: nobody has removed the cgroup.
+            await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
+            raise
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
         undo.pop_all()
         for name, fd in join.items():
@@ -81,7 +87,7 @@ def _launch_of(room: Room, record: Container, confined: Filter | None, join: dic
         filter=confined,
         # Elsewhere there is a first process already, as in Docker.
         init=bool(host.init) and not host.pid_mode,
-        restart=Restart(policy.name or "no", policy.maximum_retry_count),
+        restart=Restart(policy.name or "no", policy.maximum_retry_count, record.restart_count),
         size=host.console_size if any(host.console_size) else None,
     )
 

@@ -8,33 +8,37 @@ import logging
 from dosirak.engine.containers import attaching, ipc, launching, removal, stopping
 from dosirak.engine.containers.health import watch as health
 from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.restarts import policy
 from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotModified, StartFailed
+from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotFound, NotModified, StartFailed, host_limit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Task
 from dosirak.engine.runtime.model import Exit
 
 _log = logging.getLogger(__name__)
+# Before a container whose monitor was killed comes up again: whatever kills monitors must not make this a busy loop.
+_COME_BACK_SECONDS = 0.1
 
 # Start
 
 
-async def start(room: Room, live: Live) -> None:
-    """See `Containers.start`."""
-    async with live.lock:
+async def start(room: Room, live: Live, *, restarts: int = 0) -> None:
+    """See `Containers.start`. Parameters: `restarts`: so many there were by its policy."""
+    async with room.holding(live):
         _check_startable(live)
         await live.expected_come()
+        live.record.restart_count = restarts
         try:
             task = await launching.launch(room, live)
-        except EngineError as error:
+        except (EngineError, OSError) as reason:
+            error = reason if isinstance(reason, EngineError) else host_limit(live.record.short_id, reason)
             await _start_failed(room, live, error)
-            raise
+            raise error from reason
         took_over(room, live, task)
         state = live.record.state
         state.started_at, state.pid, state.error, state.exit_code = task.started_at, task.pid, "", 0
         state.oom_killed = False
         live.record.manually_stopped = False
-        live.record.restart_count = 0
         health.begin(room, live)
         room.save(live)
         room.tell_volumes(live, "mount")
@@ -89,6 +93,19 @@ async def _supervise(room: Room, live: Live, task: Task) -> None:
             except EngineError as error:
                 _log.warning("container %s: automatic removal: %s", live.record.short_id, error)
                 live.not_removed(str(error))
+    if end.lost and not auto_remove and policy.wants_up(live.record, booted=False):
+        room.supervise(_come_back(room, live), f"restart {live.record.short_id}")
+
+
+async def _come_back(room: Room, live: Live) -> None:
+    """Start a container again whose monitor, which would have done so, was killed."""
+    await asyncio.sleep(_COME_BACK_SECONDS)
+    try:
+        await start(room, live, restarts=live.record.restart_count + 1)
+    except (NotModified, NotFound):
+        pass  # somebody else was faster
+    except EngineError as error:
+        _log.warning("container %s: restart policy: %s", live.record.short_id, error)
 
 
 async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> None:
@@ -105,8 +122,8 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
         room.tell_network(live, "disconnect", sandbox)
         if record.host_config.ipc_mode == "shareable":
             ipc.release(room.directory(record.id))
-        if end.error:
-            # The monitor was killed, so nobody has removed the cgroup.
+        if end.lost:
+            # Nobody has removed the cgroup.
             await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
     except (EngineError, OSError) as error:
         _log.warning("container %s: cleaning up after its end: %s", record.short_id, error)
@@ -134,22 +151,31 @@ def _ended_once(room: Room, live: Live, end: Exit) -> None:
     state = live.record.state
     state.restarting, state.pid = True, 0
     state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
+    live.record.restart_count = end.restarts + 1  # Docker counts when it decides
     room.save(live)
     _tell_end(room, live, end)
 
 
 def _restarted(room: Room, live: Live, task: Task) -> None:
     state = live.record.state
-    state.restarting = False
-    state.pid, state.started_at = task.pid, task.started_at
+    state.restarting = state.oom_killed = False
+    state.pid, state.started_at, state.exit_code = task.pid, task.started_at, 0
     live.record.restart_count = task.restarts
     health.begin(room, live)
     room.save(live)
     room.tell(live, "start")
 
 
-async def restart(room: Room, live: Live, seconds: int | None, signal: str | None) -> None:
+async def restart(room: Room, live: Live, ref: str, seconds: int | None, signal: str | None) -> None:
     """See `Containers.restart`."""
+    try:
+        await _restart(room, live, seconds, signal)
+    except EngineError as error:
+        raise HostLimit(f"Cannot restart container {ref}: {error}") from error
+    room.tell(live, "restart")
+
+
+async def _restart(room: Room, live: Live, seconds: int | None, signal: str | None) -> None:
     if live.record.state.running:
         live.by_hand = True
         try:
@@ -162,4 +188,3 @@ async def restart(room: Room, live: Live, seconds: int | None, signal: str | Non
         await start(room, live)
     except NotModified:
         pass  # somebody else was faster
-    room.tell(live, "restart")

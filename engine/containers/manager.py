@@ -193,14 +193,15 @@ class Containers:
         await self._whole(stopping.stop(self._room, live, timeout, signal), f"stop {live.record.short_id}")
 
     async def restart(self, ref: str, *, timeout: int | None = None, signal: str | None = None) -> None:  # noqa: ASYNC109
-        """Stop (if it runs) and start."""
+        """Stop (if it runs) and start. Raises HostLimit "Cannot restart container x: …", whatever the reason."""
         live = self._room.table.find(ref)
-        await self._whole(lifecycle.restart(self._room, live, timeout, signal), f"restart {live.record.short_id}")
+        await self._whole(lifecycle.restart(self._room, live, ref, timeout, signal), f"restart {live.record.short_id}")
 
     async def kill(self, ref: str, signal: str = "SIGKILL") -> None:
         """Send a signal; after SIGKILL its end is waited for. Raises Conflict if it isn't running, InvalidRequest."""
+        number = signals.parse(signal or "SIGKILL")
         live = self._room.table.find(ref)
-        await self._whole(stopping.kill(self._room, live, signal), f"kill {live.record.short_id}")
+        await self._whole(stopping.kill(self._room, live, number), f"kill {live.record.short_id}")
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; `force` kills it first, `volumes` removes its anonymous volumes. Raises Conflict."""
@@ -373,8 +374,12 @@ class Containers:
         self._room.bundles.start()
         self._lost = await adopt.adopt_all(self._room)
 
+    def network_namespaces(self) -> dict[str, int | str]:
+        """For `Networks.readopt`, after `adopt_all`: container id → pid, or path of the namespace between two runs."""
+        return adopt.network_namespaces(self._room)
+
     async def resume(self) -> None:
-        """After `adopt_all` and once the networks are up: start again what a reboot ended, by its restart policy."""
+        """After `adopt_all`, once the networks are up: start what is down and should be up, by its restart policy."""
         self._room.supervise(self._room.confinement.prepare(), "the default seccomp filter")
         lost, self._lost = self._lost, []
         await adopt.resume(self._room, lost)

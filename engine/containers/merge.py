@@ -27,7 +27,7 @@ def merge(asked: ContainerConfig, image: RunConfig) -> ContainerConfig:
         asked,
         user=asked.user or image.user,
         exposed_ports={**(image.exposed_ports or {}), **(asked.exposed_ports or {})} or asked.exposed_ports,
-        env=[*(asked.env or ()), *_missing(asked.env or (), image.env or ())],
+        env=[*(asked.env or ()), *_missing(asked.env or (), image.env or ())] or asked.env or image.env,
         labels={**(image.labels or {}), **(asked.labels or {})},
         cmd=cmd,
         entrypoint=entrypoint,

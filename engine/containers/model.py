@@ -25,6 +25,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.health.model import Health
 from dosirak.engine.containers.mounts import MountPlan
+from dosirak.engine.content import Descriptor
 
 __all__ = [
     "Container",
@@ -103,6 +104,7 @@ class Container(msgspec.Struct, omit_defaults=True):
     mount_plans: list[MountPlan] = msgspec.field(default_factory=list)
     layers: list[str] = msgspec.field(default_factory=list)
     diff_ids: list[str] = msgspec.field(default_factory=list)
+    manifest: Descriptor | None = None
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
     manually_stopped: bool = False

@@ -155,31 +155,29 @@ def parse_mount(mount: Mount) -> MountPlan:
 
 
 def _parse_mount(mount: Mount) -> MountPlan:
-    for kind in ("bind", "volume", "image", "tmpfs", "cluster"):
-        if mount.type != kind and getattr(mount, f"{kind}_options") is not None:
-            raise InvalidRequest(f"field {kind.title()}Options must not be specified")
     if not mount.target:
         raise InvalidRequest("field Target must not be empty")
     _check_destination(mount.target)
-    makers = {"bind": _bind, "volume": _volume, "tmpfs": _tmpfs}
-    if mount.type in ("image", "cluster", "npipe"):
-        raise NotSupported(f'mounts of type "{mount.type}" are not supported yet')
+    makers = {"bind": _bind, "volume": _volume, "tmpfs": _tmpfs, "image": _image}
     if mount.type not in makers:
         raise InvalidRequest("mount type unknown")
+    if mount.type in ("bind", "image") and not mount.source:
+        raise InvalidRequest("field Source must not be empty")
+    for kind in ("bind", "volume", "image", "tmpfs", "cluster"):
+        if mount.type != kind and getattr(mount, f"{kind}_options") is not None:
+            raise InvalidRequest(f"field {kind.title()}Options must not be specified")
     entry = makers[mount.type](mount)
     entry.destination, entry.rw = clean(mount.target), not mount.read_only
     return entry
 
 
 def _bind(mount: Mount) -> MountPlan:
-    if not mount.source:
-        raise InvalidRequest("field Source must not be empty")
-    if not mount.source.startswith("/"):
-        raise InvalidRequest(f"invalid mount path: '{mount.source}' mount path must be absolute")
     options = mount.bind_options
     propagation = options.propagation if options else ""
     if propagation and propagation not in _PROPAGATIONS:
         raise InvalidRequest(f"invalid propagation mode: {propagation}")
+    if not mount.source.startswith("/"):
+        raise InvalidRequest(f"invalid mount path: '{mount.source}' mount path must be absolute")
     return MountPlan(
         type="bind",
         source=clean(mount.source),
@@ -193,7 +191,12 @@ def _bind(mount: Mount) -> MountPlan:
 def _volume(mount: Mount) -> MountPlan:
     options = mount.volume_options
     if options and options.subpath:
+        if not mount.source:
+            raise InvalidRequest("must not set Subpath when using anonymous volumes")
+        _check_subpath(options.subpath)
         raise NotSupported("volume-subpath is not supported yet")
+    if mount.read_only and not mount.source:
+        raise InvalidRequest("must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options else None
     if driver and (driver.name not in ("", "local") or driver.options):
         raise NotSupported("volume drivers and their options are not supported yet")
@@ -206,6 +209,18 @@ def _volume(mount: Mount) -> MountPlan:
         anonymous=not mount.source,
         labels=dict((options.labels if options else None) or {}),
     )
+
+
+def _image(mount: Mount) -> MountPlan:
+    if mount.image_options and mount.image_options.subpath:
+        _check_subpath(mount.image_options.subpath)
+    raise NotSupported('mounts of type "image" are not supported yet')
+
+
+def _check_subpath(path: str) -> None:
+    """As Go's filepath.IsLocal: relative, and never above where it begins."""
+    if path.startswith("/") or posixpath.normpath(path).split("/")[0] == "..":
+        raise InvalidRequest("subpath must be a relative path within the volume")
 
 
 def _tmpfs(mount: Mount) -> MountPlan:

@@ -86,7 +86,7 @@ async def rename(room: Room, live: Live, new_name: str) -> None:
     new_name = new_name.strip()
     if not new_name.removeprefix("/"):
         raise InvalidRequest("Neither old nor new names may be empty")
-    async with live.lock:
+    async with room.holding(live):
         old = live.record.name
         if new_name.removeprefix("/") == old:
             raise InvalidRequest("Renaming a container with the same name as its current name")

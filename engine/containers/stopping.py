@@ -16,9 +16,8 @@ _SIGKILL = 9
 _KILL_SECONDS = 10
 
 
-async def kill(room: Room, live: Live, signal: str) -> None:
+async def kill(room: Room, live: Live, number: int) -> None:
     """See `Containers.kill`."""
-    number = signals.parse(signal or "SIGKILL")
     if not live.record.state.running:
         raise Conflict(f"container {live.record.id} is not running")
     if number == _SIGKILL:
@@ -38,11 +37,13 @@ async def kill_running(room: Room, live: Live) -> None:
 
 
 async def send(room: Room, live: Live, number: int) -> None:
-    """Send a signal; one that is meant to end the container also ends its restarting."""
+    """Send a signal. One that is meant to end the container also ends its restarting: SIGKILL, its stop signal, and any
+    signal where it names none (moby: daemon/kill.go, killWithSignal)."""
     task = live.task
     if task is None:
         return  # it ends just now
-    if number in (_SIGKILL, signals.parse(live.record.config.stop_signal or "SIGTERM")):
+    own = live.record.config.stop_signal
+    if not own or number in (_SIGKILL, signals.parse(own)):
         live.record.manually_stopped = True
         await task.stop_restarting()
     try:
@@ -85,7 +86,8 @@ async def stop_running(room: Room, live: Live, seconds: int, number: int) -> Non
             async with asyncio.timeout(seconds if seconds >= 0 else None):
                 await asyncio.shield(waiter)
         except TimeoutError:
-            await kill_running(room, live)
+            if not waiter.done():  # else it ended at the very moment; by now it may even run anew
+                await kill_running(room, live)
     finally:
         waiter.cancel()
     room.tell(live, "stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import msgspec
 
 from dosirak.engine.content import Descriptor, Index, Store, media_types
 from dosirak.engine.errors import InvalidRequest, NotFound, NotSupported
-from dosirak.engine.images import documents, filters, removal
+from dosirak.engine.images import documents, filters, removal, sizes
 from dosirak.engine.images.archives import load as loading
 from dosirak.engine.images.archives import save as saving
 from dosirak.engine.images.archives.members import Members
@@ -89,6 +89,18 @@ class Images:
         Raises InvalidRequest, NotFound (for an image a filter names).
         """
         return filters.select(self._catalog.view().images.values(), wanted or {}, self._catalog.image)
+
+    def content_size(self, image: Image) -> int:
+        """Bytes of its blobs: manifest, config, layers as they are stored."""
+        return image.manifest.size + self._store.size(image.id) + sum(layer.size for layer in image.layers)
+
+    def shared_sizes(self) -> Mapping[str, int]:
+        """By image id: bytes of its layers that other images have too."""
+        return sizes.shared(self._catalog.view().images.values(), self._layer_size)
+
+    def total_size(self) -> int:
+        """Bytes that all images' layers take unpacked, each layer once."""
+        return sizes.together(self._catalog.view().images.values(), self._layer_size)
 
     async def commit(self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = ()) -> Image:
         """Makes an image of a config and its layers, the lowest first, and names it.

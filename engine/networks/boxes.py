@@ -144,7 +144,7 @@ class Boxes:
                 os.close(box.fd)
         self._boxes.clear()
 
-    async def readopt(self, running: Mapping[str, int]) -> None:
+    async def readopt(self, running: Mapping[str, int | str]) -> None:
         """See `Networks.readopt`."""
         gone: list[Endpoint] = []
         adopted: dict[str, list[Attachment]] = defaultdict(list)
@@ -270,14 +270,14 @@ def _as_asked(port: BoundPort) -> PortBinding:
     return PortBinding(port.container_port, port.protocol, port.host_ip, port.host_port)
 
 
-def _readopt(endpoint: Endpoint, pid: int | None) -> Attachment | None:
-    """A running container's connection again, by its process; None if that has ended."""
-    if pid is None:
+def _readopt(endpoint: Endpoint, where: int | str | None) -> Attachment | None:
+    """A running container's connection again, by its process or its namespace's path; None if that has ended."""
+    if where is None:
         return None
     prepared = None
     if endpoint.network != "host":
         with contextlib.suppress(NotFound):
-            fd = _open_namespace(pid)
+            fd = _open_namespace(where)
             address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
             index = links.index_of(endpoint.interface) or 0 if endpoint.interface else 0
             prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
@@ -286,11 +286,11 @@ def _readopt(endpoint: Endpoint, pid: int | None) -> Attachment | None:
     return Attachment(prepared, endpoint.gateway, endpoint.ports)
 
 
-def _open_namespace(pid: int) -> int:
+def _open_namespace(where: int | str) -> int:
     try:
-        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{where}/ns/net" if isinstance(where, int) else where, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise NotFound(f"process {pid} has no network namespace: {error.strerror}") from error
+        raise NotFound(f"process {where} has no network namespace: {error.strerror}") from error
 
 
 def _route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:

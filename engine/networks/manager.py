@@ -205,9 +205,10 @@ class Networks:
         """The container has another name now, and `names`, by network id; does nothing if it isn't connected."""
         self._boxes.rename(container_id, name, names)
 
-    async def readopt(self, running: Mapping[str, int]) -> None:
-        """After `start`, once: takes over the networks of `running` (container id → pid), frees those of all others.
+    async def readopt(self, running: Mapping[str, int | str]) -> None:
+        """After `start`, once: takes over the networks of `running`, frees those of all others.
 
+        Parameters: `running`: container id → pid, or path of its network namespace where it has no process just now.
         Links and rules that a killed service left are removed, unless a running container has them.
         """
         await self._boxes.readopt(running)

@@ -76,6 +76,7 @@ def run(plan: Plan) -> None:
     """Become the container's process. Raises OSError, process.CannotExec, users.UnknownUser."""
     # Caught or ignored signals would be so in the container; one that comes now must end this process.
     process.reset_signals()
+    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     _join_cgroup(plan)
     root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
@@ -177,8 +178,8 @@ def _finish(plan: Plan, root_fd: int) -> None:
     if not entered:
         process.enter_cwd(settings.get("cwd") or "/")
     program = process.find_program(settings["args"][0], env)
-    # Dies with its monitor: without one nobody would reap it or note its end. Cleared by a change of credentials
-    # (PR_SET_PDEATHSIG(2const)), hence this late.
+    # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
+    # cleared it (PR_SET_PDEATHSIG(2const)).
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     plan.reached = True
     if plan.filter:

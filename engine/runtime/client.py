@@ -14,15 +14,23 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import init, launcher, monitor, services
-from dosirak.engine.runtime.model import Attach, Exit, Launch
+from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, Restart
 
 _MESSAGE = 1 << 16
+# Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
+_ANSWER_SECONDS = 2.0
 
 
 class Task:
-    """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it."""
+    """A process under a monitor. `pid` and `pidfd` change when the monitor restarts it.
+
+    `network_fd`: of one that was taken over between two runs, the network namespace that waits for the next (-1: the
+    host's, or it runs). Whoever takes it over closes it.
+    """
 
     def __init__(
         self, conversation: _Conversation, started: dict[str, Any], pidfd: int, bundle: Path | None = None
@@ -34,6 +42,7 @@ class Task:
         self.started_at: float = started["at"]
         self.restarts: int = started["restarts"]
         self.exit: Exit | None = None
+        self.network_fd = -1
         self.on_exit: Callable[[Exit, bool], None] | None = None
         self.on_restart: Callable[[], None] | None = None
         self._ended = asyncio.get_running_loop().create_future()
@@ -52,7 +61,12 @@ class Task:
         return result
 
     def kill(self, number: int) -> None:
-        """Send a signal to the process. Raises ProcessLookupError when it is gone."""
+        """Send a signal to the process. Raises ProcessLookupError when it is gone, OSError (no descriptor left)."""
+        if self.pidfd < 0 and self.pid:
+            # The kernel drops a message's descriptors when the receiver has as many as it may. The number is still the
+            # process's: the monitor reaps it and tells so, and what it has told by now is read here.
+            self.pidfd = os.pidfd_open(self.pid)
+            self._conversation.catch_up()
         if self.pidfd < 0:
             raise ProcessLookupError(3, "the process has ended")
         signal.pidfd_send_signal(self.pidfd, number)
@@ -96,6 +110,11 @@ class Task:
         with contextlib.suppress(ProcessLookupError):
             self._conversation.send({"op": "no_restart"})
 
+    def set_restart(self, restart: Restart) -> None:
+        """Another restart policy from now on (`docker update --restart`)."""
+        with contextlib.suppress(ProcessLookupError):
+            self._conversation.send({"op": "policy", "restart": _restart_entry(restart)})
+
     async def gone(self) -> None:
         """The monitor itself has ended too, and with it the container's cgroup."""
         await self._conversation.closed.wait()
@@ -117,18 +136,19 @@ class Task:
             if self.on_exit:
                 self.on_exit(_exit(message), True)
         elif event == "started":
+            again = message["pid"] != self.pid
             self._set_pid(message["pid"], fd)
             self.started_at, self.restarts = message["at"], message["restarts"]
-            if self.on_restart:
+            if again and self.on_restart:
                 self.on_restart()
 
     def _untold_end(self) -> Exit:
         """The monitor is gone without a word: we did not read for too long, or it was killed, which takes the process
         with it (PR_SET_PDEATHSIG)."""
         noted = _read_exit(self._bundle) if self._bundle is not None else None
-        if noted is not None and noted.at >= self.started_at:
-            return noted
-        return Exit(128 + signal.SIGKILL, False, time.time(), "the container's monitor was killed")
+        if noted is not None:
+            return noted  # of this run: a start removes an earlier one's
+        return Exit(128 + signal.SIGKILL, False, time.time(), "the container's monitor was killed", lost=True)
 
     def _finish(self, end: Exit) -> None:
         self.exit = end
@@ -203,32 +223,39 @@ class Launcher:
         """
         return await self._ask(launch, {"op": "exec", "process": process}, pidfd)
 
-    async def adopt(self, bundle: Path) -> Task | Exit | None:
-        """What became of a launch of an earlier service: running (Task), ended (Exit) or no trace (None)."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        conversation = None
-        try:
-            directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                # The whole path may be longer than the 107 bytes that connect(2) takes.
-                sock.connect(f"/proc/self/fd/{directory}/{services.SOCKET}")
-            finally:
-                os.close(directory)
-            conversation = _Conversation(sock)
-            message, pidfd = await conversation.first()
-            if message is not None:
-                self._remember(bundle, conversation)
-                if message["event"] == "restarting":
-                    message = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
-                return Task(conversation, message, pidfd, bundle)
-        except OSError:
-            pass
+    async def adopt(self, bundle: Path, known: Callable[[], Known] = lambda: NOTHING_KNOWN) -> Task | Exit | None:
+        """What became of a launch of an earlier service: running (Task), ended (Exit) or no trace (None).
+
+        Parameters: `known`: what the service knows of the process, asked for if its monitor lives and does not answer
+        (it is stopped); the task then begins with that, and learns the truth when the monitor goes on.
+        """
+        conversation = await _connect(bundle)
         if conversation is None:
-            sock.close()
-        return _read_exit(bundle)
+            return _read_exit(bundle)
+        try:
+            message, fd = await asyncio.wait_for(conversation.first(), _ANSWER_SECONDS)
+        except TimeoutError:
+            conversation.first_is_late()
+            what = known()
+            self._remember(bundle, conversation)
+            return Task(conversation, {"pid": what.pid, "at": what.at, "restarts": what.restarts}, what.pidfd, bundle)
+        if message is None:
+            return _read_exit(bundle)
+        self._remember(bundle, conversation)
+        if message["event"] != "restarting":
+            return Task(conversation, message, fd, bundle)
+        waiting = {"pid": 0, "at": message["at"], "restarts": message["restarts"]}
+        task = Task(conversation, waiting, -1, bundle)
+        task.network_fd = fd
+        return task
 
     async def _ask(self, launch: Launch, request: dict[str, Any], pidfd: int | None) -> Task:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            for client in launch.attach:
+                client.sock.close()
+            raise
         conversation = _Conversation(ours)
         own = []
         try:
@@ -335,6 +362,14 @@ class _Conversation:
         """The first message: how the launch went. None when the monitor hung up without one."""
         return await asyncio.shield(self._first)
 
+    def first_is_late(self) -> None:
+        """Nobody waits for the first message any more: it goes to the listener, as all others."""
+        self._first.cancel()
+
+    def catch_up(self) -> None:
+        """Read what has come by now."""
+        self._readable()
+
     def abandon(self) -> None:
         """Nobody wants the process that is being started: end it as soon as it is there."""
 
@@ -402,6 +437,22 @@ class _Conversation:
             self._listener(message, fd)
 
 
+async def _connect(bundle: Path) -> _Conversation | None:
+    """A conversation with the monitor of a bundle; None where there is none."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # The whole path may be longer than the 107 bytes that connect(2) takes.
+            sock.connect(f"/proc/self/fd/{directory}/{services.SOCKET}")
+        finally:
+            os.close(directory)
+    except OSError:
+        sock.close()
+        return None
+    return _Conversation(sock)
+
+
 def _attach_entry(client: Attach) -> dict[str, Any]:
     return {
         "stdin": client.stdin,
@@ -425,9 +476,13 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "attach": [_attach_entry(client) for client in launch.attach],
         "join": list(launch.join),
         "filter": launch.filter is not None,
-        "restart": {"policy": launch.restart.policy, "max_retries": launch.restart.max_retries},
+        "restart": _restart_entry(launch.restart),
         "size": launch.size or (0, 0),
     }
+
+
+def _restart_entry(restart: Restart) -> dict[str, Any]:
+    return {"policy": restart.policy, "max_retries": restart.max_retries, "restarts": restart.restarts}
 
 
 def _words(error: str, kind: str) -> str:
@@ -451,6 +506,6 @@ def _exit(message: dict[str, Any]) -> Exit:
 
 def _read_exit(bundle: Path) -> Exit | None:
     try:
-        return _exit(json.loads((bundle / monitor.EXIT_FILE).read_bytes()))
-    except (OSError, ValueError, KeyError):
+        return msgspec.json.decode((bundle / monitor.EXIT_FILE).read_bytes(), type=Exit)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -40,10 +40,14 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Docker's restart policy: "no", "always", "on-failure", "unless-stopped"; `max_retries` 0 is without end."""
+    """Docker's restart policy: "no", "always", "on-failure", "unless-stopped"; `max_retries` 0 is without end.
+
+    `restarts`: so many there were already.
+    """
 
     policy: str = "no"
     max_retries: int = 0
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,27 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a service knows of a process whose monitor does not answer: its pid and pidfd (0 and -1 when it does not
+    know), when it started (without a pid: when the last run ended), how often it was restarted."""
+
+    pid: int
+    pidfd: int
+    at: float
+    restarts: int
+
+
+NOTHING_KNOWN = Known(0, -1, 0.0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: exit code as a shell has it (128 + signal), whether the kernel killed for want of memory,
-    when (unix time, seconds), and why it never started if it did not."""
+    when (unix time, seconds), and why it never started if it did not. `lost`: its monitor was killed, and it with it."""
 
     code: int
     oom: bool
     at: float
     error: str = ""
     restarts: int = 0
+    lost: bool = False

@@ -40,7 +40,7 @@ class Monitor:
         self._request = request
         self._is_exec = request.is_exec
         self._policy = request.document["restart"]
-        self._restarts = 0
+        self._restarts = self._policy["restarts"]
         self._delay = _FIRST_DELAY
         self._process: Process | None = None
         self._started_at = self._tried_at = 0.0
@@ -70,6 +70,9 @@ class Monitor:
         log = document.get("log")
         try:
             self._bundle = os.open(document["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not self._is_exec:
+                # Before the launch is over: a service that comes up in its middle must find it.
+                self._services.listen(self._bundle)
             self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
         except OSError as error:
             return error
@@ -102,21 +105,19 @@ class Monitor:
         self._process, self._started_at = process, told["at"]
         self._pump.start(process)
         self._loop.watch(process.pidfd, loops.IN, lambda _events: self._exited())
-        if not self._is_exec:
-            self._services.listen(self._bundle)
         self._services.tell(*self._present())
         _reap(starter_pid)
         return True
 
     def _starter_killed(self) -> dict[str, Any]:
-        """It, or the child in its memory, was killed before the program ran: nothing of it may stay."""
+        """It, or the child in its memory, was killed before the program ran. The child ends with this process."""
         error = "the process was killed while it was being set up"
         cgroup = "" if self._is_exec else starter.cgroup_of(starter.read_spec(self._request.document["bundle"]))
         if cgroup:
             cgroups.kill(cgroup)
             if cgroups.limit_hits(cgroup):
                 error = "container init was OOM-killed (memory limit too low?)"
-        return {"error": error, "exit_code": 128, "cgroup": cgroup, "shared_pids": False, "pid": -1}
+        return {"error": error, "exit_code": 128, "cgroup": cgroup, "shared_pids": False, "pid": 0}
 
     def _exited(self) -> None:
         process = self._process
@@ -134,7 +135,8 @@ class Monitor:
         kills = cgroups.oom_kills(self._cgroup) if self._cgroup else 0
         oom, self._oom_kills = kills > self._oom_kills, kills
         ended = {"code": code, "oom": oom, "at": time.time(), "error": error, "restarts": self._restarts}
-        if self._wants_restart(code) and self._started_at:
+        # What can't be started any more is not tried again: so does Docker.
+        if self._started_at and not error and self._wants_restart(code):
             self._restart_later(ended)
         else:
             self._finish(ended)
@@ -142,9 +144,9 @@ class Monitor:
     def _finish(self, ended: dict[str, Any]) -> None:
         self._finished = True
         self._loop.stop()
-        if not self._is_exec:
-            self._note_exit(ended)
         if self._started_at:
+            if not self._is_exec:
+                self._note_exit(ended)
             self._services.tell({"event": "exited", **ended})
             self._pump.close()
         if self._cgroup:
@@ -206,10 +208,10 @@ class Monitor:
     # Services
 
     def _present(self) -> tuple[dict[str, Any], int]:
-        """What a service is told of the process, with its pidfd."""
+        """What a service is told of the process, with its pidfd; between two runs, with their network namespace."""
         process = self._process
         if process is None:
-            return {"event": "restarting", **self._last_end}, -1
+            return {"event": "restarting", **self._last_end}, self._join.get("network", -1)
         state = {"event": "started", "pid": process.pid, "at": self._started_at, "restarts": self._restarts}
         return state, process.pidfd
 
@@ -224,9 +226,11 @@ class Monitor:
             self._attach(message, fds[0], initial)
         elif op == "resize":
             self._resize(message["rows"], message["columns"])
+        elif op == "policy":
+            self._policy = message["restart"]
         elif op == "no_restart":
             self._policy = {"policy": "no", "max_retries": 0}
-            if self._process is None:
+            if self._process is None and not self._finished:
                 self._loop.after(0.0, self._restart)
 
     # Streams
@@ -252,13 +256,10 @@ class Monitor:
 
 
 def _reap(*pids: int) -> None:
-    """Wait for children that have ended, or are about to; -1: for all."""
+    """Wait for children that have ended or are about to; 0: there is none."""
     for pid in pids:
-        try:
-            while pid and os.waitpid(pid, 0) and pid < 0:
-                pass
-        except ChildProcessError:
-            pass
+        if pid:
+            os.waitpid(pid, 0)
 
 
 def main(requests: socket.socket, on_taken: Callable[[], None]) -> NoReturn:

@@ -3,7 +3,7 @@
 Messages are JSON over SOCK_SEQPACKET; with later services over `monitor.sock` in the bundle.
 
     to the service   started, failed, restarting, exited, log
-    from it          attach (+ socket), resize, follow, no_restart
+    from it          attach (+ socket), resize, follow, policy, no_restart
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SOCKET = "monitor.sock"
 _MESSAGE = 1 << 16
 # So many messages may wait for a service that does not read (it is stopped, or very busy) before it is given up.
 _UNSENT = 1000
+# While a monitor is stopped, every service that comes up knocks and stays in the queue: none may find it full, which
+# looks like a monitor that has gone.
+_BACKLOG = 1000
 # Seconds for which the end waits to be told.
 _PATIENCE = 5.0
 
@@ -71,8 +74,6 @@ class Services:
 
     def listen(self, bundle: int) -> None:
         """Wait for later services. `bundle`: its directory. Raises OSError."""
-        if self._listener is not None:
-            return
         # bind(2) takes 107 bytes of path: a name in the working directory is always short enough.
         os.fchdir(bundle)
         try:
@@ -81,7 +82,7 @@ class Services:
             pass
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(SOCKET)
-        listener.listen(4)
+        listener.listen(_BACKLOG)
         listener.setblocking(False)
         os.chdir("/")
         self._listener = listener

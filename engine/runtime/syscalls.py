@@ -105,7 +105,7 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# Keeps the GIL during the call: after these, another process may go on in this memory (`vfork`), or this one in another.
+# Keeps the GIL during the call: after one of these, another process may go on in this memory (`vfork`).
 _held = ctypes.PyDLL(None, use_errno=True)
 
 

@@ -45,8 +45,7 @@ class Engine:
         await rooms.containers.adopt_all()
         await rooms.images.start()
         await rooms.builder.start()
-        running = {found.id: found.state.pid for found in rooms.containers.list()}
-        await rooms.networks.readopt(running)
+        await rooms.networks.readopt(rooms.containers.network_namespaces())
         await rooms.containers.resume()
 
     def _compose(self) -> None:

@@ -7,14 +7,13 @@ A cgroup is named by its path below the hierarchy's root ("dosirak/<id>"). `Cgro
 
 from __future__ import annotations
 
-from dosirak.engine.runtime.cgroups import v1, v2
+from dosirak.engine.runtime.cgroups import files, v1, v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PARENT = "dosirak"
-"""The cgroup that holds those of all containers, of every engine of this host."""
+PARENT = files.PARENT
 
 
 class _Host:
@@ -45,7 +44,7 @@ def create(path: str, resources: dict[str, Any]) -> list[int]:
 
 def update(path: str, resources: dict[str, Any]) -> None:
     """Change the limits of an existing cgroup. Raises OSError."""
-    backend().apply(path, resources)
+    backend().update(path, resources)
 
 
 def join_fds(path: str) -> list[int]:
@@ -79,8 +78,23 @@ def processes(path: str) -> list[int]:
     return backend().processes(path)
 
 
+def freeze(path: str) -> None:
+    """Freeze every process in it, and wait until they are. Raises OSError: it is gone, or they can't be frozen."""
+    backend().freeze(path)
+
+
+def thaw(path: str) -> None:
+    """Let them go on."""
+    backend().thaw(path)
+
+
+def frozen(path: str) -> bool:
+    """Whether it is frozen."""
+    return backend().frozen(path)
+
+
 def kill(path: str) -> None:
-    """SIGKILL every process in it."""
+    """SIGKILL every process in it, a frozen one too."""
     backend().kill(path)
 
 

@@ -7,6 +7,9 @@ import os
 import signal
 import time
 
+PARENT = "dosirak"
+"""The cgroup that holds those of all containers, of every engine of this host, that ask for no other parent."""
+
 
 def write(directory: str, name: str, value: object) -> None:
     """Write one value. Raises OSError naming the file."""

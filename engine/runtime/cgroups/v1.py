@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dosirak.engine.runtime.cgroups import devicerules, files
+from dosirak.engine.runtime.cgroups import devicerules, files, freezer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Hierarchies:
         """Make the groups, set the limits, open the files to join by."""
         for mount in self._mounts(resources):
             files.make(f"{mount}/{path}")
-        if "cpuset" in self.mounts and resources.get("cpu", {}).keys() & {"cpus", "mems"}:
+        if "cpuset" in self.mounts and _wants_cpuset(resources):
             _inherit_cpuset(self.mounts["cpuset"], path)
         if resources:
             self.apply(path, resources)
@@ -38,9 +38,31 @@ class Hierarchies:
             devicerules.apply_v1(f"{self.mounts['devices']}/{path}", rules)
         return self.join_fds(path)
 
+    def update(self, path: str, resources: dict[str, Any]) -> None:
+        """Write the limits into groups that exist; into cpuset it moves only now, if it had no need of it before."""
+        cpuset = f"{self.mounts.get('cpuset', '')}/{path}"
+        moves = _wants_cpuset(resources) and "cpuset" in self.mounts and not os.path.isdir(cpuset)
+        if moves:
+            files.make(cpuset)
+            _inherit_cpuset(self.mounts["cpuset"], path)
+        self.apply(path, resources)
+        if moves:
+            self._move(path, cpuset)
+
+    def _move(self, path: str, target: str) -> None:
+        """All processes into one more group, until none is left that was forked meanwhile."""
+        moved: set[int] = set()
+        while left := [pid for pid in self.processes(path) if pid not in moved]:
+            moved.update(left)
+            for pid in left:
+                try:
+                    files.write(target, "cgroup.procs", pid)
+                except ProcessLookupError:
+                    continue
+
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
-        wanted = settings(resources)
+        wanted = self._named(path, settings(resources))
         for controller, name, value in wanted:
             mount = self.mounts.get(controller)
             if mount is None:
@@ -54,6 +76,16 @@ class Hierarchies:
                 # Raised above what memory and swap together may be until now: that first (memory.rst, 8.6).
                 files.write(f"{mount}/{path}", _MEMORY_AND_SWAP, both[0])
                 files.write(f"{mount}/{path}", name, value)
+
+    def _named(self, path: str, wanted: list[tuple[str, str, object]]) -> list[tuple[str, str, object]]:
+        """Block I/O weights are CFQ's up to Linux 4.20, BFQ's since."""
+        if not any(name.startswith("blkio.weight") for _, name, _ in wanted):
+            return wanted
+        if os.path.exists(f"{self.mounts.get('blkio', '')}/{path}/blkio.weight"):
+            return wanted
+        return [
+            (controller, name.replace("blkio.weight", "blkio.bfq.weight"), value) for controller, name, value in wanted
+        ]
 
     def join_fds(self, path: str) -> list[int]:
         """Descriptors of `tasks`.
@@ -99,12 +131,36 @@ class Hierarchies:
         """Any of the hierarchies knows them all; memory is always made."""
         return files.pids(f"{self._main()}/{path}")
 
+    def freeze(self, path: str) -> None:
+        """By freezer.state."""
+        if "freezer" not in self.mounts:
+            raise OSError(errno.EOPNOTSUPP, "the host has no cgroup controller for freezing", "freezer")
+        freezer.freeze_v1(self._freezer(path))
+
+    def thaw(self, path: str) -> None:
+        """By freezer.state."""
+        freezer.thaw_v1(self._freezer(path))
+
+    def frozen(self, path: str) -> bool:
+        """By freezer.self_freezing."""
+        return freezer.frozen_v1(self._freezer(path))
+
+    def _freezer(self, path: str) -> str:
+        return f"{self.mounts.get('freezer', '')}/{path}"
+
     def kill(self, path: str) -> None:
         """v1 has no cgroup.kill."""
+        self.thaw(path)
         files.kill_all(f"{self._main()}/{path}")
 
     def remove(self, path: str) -> None:
         """From every hierarchy that has it."""
+        try:
+            os.rmdir(self._freezer(path))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self.kill(path)  # frozen processes would not die
         for mount in dict.fromkeys(self.mounts.values()):
             files.remove(f"{mount}/{path}")
 
@@ -151,12 +207,15 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
         value = source.get(key)
         if value or (value == 0 and key == "swappiness"):  # 0 is "not set" for all others, as in runc
             found.append((controller, name, value))
-    if memory.get("disableOOMKiller"):
-        found.append(("memory", "memory.oom_control", 1))
+    if memory.get("disableOOMKiller") is not None:
+        found.append(("memory", "memory.oom_control", int(memory["disableOOMKiller"])))
     if pids.get("limit"):
         found.append(("pids", "pids.max", "max" if pids["limit"] < 0 else pids["limit"]))
     if block.get("weight"):
         found.append(("blkio", "blkio.weight", block["weight"]))
+    for device in block.get("weightDevice") or ():
+        numbers = f"{device['major']}:{device['minor']}"
+        found.append(("blkio", "blkio.weight_device", f"{numbers} {device['weight']}"))
     for key, name in _THROTTLE:
         for device in block.get(key) or ():
             found.append(("blkio", name, f"{device['major']}:{device['minor']} {device['rate']}"))
@@ -184,6 +243,10 @@ _THROTTLE = (
     ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
     ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
 )
+
+
+def _wants_cpuset(resources: dict[str, Any]) -> bool:
+    return bool((resources.get("cpu") or {}).keys() & {"cpus", "mems"})
 
 
 def _inherit_cpuset(mount: str, path: str) -> None:

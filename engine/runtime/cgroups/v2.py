@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-from dosirak.engine.runtime.cgroups import devicerules, files
+from dosirak.engine.runtime.cgroups import devicerules, files, freezer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Hierarchy:
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the group with its controllers on, set the limits, open the file to join by."""
         directory = f"{self.root}/{path}"
+        if os.path.dirname(path) != files.PARENT:
+            self._make_parents(os.path.dirname(path))  # somebody else's, who may have handed nothing down
         while True:
             try:
                 os.mkdir(directory)
@@ -42,8 +45,13 @@ class Hierarchy:
 
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
+        directory = f"{self.root}/{path}"
         for name, value in settings(resources):
-            files.write(f"{self.root}/{path}", name, value)
+            if name == "io.bfq.weight" and not os.path.exists(f"{directory}/{name}"):
+                name, value = "io.weight", _io_weight(str(value))
+            files.write(directory, name, value)
+
+    update = apply
 
     def join_fds(self, path: str) -> list[int]:
         """The descriptor of cgroup.procs."""
@@ -68,6 +76,18 @@ class Hierarchy:
     def processes(self, path: str) -> list[int]:
         """With those of groups the container made below its own."""
         return files.pids(f"{self.root}/{path}")
+
+    def freeze(self, path: str) -> None:
+        """By cgroup.freeze (kernel 5.2)."""
+        freezer.freeze_v2(f"{self.root}/{path}")
+
+    def thaw(self, path: str) -> None:
+        """By cgroup.freeze."""
+        freezer.thaw_v2(f"{self.root}/{path}")
+
+    def frozen(self, path: str) -> bool:
+        """By cgroup.freeze."""
+        return freezer.frozen_v2(f"{self.root}/{path}")
 
     def kill(self, path: str) -> None:
         """cgroup.kill (kernel 5.14), one by one before that."""
@@ -117,8 +137,8 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     memory, cpu, pids, block = (resources.get(name) or {} for name in ("memory", "cpu", "pids", "blockIO"))
     if memory.get("limit"):
         found.append(("memory.max", _max(memory["limit"])))
-    if memory.get("swap"):
-        found.append(("memory.swap.max", _swap(memory["swap"], memory.get("limit"))))
+    if memory.get("swap") or (memory.get("limit") or 0) < 0:
+        found.append(("memory.swap.max", _swap(memory.get("swap") or -1, memory.get("limit"))))
     if memory.get("reservation"):
         found.append(("memory.low", _max(memory["reservation"])))
     if cpu.get("shares"):
@@ -132,7 +152,9 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     if pids.get("limit"):
         found.append(("pids.max", _max(pids["limit"])))
     if block.get("weight"):
-        found.append(("io.weight", f"default {block['weight']}"))
+        found.append(("io.bfq.weight", f"default {block['weight']}"))
+    for device in block.get("weightDevice") or ():
+        found.append(("io.bfq.weight", f"{device['major']}:{device['minor']} {device['weight']}"))
     for key, name in _THROTTLE:
         for device in block.get(key) or ():
             found.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate']}"))
@@ -148,9 +170,24 @@ _THROTTLE = (
 
 
 def weight(shares: int) -> int:
-    """cpu.shares 2…262144 on the scale of cpu.weight 1…10000, linearly (runc's ConvertCPUSharesToCgroupV2Value)."""
-    clamped = min(max(shares, 2), 262144)
-    return 1 + (clamped - 2) * 9999 // 262142
+    """cpu.shares 2…262144 on the scale of cpu.weight 1…10000; the defaults meet, 1024 and 100.
+
+    runc's curve since 1.3.2 (opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value).
+    """
+    if shares <= 2:
+        return 1
+    if shares >= 262144:
+        return 10000
+    from math import ceil, log2  # only who limits shares pays for it
+
+    power = log2(shares)
+    return ceil(10.0 ** ((power * power + 125 * power) / 612 - 7 / 34))
+
+
+def _io_weight(value: str) -> str:
+    """A line of blkio's weights 10…1000 on the scale of io.weight, 1…10000 (runc's ConvertBlkIOToIOWeightValue)."""
+    device, _, number = value.rpartition(" ")
+    return f"{device} {1 + (int(number) - 10) * 9999 // 990 if int(number) else 'default'}"
 
 
 def _max(value: int) -> object:
@@ -158,7 +195,9 @@ def _max(value: int) -> object:
 
 
 def _swap(both: int, limit: int | None) -> object:
-    """v1 counts memory and swap together, v2 swap alone."""
+    """v1 counts memory and swap together, v2 swap alone. Raises OSError for what says nothing about swap."""
     if both < 0:
         return "max"
-    return both - (limit or 0)
+    if not limit:
+        raise OSError(errno.EINVAL, "unable to set swap limit without memory limit", "memory.swap.max")
+    return both - limit if limit > 0 else both

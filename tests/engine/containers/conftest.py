@@ -86,7 +86,7 @@ class Rig:
         )
         await self.networks.start()
         await self.containers.adopt_all()
-        await self.networks.readopt({entry.id: entry.state.pid for entry in self.containers.list()})
+        await self.networks.readopt(self.containers.network_namespaces())
         await self.containers.resume()
 
     async def close(self):

@@ -95,7 +95,7 @@ REFUSED = [
     ({"log_config": LogConfig(config={"max-file": "3"})}, "max-file option requires the max-size option"),
     ({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]}, "could not select device driver"),
     ({"runtime": "kata"}, "unknown or invalid runtime name: kata"),
-    ({"isolation": "hyperv"}, "invalid isolation 'hyperv' on linux"),
+    ({"isolation": "hyperv"}, "invalid isolation (hyperv): linux only supports 'default'"),
     ({"extra_hosts": ["nope"]}, "bad format for add-host"),
     ({"extra_hosts": ["a\n1.2.3.4 evil:1.2.3.4"]}, "add-host"),
     ({"dns": ["not-an-address"]}, "invalid IP address in dns"),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from dosirak.engine.containers import wire
-from dosirak.engine.containers.documents import ContainerConfig, CreateRequest, HostConfig, MountPoint
+from dosirak.engine.containers.documents import (
+    ContainerConfig,
+    CreateRequest,
+    EndpointSettings,
+    HostConfig,
+    Mount,
+    MountPoint,
+)
 from dosirak.engine.errors import InvalidRequest
 
 
@@ -44,6 +51,11 @@ def test_null_in_a_map_keeps_the_key():
 def test_a_string_may_stand_for_a_list_of_one():
     body, _ = wire.parse(CreateRequest, {"Cmd": "true", "Entrypoint": "sh", "HostConfig": {"CapAdd": "ALL"}})
     assert body.cmd == ["true"] and body.entrypoint == ["sh"] and body.host_config.cap_add == ["ALL"]
+
+
+def test_a_name_s_case_does_not_matter():
+    body, unknown = wire.parse(CreateRequest, {"image": "x", "hostconfig": {"MEMORY": 7, "dns": ["1.1.1.1"]}})
+    assert (body.image, body.host_config.memory, body.host_config.dns, unknown) == ("x", 7, ["1.1.1.1"], [])
 
 
 def test_unknown_fields_are_told_unless_empty():
@@ -89,6 +101,12 @@ def test_empty_optional_fields_are_left_out_as_docker_does():
     assert "Tmpfs" not in host and "Sysctls" not in host
     assert host["Binds"] is None and host["Memory"] == 0 and host["ConsoleSize"] == [0, 0]
     assert host["UTSMode"] == "" and host["BlkioDeviceReadIOps"] is None and host["IOMaximumIOps"] == 0
+
+
+def test_a_field_is_left_out_only_of_its_own_document():
+    assert "MacAddress" not in wire.dump(ContainerConfig())
+    assert wire.dump(EndpointSettings())["MacAddress"] == ""
+    assert wire.dump(Mount(type="tmpfs", target="/t")) == {"Type": "tmpfs", "Target": "/t"}
 
 
 def test_a_mount_point_shows_its_empty_propagation():

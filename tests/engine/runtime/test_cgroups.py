@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ TABLE: list[tuple[dict[str, Any], list[tuple[str, str, object]], list[tuple[str,
             ("cpuset", "cpuset.cpus", "0"),
             ("cpuset", "cpuset.mems", "0"),
         ],
-        [("cpu.weight", 20), ("cpu.max", "50000 100000"), ("cpuset.cpus", "0"), ("cpuset.mems", "0")],
+        [("cpu.weight", 59), ("cpu.max", "50000 100000"), ("cpuset.cpus", "0"), ("cpuset.mems", "0")],
     ),
     ({"cpu": {"quota": -1}}, [("cpu", "cpu.cfs_quota_us", -1)], [("cpu.max", "max 100000")]),
     ({"cpu": {"period": 50000}}, [("cpu", "cpu.cfs_period_us", 50000)], [("cpu.max", "max 50000")]),
@@ -72,13 +72,26 @@ TABLE: list[tuple[dict[str, Any], list[tuple[str, str, object]], list[tuple[str,
     ({"pids": {"limit": -1}}, [("pids", "pids.max", "max")], [("pids.max", "max")]),
     ({"pids": {"limit": 0}}, [], []),
     (
-        {"blockIO": {"weight": 300, "throttleReadBpsDevice": DEVICE, "throttleWriteIOPSDevice": DEVICE}},
+        {
+            "blockIO": {
+                "weight": 300,
+                "weightDevice": [{"major": 8, "minor": 0, "weight": 400}],
+                "throttleReadBpsDevice": DEVICE,
+                "throttleWriteIOPSDevice": DEVICE,
+            }
+        },
         [
             ("blkio", "blkio.weight", 300),
+            ("blkio", "blkio.weight_device", "8:0 400"),
             ("blkio", "blkio.throttle.read_bps_device", "8:0 1000"),
             ("blkio", "blkio.throttle.write_iops_device", "8:0 1000"),
         ],
-        [("io.weight", "default 300"), ("io.max", "8:0 rbps=1000"), ("io.max", "8:0 wiops=1000")],
+        [
+            ("io.bfq.weight", "default 300"),
+            ("io.bfq.weight", "8:0 400"),
+            ("io.max", "8:0 rbps=1000"),
+            ("io.max", "8:0 wiops=1000"),
+        ],
     ),
     ({"memory": None, "cpu": None, "pids": None, "blockIO": None, "devices": []}, [], []),
 ]
@@ -92,7 +105,9 @@ def test_limits_in_the_words_of_each_version(
     assert v2.settings(resources) == on_v2
 
 
-@pytest.mark.parametrize(("shares", "weight"), [(1, 1), (2, 1), (1024, 39), (262144, 10000), (999999, 10000)])
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(1, 1), (2, 1), (512, 59), (1024, 100), (2048, 174), (262144, 10000), (999999, 10000)]
+)
 def test_shares_on_the_scale_of_weights(shares: int, weight: int) -> None:
     assert v2.weight(shares) == weight
 
@@ -171,6 +186,85 @@ def test_a_cpuset_alone_of_a_new_parent(path: str) -> None:
 def test_a_value_that_the_kernel_refuses_names_its_file(path: str) -> None:
     with pytest.raises(OSError, match=r"nvalid argument.*\(value 1\).*cpu\."):
         cgroups.create(path, {"cpu": {"quota": 1, "period": 100000}})
+
+
+@only_v1
+def test_block_io_weights_go_where_the_kernel_has_them(path: str) -> None:
+    for fd in cgroups.create(path, {"blockIO": {"weight": 300}}):
+        os.close(fd)
+    folder = Path(cgroups.backend().mounts["blkio"], path)
+    names = [name for name in ("blkio.weight", "blkio.bfq.weight") if (folder / name).exists()]
+    if not names:
+        pytest.skip("this kernel has no block I/O weights")
+    assert (folder / names[0]).read_text().split()[-1] == "300"
+
+
+@only_v1
+def test_a_cpuset_asked_for_later_takes_the_processes_in(path: str) -> None:
+    fds = cgroups.create(path, {})
+    child = subprocess.Popen(["sh", "-c", "sleep 100 & wait"], preexec_fn=lambda: [os.write(fd, b"0") for fd in fds])
+    for fd in fds:
+        os.close(fd)
+    sync_until(lambda: len(cgroups.processes(path)) == 2)
+    cgroups.update(path, {"cpu": {"cpus": "0"}})
+    assert value(path, "cpuset", "cpuset.cpus") == "0"
+    inside = [int(pid) for pid in value(path, "cpuset", "cgroup.procs").split()]
+    assert sorted(inside) == sorted(cgroups.processes(path))
+    cgroups.remove(path)
+    assert child.wait() == -9
+
+
+def sync_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_frozen_cgroup_stands_still_until_it_is_thawed(path: str) -> None:
+    fds = cgroups.create(path, {})
+    child = subprocess.Popen(
+        ["sh", "-c", "while :; do echo .; done"],
+        preexec_fn=lambda: [os.write(fd, b"0") for fd in fds],
+        stdout=subprocess.PIPE,
+    )
+    for fd in fds:
+        os.close(fd)
+    assert child.stdout is not None
+    assert child.stdout.read(2) == b".\n"
+    assert not cgroups.frozen(path)
+    cgroups.freeze(path)
+    assert cgroups.frozen(path)
+    os.set_blocking(child.stdout.fileno(), False)
+    while child.stdout.read():
+        pass
+    time.sleep(0.05)
+    assert child.stdout.read() is None
+    cgroups.thaw(path)
+    assert not cgroups.frozen(path)
+    os.set_blocking(child.stdout.fileno(), True)
+    assert child.stdout.read(2) == b".\n"
+    child.stdout.close()
+    cgroups.remove(path)
+    child.wait()
+
+
+@pytest.mark.parametrize("end", [cgroups.remove, cgroups.kill])
+def test_a_frozen_cgroup_can_be_killed_and_removed(path: str, end: Callable[[str], None]) -> None:
+    fds = cgroups.create(path, {})
+    child = subprocess.Popen(["sleep", "100"], preexec_fn=lambda: [os.write(fd, b"0") for fd in fds])
+    for fd in fds:
+        os.close(fd)
+    cgroups.freeze(path)
+    end(path)
+    assert child.wait(10) == -9
+
+
+def test_what_is_gone_can_not_be_frozen_and_need_not_be_thawed(path: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        cgroups.freeze(path)
+    cgroups.thaw(path)
+    assert not cgroups.frozen(path)
 
 
 def test_processes_are_found_killed_and_the_cgroup_removed(path: str) -> None:
