@@ -211,7 +211,7 @@ class Monitor:
         """What a service is told of the process, with its pidfd; between two runs, with their network namespace."""
         process = self._process
         if process is None:
-            return {"event": "restarting", **self._last_end}, self._join.get("network", -1)
+            return {"event": "restarting", **self._last_end}, self._request.join.get("network", -1)
         state = {"event": "started", "pid": process.pid, "at": self._started_at, "restarts": self._restarts}
         return state, process.pidfd
 
