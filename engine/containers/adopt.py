@@ -13,8 +13,9 @@ import msgspec
 
 from dosirak.engine.containers import ipc, lifecycle, removal
 from dosirak.engine.containers.health import watch as health
+from dosirak.engine.containers.limits import group
 from dosirak.engine.containers.live import Live
-from dosirak.engine.containers.model import State
+from dosirak.engine.containers.model import Container, State
 from dosirak.engine.containers.restarts import boot, policy
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
@@ -34,7 +35,7 @@ async def adopt_all(room: Room) -> list[Live]:
     found = await asyncio.gather(
         *(room.launcher.adopt(room.directory(live.record.id), partial(_known, live)) for live in room.table)
     )
-    ended = [live.record.id for live, state in zip(room.table, found, strict=True) if not isinstance(state, Task)]
+    ended = [live.record for live, state in zip(room.table, found, strict=True) if not isinstance(state, Task)]
     await asyncio.to_thread(_remove_cgroups, ended)
     lost = []
     for live, state in zip(list(room.table), found, strict=True):
@@ -85,20 +86,20 @@ def _known(live: Live) -> Known:
             pidfd = os.pidfd_open(state.pid)
         except OSError:
             pidfd = -1
-        if state.pid in cgroups.processes(f"dosirak/{record.id}") and pidfd >= 0:
+        if state.pid in cgroups.processes(group.path_of(record)) and pidfd >= 0:
             return Known(state.pid, pidfd, state.started_at, record.restart_count)
         if pidfd >= 0:
             os.close(pidfd)
     return Known(0, -1, state.finished_at, record.restart_count)
 
 
-def _remove_cgroups(ids: list[str]) -> None:
+def _remove_cgroups(records: list[Container]) -> None:
     """Of containers that do not run: left by a killed monitor, perhaps with processes (`--pid host`) inside."""
-    for container_id in ids:
+    for record in records:
         try:
-            cgroups.remove(f"dosirak/{container_id}")
+            cgroups.remove(group.path_of(record))
         except OSError as error:
-            _log.warning("container %s: its cgroup can't be removed: %s", container_id[:12], error)
+            _log.warning("container %s: its cgroup can't be removed: %s", record.short_id, error)
 
 
 async def _record_end(room: Room, live: Live, end: Exit) -> None:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 
-from dosirak.engine.containers import merge, ports, resources, security, signals
+from dosirak.engine.containers import merge, ports, security, signals
 from dosirak.engine.containers.documents import (
     ContainerConfig,
     HostConfig,
     NetworkingConfig,
 )
 from dosirak.engine.containers.facts import Facts
+from dosirak.engine.containers.limits import checks as limits
 from dosirak.engine.containers.logopts import check_log_config
 from dosirak.engine.containers.networking import asked
+from dosirak.engine.containers.restarts import checks as restarts
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.networks import files
 from dosirak.engine.runtime.defaults import MASKED_PATHS, READONLY_PATHS
@@ -30,8 +32,7 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     """Check and complete a request (changed in place). Returns warnings. Raises InvalidRequest, NotSupported."""
     _check_config(config)
     _refuse_unsupported(host)
-    warnings = _warn(host)
-    warnings += resources.check(host, facts.limits)
+    warnings = limits.check(host, facts.limits)
     _check_modes(host)
     _check_restart(host)
     warnings += check_log_config(host.log_config)
@@ -84,10 +85,6 @@ def check_environment(items: list[str] | tuple[str, ...]) -> None:
 
 
 def _refuse_unsupported(host: HostConfig) -> None:
-    if host.links:
-        raise NotSupported("--link is not supported yet: connect both containers to one network instead")
-    if host.cgroup_parent:
-        raise NotSupported("--cgroup-parent is not supported yet: containers live in the cgroup dosirak/ID")
     if host.device_requests:
         request = host.device_requests[0]
         wanted = " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ())
@@ -105,17 +102,6 @@ def _refuse_unsupported(host: HostConfig) -> None:
     for limit, what in ((host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")):
         if limit:
             raise InvalidRequest(f"invalid option: QoS maximum {what} configuration is not supported on linux")
-
-
-def _warn(host: HostConfig) -> list[str]:
-    warnings = []
-    if host.kernel_memory or host.kernel_memory_tcp:
-        warnings.append("Kernel memory limits are deprecated and not supported. Limitation discarded.")
-        host.kernel_memory = host.kernel_memory_tcp = 0
-    if host.cpu_count:
-        warnings.append("linux does not support CPU count. Count discarded.")
-        host.cpu_count = 0
-    return warnings
 
 
 def _check_modes(host: HostConfig) -> None:
@@ -139,17 +125,7 @@ def _check_modes(host: HostConfig) -> None:
 
 def _check_restart(host: HostConfig) -> None:
     policy = host.restart_policy
-    if policy.name not in ("", "no", "always", "on-failure", "unless-stopped"):
-        raise InvalidRequest(
-            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or"
-            " 'unless-stopped'"
-        )
-    count = policy.maximum_retry_count
-    if policy.name == "on-failure" and count < 0:
-        raise InvalidRequest("invalid restart policy: maximum retry count cannot be negative")
-    if count and policy.name not in ("", "on-failure"):
-        also = " and cannot be negative" if count < 0 else ""
-        raise InvalidRequest(f"invalid restart policy: maximum retry count can only be used with 'on-failure'{also}")
+    restarts.check(policy)
     policy.name = policy.name or "no"
     if host.auto_remove and policy.name != "no":
         raise InvalidRequest("can't create 'AutoRemove' container with restart policy")
@@ -199,6 +175,8 @@ def _complete(host: HostConfig, facts: Facts) -> None:
     """Docker's defaults, where the client left a field empty."""
     if host.memory > 0 and host.memory_swap == 0:
         host.memory_swap = host.memory * 2
+    if host.pids_limit is not None and host.pids_limit <= 0:
+        host.pids_limit = None
     host.shm_size = host.shm_size or 64 << 20
     host.ipc_mode = host.ipc_mode or "private"
     host.cgroupns_mode = host.cgroupns_mode or "private"

@@ -209,6 +209,12 @@ class Resources(Document):
     io_maximum_bandwidth: int = field(default=0, name="IOMaximumBandwidth")
 
 
+class UpdateRequest(Resources):
+    """The body of `POST /containers/{id}/update`; what is empty stays as it is."""
+
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+
+
 class HostConfig(Resources):
     """What of a container depends on the host."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from dosirak.engine.containers import ipc, logopts, security, spec
 from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.limits import group
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
@@ -56,7 +57,7 @@ async def launch(room: Room, live: Live) -> Task:
             task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
         except HostLimit:
             # Killed in its middle: nobody has removed the cgroup.
-            await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
+            await asyncio.to_thread(cgroups.remove, group.path_of(record))
             raise
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
         undo.pop_all()

@@ -7,6 +7,7 @@ import logging
 
 from dosirak.engine.containers import attaching, ipc, launching, removal, stopping
 from dosirak.engine.containers.health import watch as health
+from dosirak.engine.containers.limits import group
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.restarts import policy
 from dosirak.engine.containers.room import Room
@@ -124,7 +125,7 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
             ipc.release(room.directory(record.id))
         if end.lost:
             # Nobody has removed the cgroup.
-            await asyncio.to_thread(cgroups.remove, f"dosirak/{record.id}")
+            await asyncio.to_thread(cgroups.remove, group.path_of(record))
     except (EngineError, OSError) as error:
         _log.warning("container %s: cleaning up after its end: %s", record.short_id, error)
     state.running = state.paused = state.restarting = False

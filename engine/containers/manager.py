@@ -33,6 +33,7 @@ from dosirak.engine.containers import top as processes
 from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.limits import Limits, group
 from dosirak.engine.containers.model import (
     Container,
     Created,
@@ -98,6 +99,7 @@ class Containers:
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
+        self.limits = Limits(self._room)
     async def _whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Run to the end even if whoever asked goes away: no container is left half way between two states."""
         return await asyncio.shield(self._room.operate(coroutine, name))
@@ -284,7 +286,7 @@ class Containers:
             raise Conflict(f"container {live.record.id} is not running")
         if live.record.state.restarting:
             raise Conflict(f"Container {live.record.id} is restarting, wait until the container is running")
-        pids = cgroups.processes(f"dosirak/{live.record.id}")
+        pids = cgroups.processes(group.path_of(live.record))
         found = await asyncio.to_thread(processes.table, pids, columns)
         self._room.tell(live, "top")
         return found

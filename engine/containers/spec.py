@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from dosirak.engine.containers import merge, resources, security
+from dosirak.engine.containers import merge, security
 from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.limits import group, oci
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan, depth, tmpfs_options
 from dosirak.engine.runtime import defaults
@@ -174,10 +175,10 @@ def _bind(place: str, source: str, access: str, propagation: str, *, recursive: 
 
 def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
     host = container.host_config
-    limits: dict[str, Any] = resources.to_oci(host)
+    limits: dict[str, Any] = oci.to_oci(host)
     limits["devices"] = list(resolved.device_rules)
     found: dict[str, Any] = {
-        "cgroupsPath": f"dosirak/{container.id}",
+        "cgroupsPath": group.path_of(container),
         "namespaces": [{"type": name} for name in _namespaces(container)],
         "resources": limits,
         "sysctl": _sysctls(host),

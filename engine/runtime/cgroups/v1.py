@@ -45,9 +45,13 @@ class Hierarchies:
         if moves:
             files.make(cpuset)
             _inherit_cpuset(self.mounts["cpuset"], path)
-        self.apply(path, resources)
-        if moves:
-            self._move(path, cpuset)
+        try:
+            self.apply(path, resources)
+            if moves:
+                self._move(path, cpuset)
+        finally:
+            if moves and not os.path.isdir(f"{self._main()}/{path}"):
+                files.remove(cpuset)  # whoever owns the groups has removed them meanwhile
 
     def _move(self, path: str, target: str) -> None:
         """All processes into one more group, until none is left that was forked meanwhile."""

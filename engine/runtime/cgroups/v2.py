@@ -26,7 +26,7 @@ class Hierarchy:
         """Make the group with its controllers on, set the limits, open the file to join by."""
         directory = f"{self.root}/{path}"
         if os.path.dirname(path) != files.PARENT:
-            self._make_parents(os.path.dirname(path))  # somebody else's, who may have handed nothing down
+            self.make_parents(os.path.dirname(path))  # somebody else's, who may have handed nothing down
         while True:
             try:
                 os.mkdir(directory)
@@ -34,7 +34,7 @@ class Hierarchy:
                 pass
             except FileNotFoundError:
                 # An engine that ends may take the empty parent away in between.
-                self._make_parents(os.path.dirname(path))
+                self.make_parents(os.path.dirname(path))
                 continue
             break
         if resources:
@@ -104,8 +104,8 @@ class Hierarchy:
         """Remove it if it is empty."""
         files.remove_empty(f"{self.root}/{path}")
 
-    def _make_parents(self, path: str) -> None:
-        """Each level hands its controllers down to the next; no process lives in an inner level."""
+    def make_parents(self, path: str) -> None:
+        """Make a group that only holds others: each level hands its controllers down to the next. Raises OSError."""
         directory = self.root
         for part in path.split("/"):
             _hand_down(directory)
@@ -181,7 +181,8 @@ def weight(shares: int) -> int:
     from math import ceil, log2  # only who limits shares pays for it
 
     power = log2(shares)
-    return ceil(10.0 ** ((power * power + 125 * power) / 612 - 7 / 34))
+    curve: float = 10.0 ** ((power * power + 125 * power) / 612 - 7 / 34)
+    return ceil(curve)
 
 
 def _io_weight(value: str) -> str:

@@ -26,8 +26,8 @@ VERSION = 1
 _KILL_PROCESS = 0x80000000
 _ENOSYS = 0x00050000 | 38
 _HEADER = struct.Struct("<II")
-# Under these a tracer or the log may want to see calls of the future (SECCOMP_RET_TRACE, _LOG, _ALLOW).
-_ALLOWING = 0x7FF00000
+# SECCOMP_RET_TRACE, _LOG, _ALLOW: these want to see calls of the future too.
+_ALLOWING = (0x7FF00000, 0x7FFC0000, 0x7FFF0000)
 _X32_BIT = 0x40000000
 _LAST = 0xFFFFFFFF
 
@@ -60,11 +60,9 @@ def _ranges(document: Document, architectures: list[Architecture], default: int)
     verdicts: dict[int, Verdict] = {}
     for architecture in architectures:
         found, newest = _verdicts(document, architecture, default)
-        first = architecture.bit
-        verdicts.setdefault(first, default)
-        if newest is not None and default < _ALLOWING:
-            verdicts[newest + 1] = _ENOSYS
-        verdicts |= {number + 1: default for number in found if number + 1 not in found and number != newest}
+        beyond = default if default & 0xFFFF0000 in _ALLOWING else _ENOSYS
+        verdicts.setdefault(architecture.bit, default)
+        verdicts |= {number + 1: default if number < newest else beyond for number in (*found, newest)}
         verdicts |= found
     if tables.X86_64 in architectures and tables.X32 not in architectures:
         # -1 is what a tracer makes of a call to be skipped: no x32 call.
@@ -77,17 +75,18 @@ def _ranges(document: Document, architectures: list[Architecture], default: int)
     return [(number, _program(verdict, default)) for number, verdict in merged]
 
 
-def _verdicts(document: Document, architecture: Architecture, default: int) -> tuple[dict[int, Verdict], int | None]:
-    """What to do with each number that the document names, and the newest number among them."""
+def _verdicts(document: Document, architecture: Architecture, default: int) -> tuple[dict[int, Verdict], int]:
+    """What to do with each number that the document names, and the newest number among them (the largest there can be
+    if it names none)."""
     always: dict[int, int] = {}
     sometimes: dict[int, list[tuple[tuple[Test, ...], int]]] = defaultdict(list)
-    newest: int | None = None
+    newest = -1
     for place, rule in enumerate(document.syscalls or ()):
         result = action(rule.action, rule.errno_ret, f"$.syscalls[{place}].action")
         for name in rule.names:
             number = architecture.number(name)
-            if number is not None and not architecture.private(number):
-                newest = max(number, newest or 0)
+            if number is not None and not architecture.is_apart(number):
+                newest = max(number, newest)
             if result == default:
                 continue
             if number is not None and not rule.args:
@@ -100,7 +99,7 @@ def _verdicts(document: Document, architecture: Architecture, default: int) -> t
                     assert number is not None
                     sometimes[number].append(((Test(0, "EQ", code, 0, False),), result))
     conditional: dict[int, Verdict] = {number: tuple(rules) for number, rules in sometimes.items()}
-    return {**conditional, **always}, newest
+    return {**conditional, **always}, newest if newest >= 0 else _LAST - 1
 
 
 def _alternatives(rule: Rule, name: str, architecture: Architecture) -> list[tuple[Test, ...]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -77,7 +78,8 @@ class Filters:
             for old in kept[:-_KEPT]:
                 old.unlink(missing_ok=True)
         except OSError:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes | None:

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 _COLUMNS = {"x86_64": 1, "x86": 2, "x32": 3, "aarch64": 4, "arm": 5}
-# ARM's own calls (asm/unistd.h, __ARM_NR_BASE) are far above all others, and say nothing of how new a profile is.
-_ARM_PRIVATE = 0xF0000
+# Rows of their own above that in which new calls get their numbers: ARM's private calls (asm/unistd.h, __ARM_NR_BASE),
+# and x32's of 2012 (arch/x86/entry/syscalls/syscall_64.tbl). They say nothing of how new a profile is.
+_APART = {"arm": range(0xF0000, 0xF0010), "x32": range(512, 548)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ class Architecture:
         found = _numbers(self.column).get(name)
         return None if found is None else found | self.bit
 
-    def private(self, number: int) -> bool:
+    def is_apart(self, number: int) -> bool:
         """Whether the number lies outside of the row in which new calls get theirs."""
-        return self.column == "arm" and number >= _ARM_PRIVATE
+        return number & ~self.bit in _APART.get(self.column, ())
 
 
 X86_64 = Architecture("x86_64", 0xC000003E, True)

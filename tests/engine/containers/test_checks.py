@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dosirak.engine.containers import checks, names, ports, resources, security, signals
+from dosirak.engine.containers import checks, names, ports, security, signals
 from dosirak.engine.containers.documents import (
     ContainerConfig,
     DeviceMapping,
@@ -21,7 +21,8 @@ from dosirak.engine.containers.documents import (
     Ulimit,
 )
 from dosirak.engine.containers.facts import Facts
-from dosirak.engine.containers.resources import HostFacts
+from dosirak.engine.containers.limits import checks as limits
+from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotSupported
 from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES
 
@@ -141,7 +142,6 @@ def test_refusals_of_the_configuration(config, words):
     ("host", "words"),
     [
         ({"links": ["db:db"]}, "--link"),
-        ({"cgroup_parent": "/x"}, "--cgroup-parent"),
         ({"storage_opt": {"size": "1G"}}, "--storage-opt"),
         ({"userns_mode": "keep-id"}, "userns mode"),
         ({"security_opt": ["seccomp={}"]}, "seccomp profiles are not supported yet"),
@@ -246,7 +246,7 @@ def test_devices_of_the_host_and_their_refusal():
 
 @pytest.mark.parametrize(("text", "numbers"), [("", set()), ("0-2,5", {0, 1, 2, 5}), ("3", {3})])
 def test_cpu_lists(text, numbers):
-    assert resources.parse_set(text) == numbers
+    assert limits.parse_set(text) == numbers
 
 
 @pytest.mark.parametrize(

@@ -1,47 +1,24 @@
-"""Limits: Docker's Resources as `linux.resources` of config.json, and which of them this host can honour."""
+"""Limits that are refused, and those that this host can't honour: Docker's rules, in Docker's words.
+
+Source: moby, daemon/daemon_unix.go, verifyPlatformContainerResources.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from dosirak.engine.containers.documents import HostConfig, Resources, ThrottleDevice
+from dosirak.engine.containers.documents import Resources
+from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.errors import InvalidRequest
 
 _SMALLEST_MEMORY = 6 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
-    """What the host's cgroups can do. `cpus` and `mems`: the online ones ("0-3")."""
+def check(limits: Resources, facts: HostFacts, *, update: bool = False) -> list[str]:
+    """Docker's checks. What the host lacks is taken out of `limits`, with a warning each.
 
-    version: str = "2"
-    memory: bool = True
-    swap: bool = True
-    swappiness: bool = True
-    reservation: bool = True
-    oom_kill_disable: bool = False
-    pids: bool = True
-    cpu_shares: bool = True
-    cpu_quota: bool = True
-    cpuset: bool = True
-    blkio_weight: bool = True
-    blkio_throttle: bool = True
-    cpu_count: int = 1
-    cpus: str = "0"
-    mems: str = "0"
-
-
-def check(limits: HostConfig, facts: HostFacts) -> list[str]:
-    """Docker's checks, in Docker's words. What the host lacks is taken out of `limits`, with a warning each.
-
-    Returns the warnings. Raises InvalidRequest.
+    Parameters: `update`: only what is to change is there. Returns the warnings. Raises InvalidRequest.
     """
-    warnings: list[str] = []
-    _check_memory(limits, facts, warnings)
+    warnings = _warn_deprecated(limits)
+    _check_memory(limits, facts, warnings, update=update)
     _check_cpu(limits, facts, warnings)
     _check_block_io(limits, facts, warnings)
     if limits.pids_limit is not None and not facts.pids:
@@ -54,7 +31,18 @@ def check(limits: HostConfig, facts: HostFacts) -> list[str]:
     return warnings
 
 
-def _check_memory(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+def _warn_deprecated(limits: Resources) -> list[str]:
+    warnings = []
+    if limits.kernel_memory or limits.kernel_memory_tcp:
+        warnings.append("Kernel memory limits are deprecated and not supported. Limitation discarded.")
+        limits.kernel_memory = limits.kernel_memory_tcp = 0
+    if limits.cpu_count:
+        warnings.append("linux does not support CPU count. Count discarded.")
+        limits.cpu_count = 0
+    return warnings
+
+
+def _check_memory(limits: Resources, facts: HostFacts, warnings: list[str], *, update: bool) -> None:
     unmounted = "or the cgroup is not mounted."
     if limits.memory and limits.memory < _SMALLEST_MEMORY:
         raise InvalidRequest("Minimum memory limit allowed is 6MB")
@@ -68,7 +56,7 @@ def _check_memory(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> 
         limits.memory_swap = -1
     if limits.memory > 0 and 0 < limits.memory_swap < limits.memory:
         raise InvalidRequest("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if limits.memory == 0 and limits.memory_swap > 0:
+    if limits.memory == 0 and limits.memory_swap > 0 and not update:
         raise InvalidRequest("You should always set the Memory limit when using Memoryswap limit, see usage")
     if limits.memory_swappiness == -1:
         limits.memory_swappiness = None
@@ -92,14 +80,14 @@ def _check_memory(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> 
     if limits.oom_kill_disable and not facts.oom_kill_disable:
         warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
         limits.oom_kill_disable = None
-    if limits.oom_kill_disable and limits.memory == 0:
+    if limits.oom_kill_disable and limits.memory == 0 and not update:
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system"
             " running out of resources."
         )
 
 
-def _check_cpu(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+def _check_cpu(limits: Resources, facts: HostFacts, warnings: list[str]) -> None:
     if limits.nano_cpus > 0 and limits.cpu_period > 0:
         raise InvalidRequest("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if limits.nano_cpus > 0 and limits.cpu_quota > 0:
@@ -157,100 +145,30 @@ def parse_set(text: str) -> set[int]:
     return found
 
 
-def _check_block_io(limits: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+def _check_block_io(limits: Resources, facts: HostFacts, warnings: list[str]) -> None:
+    unmounted = "or the cgroup is not mounted."
+    if limits.blkio_weight and not facts.blkio_weight:
+        warnings.append(f"Your kernel does not support Block I/O weight {unmounted} Weight discarded.")
+        limits.blkio_weight = 0
     if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
         raise InvalidRequest("Range of blkio weight is from 10 to 1000")
     if limits.io_maximum_bandwidth or limits.io_maximum_iops:
         raise InvalidRequest("Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps")
-    if limits.blkio_weight and not facts.blkio_weight:
-        warnings.append("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
-        limits.blkio_weight = 0
-    if limits.blkio_weight_device:
-        warnings.append(
-            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device"
-            " discarded."
-        )
+    if limits.blkio_weight_device and not facts.blkio_weight_device:
+        warnings.append(f"Your kernel does not support Block I/O weight_device {unmounted} Weight-device discarded.")
         limits.blkio_weight_device = []
     if facts.blkio_throttle:
         return
     for name, unit, what in (
-        ("blkio_device_read_bps", "BPS", "read"),
-        ("blkio_device_write_bps", "BPS", "write"),
-        ("blkio_device_read_iops", "IOPS", "read"),
-        ("blkio_device_write_iops", "IOPS", "write"),
+        ("blkio_device_read_bps", "BPS", "Block I/O read"),
+        ("blkio_device_write_bps", "BPS", "Block I/O write"),
+        ("blkio_device_read_iops", "IOPS", "Block read"),
+        ("blkio_device_write_iops", "IOPS", "Block write"),
     ):
         if getattr(limits, name):
+            direction = what.rpartition(" ")[2]
             warnings.append(
-                f"Your kernel does not support {unit} Block I/O {what} limit or the cgroup is not mounted. Block I/O"
-                f" {unit} {what} limit discarded."
+                f"Your kernel does not support {unit} {what} limit {unmounted} Block I/O {unit} {direction} limit"
+                " discarded."
             )
             setattr(limits, name, [])
-
-
-def to_oci(limits: Resources) -> dict[str, Any]:
-    """`linux.resources`, with only what is asked. Raises InvalidRequest for a device that isn't there."""
-    found = {
-        "memory": _memory(limits),
-        "cpu": _cpu(limits),
-        "pids": {} if limits.pids_limit is None else {"limit": limits.pids_limit if limits.pids_limit > 0 else -1},
-        "blockIO": _block_io(limits),
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _memory(limits: Resources) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if limits.memory > 0:
-        found["limit"] = limits.memory
-    if limits.memory_reservation > 0:
-        found["reservation"] = limits.memory_reservation
-    if limits.memory_swap > 0 or (limits.memory_swap < 0 and limits.memory > 0):
-        found["swap"] = limits.memory_swap
-    if limits.memory_swappiness is not None:
-        found["swappiness"] = limits.memory_swappiness
-    if limits.oom_kill_disable:
-        found["disableOOMKiller"] = True
-    return found
-
-
-def _cpu(limits: Resources) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if limits.cpu_shares:
-        found["shares"] = limits.cpu_shares
-    if limits.nano_cpus > 0:
-        found |= {"period": 100_000, "quota": limits.nano_cpus * 100_000 // 10**9}
-    if limits.cpu_period:
-        found["period"] = limits.cpu_period
-    if limits.cpu_quota:
-        found["quota"] = limits.cpu_quota
-    if limits.cpuset_cpus:
-        found["cpus"] = limits.cpuset_cpus
-    if limits.cpuset_mems:
-        found["mems"] = limits.cpuset_mems
-    return found
-
-
-def _block_io(limits: Resources) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if limits.blkio_weight:
-        found["weight"] = limits.blkio_weight
-    for name, devices in (
-        ("throttleReadBpsDevice", limits.blkio_device_read_bps),
-        ("throttleWriteBpsDevice", limits.blkio_device_write_bps),
-        ("throttleReadIOPSDevice", limits.blkio_device_read_iops),
-        ("throttleWriteIOPSDevice", limits.blkio_device_write_iops),
-    ):
-        if devices:
-            found[name] = _throttles(devices)
-    return found
-
-
-def _throttles(devices: Sequence[ThrottleDevice]) -> list[dict[str, int]]:
-    found = []
-    for device in devices:
-        try:
-            number = Path(device.path).stat().st_rdev
-        except OSError as error:
-            raise InvalidRequest(f"stat {device.path}: {os.strerror(error.errno or 0).lower()}") from error
-        found.append({"major": os.major(number), "minor": os.minor(number), "rate": device.rate})
-    return found

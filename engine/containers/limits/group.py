@@ -1,0 +1,21 @@
+"""Where a container's cgroup is."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from dosirak.engine.runtime import cgroups
+
+if TYPE_CHECKING:
+    from dosirak.engine.containers.model import Container
+
+
+def path_of(record: Container) -> str:
+    """Below the hierarchies' roots: `dosirak/ID`, or `PARENT/ID` with `--cgroup-parent`.
+
+    A parent is taken from the root, also without a leading slash, and ".." leads nowhere above it (as in runc).
+    """
+    if not (asked := record.host_config.cgroup_parent):
+        return f"{cgroups.PARENT}/{record.id}"
+    return posixpath.join(posixpath.normpath(f"/{asked}").lstrip("/"), record.id)
