@@ -59,8 +59,51 @@ def identify(process: dict[str, Any], extra_groups: list[str], root_fd: int) -> 
     return Identity(uid, gid, groups + list(user.get("additionalGids") or ()), users.home_of(root_fd, uid))
 
 
+# Docker's, which are systemd's and the kernel's: (soft, hard), -1 is unlimited.
+_LIMITS = {
+    "RLIMIT_AS": (-1, -1),
+    "RLIMIT_CORE": (-1, -1),
+    "RLIMIT_CPU": (-1, -1),
+    "RLIMIT_DATA": (-1, -1),
+    "RLIMIT_FSIZE": (-1, -1),
+    "RLIMIT_MEMLOCK": (8 << 20, 8 << 20),
+    "RLIMIT_NOFILE": (1024, 524288),
+    "RLIMIT_NPROC": (-1, -1),
+    "RLIMIT_RSS": (-1, -1),
+    "RLIMIT_STACK": (8 << 20, -1),
+}
+
+
+def _usual_limits() -> dict[str, tuple[int, tuple[int, int]]]:
+    """Those of `_LIMITS` that differ from ours, as far as we may go; by name, with their numbers."""
+    found = {}
+    for name, (soft, hard) in _LIMITS.items():
+        number = getattr(resource, name)
+        ours = resource.getrlimit(number)
+        if not sys.capget()[0] >> 24 & 1:  # CAP_SYS_RESOURCE
+            soft, hard = _least(soft, ours[1]), _least(hard, ours[1])
+        if ours != (soft, hard):
+            found[name] = number, (soft, hard)
+    return found
+
+
+def _least(one: int, other: int) -> int:
+    return max(one, other) if -1 in (one, other) else min(one, other)
+
+
+# Whoever started the engine (a notebook's server, a shell) may have limits of its own: no container is to inherit them.
+_USUAL_LIMITS = _usual_limits()
+
+
 def set_limits(process: dict[str, Any]) -> None:
-    """Rlimits, and what of a process's settings has to be written on the host's procfs. Raises OSError."""
+    """Rlimits: those asked for, Docker's defaults for the rest. Raises OSError."""
+    asked = {limit["type"] for limit in process.get("rlimits") or ()}
+    for name, (number, values) in _USUAL_LIMITS.items():
+        if name not in asked:
+            try:
+                resource.setrlimit(number, values)
+            except ValueError:
+                continue  # in a user namespace the right to raise one says nothing
     for limit in process.get("rlimits") or ():
         number = getattr(resource, limit["type"], None)
         if number is None:

@@ -351,8 +351,12 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 
 def join_session_keyring(name: str | None = None) -> None:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the caller's own."""
-    _keyctl(KEYCTL_JOIN_SESSION_KEYRING, _path(name))
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the caller's own. A kernel without keys has none."""
+    try:
+        _keyctl(KEYCTL_JOIN_SESSION_KEYRING, _path(name))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
 
 
 def seccomp(program: bytes, flags: int) -> None:

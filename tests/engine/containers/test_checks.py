@@ -83,6 +83,8 @@ REFUSED = [
     ({"sysctls": {"kernel.core_pattern": "x"}}, 'sysctl "kernel.core_pattern" is not in a separate kernel namespace'),
     ({"sysctls": {"net.ipv4/../x": "1"}}, "invalid sysctl name"),
     ({"sysctls": {"net.ipv4.ip_forward": "1"}, "network_mode": "host"}, "not allowed in host network namespace"),
+    ({"sysctls": {"kernel.hostname": "x"}}, 'conflicts with the OCI "hostname" field'),
+    ({"sysctls": {"kernel.domainname": "x"}, "uts_mode": "host"}, "is not in a separate kernel namespace"),
     ({"sysctls": {"kernel.sem": "1"}, "ipc_mode": "host"}, "is not allowed in the hosts ipc namespace"),
     ({"ulimits": [Ulimit(name="bogus", soft=1, hard=1)]}, "invalid ulimit type: bogus"),
     (
@@ -144,7 +146,6 @@ def test_refusals_of_the_configuration(config, words):
         ({"links": ["db:db"]}, "--link"),
         ({"storage_opt": {"size": "1G"}}, "--storage-opt"),
         ({"userns_mode": "keep-id"}, "userns mode"),
-        ({"security_opt": ["seccomp={}"]}, "seccomp profiles are not supported yet"),
     ],
 )
 def test_what_this_engine_lacks_is_said_and_not_ignored(host, words):
@@ -228,7 +229,9 @@ def test_security_options():
     parse = security.parse_security_options
     assert parse(["no-new-privileges"], apparmor=False).no_new_privileges
     assert parse(["no-new-privileges:false"], apparmor=False).no_new_privileges is False
-    assert parse(["seccomp=unconfined", "label=disable", "label:user:x"], apparmor=False) == security.SecurityOptions()
+    assert parse(["label=disable", "label:user:x"], apparmor=False) == security.SecurityOptions()
+    assert parse(["seccomp=unconfined"], apparmor=False).seccomp == "unconfined"
+    assert parse(['seccomp={"a":"b=c"}'], apparmor=False).seccomp == '{"a":"b=c"}'
     assert parse(["systempaths=unconfined"], apparmor=False).unmasked
     assert parse(["writable-cgroups=true"], apparmor=False).writable_cgroups is True
 
