@@ -100,7 +100,7 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": rooms.containers.exec_ids(container.id) or None,
-        "HostConfig": wire.dump(container.host_config),
+        "HostConfig": wire.dump(container.host_config) | {"Links": rooms.containers.networking.links(container)},
         "GraphDriver": {"Data": _layers(container, directory), "Name": container.driver},
         "Mounts": [wire.dump(mount) for mount in container.mounts],
         "Config": config,

@@ -21,7 +21,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
-from dosirak.engine.containers.networking import asked
+from dosirak.engine.containers.networking import asked, links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.content import Descriptor, Platform
 from dosirak.engine.errors import InvalidRequest, NotFound
@@ -72,6 +72,7 @@ async def _create(
         record = _record(container_id, name, command, config, host, networks)
         record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
         record.manifest = _manifest(image)
+        record.links = links.choose(room, host)
         await _make(room, record)
     except BaseException:
         room.table.release(name)

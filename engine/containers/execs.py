@@ -10,6 +10,7 @@ from typing import Any
 from dosirak.engine.containers import checks, launching, merge, names, security, spec
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
+from dosirak.engine.containers.networking import links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.runtime.client import Task
@@ -127,7 +128,13 @@ def process(room: Room, container: Container, config: ExecConfig) -> dict[str, A
         "terminal": config.tty,
         "user": {"username": user or "0"},
         "args": list(config.cmd or ()),
-        "env": merge.environment(container.config, container.config.hostname, config.env or (), tty=config.tty),
+        "env": merge.environment(
+            container.config,
+            container.config.hostname,
+            config.env or (),
+            tty=config.tty,
+            linked=links.environment(room, container),
+        ),
         "cwd": config.working_dir or container.config.working_dir or "/",
         "capabilities": spec.capability_sets(names_, user),
     }

@@ -16,7 +16,7 @@ from dosirak.engine.containers.limits import group
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
-from dosirak.engine.containers.networking import joining
+from dosirak.engine.containers.networking import joining, links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
@@ -59,6 +59,7 @@ async def launch(room: Room, live: Live) -> Task:
             # Killed in its middle: nobody has removed the cgroup.
             await asyncio.to_thread(cgroups.remove, group.path_of(record))
             raise
+        network_files.tell_linking(room, record, sandbox)
         # Undone only when something failed. The descriptors of others' namespaces are closed by their own callbacks.
         undo.pop_all()
         for name, fd in join.items():
@@ -197,4 +198,5 @@ def resolve(
         device_rules=rules,
         shm=shm,
         joined=joined,
+        linked=links.environment(room, record),
     )

@@ -68,9 +68,14 @@ def command(config: ContainerConfig) -> list[str]:
 
 
 def environment(
-    config: ContainerConfig, hostname: str, extra: Sequence[str] = (), *, tty: bool | None = None
+    config: ContainerConfig,
+    hostname: str,
+    extra: Sequence[str] = (),
+    *,
+    tty: bool | None = None,
+    linked: Sequence[str] = (),
 ) -> list[str]:
-    """The process's environment: PATH, HOSTNAME, TERM with a terminal, then the configuration's, then `extra`.
+    """The process's environment: PATH, HOSTNAME, TERM with a terminal, `linked`, the configuration's, then `extra`.
 
     A later value takes the place of an earlier one; an entry without "=" removes the variable.
     """
@@ -78,7 +83,7 @@ def environment(
     if config.tty if tty is None else tty:
         base.append("TERM=xterm")
     merged = {item.partition("=")[0]: item for item in base}
-    for item in (*(config.env or ()), *extra):
+    for item in (*linked, *(config.env or ()), *extra):
         name, equals, _ = item.partition("=")
         if equals:
             merged[name] = item

@@ -88,7 +88,8 @@ class Container(msgspec.Struct, omit_defaults=True):
 
     `name` is without Docker's leading "/". `config` is merged with the image's. `image` is the image's id
     ("sha256:…"), `config.image` the name it was asked by. `path` and `args`: the command line. `networks`: what was
-    asked, by network name; addresses stand in the networks room (`Containers.endpoints`). `layers`: the image's
+    asked, by network name; addresses stand in the networks room (`Containers.endpoints`). `links`: those of the default
+    bridge, alias → container's id. `layers`: the image's
     overlay lower directories, the topmost first; `diff_ids`: their names. `log_path`: the json-file, "" without one.
     """
 
@@ -101,6 +102,7 @@ class Container(msgspec.Struct, omit_defaults=True):
     config: ContainerConfig
     host_config: HostConfig
     networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
+    links: dict[str, str] = msgspec.field(default_factory=dict)
     mount_plans: list[MountPlan] = msgspec.field(default_factory=list)
     layers: list[str] = msgspec.field(default_factory=list)
     diff_ids: list[str] = msgspec.field(default_factory=list)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dosirak.engine.containers import names, stopping
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking import joining
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest
 
@@ -103,5 +104,5 @@ async def rename(room: Room, live: Live, new_name: str) -> None:
             room.table.release(bare)
             raise
         room.table.release(old)
-        room.networks.rename(live.record.id, bare)
+        room.networks.rename(live.record.id, bare, joining.names_by_network(live.record))
         room.tell(live, "rename", {"oldName": f"/{old}"})

@@ -34,6 +34,7 @@ class Resolved:
     the container's own file ("/etc/hosts"). `capabilities`: names. `devices`: entries of linux.devices;
     `device_rules`: entries of linux.resources.devices. `shm`: a directory to bind on /dev/shm ("": a tmpfs of its own).
     `joined`: types of namespaces that come as descriptors; `seccomp`: linux.seccomp as JSON, empty if there is none.
+    `linked`: the variables of --link.
     """
 
     lower: Sequence[str]
@@ -49,6 +50,7 @@ class Resolved:
     device_rules: Sequence[Mapping[str, Any]] = ()
     shm: str = ""
     joined: frozenset[str] = frozenset()
+    linked: Sequence[str] = ()
 
 
 def build(container: Container, resolved: Resolved) -> dict[str, Any]:
@@ -61,6 +63,9 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
         "mounts": [root_mount(resolved), *_mounts(container, resolved)],
         "linux": _linux(container, resolved),
     }
+    if resolved.linked:
+        config = container.config
+        spec["process"]["env"] = merge.environment(config, config.hostname, linked=resolved.linked)
     if host.uts_mode != "host" and "uts" not in resolved.joined:
         spec["hostname"] = container.config.hostname
         if container.config.domainname:

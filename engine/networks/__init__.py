@@ -1,13 +1,26 @@
-"""Networks: drivers, address management, links, published ports, and the files a container's resolver reads.
+"""Networks: drivers, address management, links, names, published ports, and the files a container's resolver reads.
 
 `Networks` is the room's door; `model` its plain data; `files` makes /etc/hosts, /etc/resolv.conf, /etc/hostname.
-`drivers` has a module a kind of network, `boxes` a container's connections to several; `creating` and `options` are
-`network create`. Everything is done by netlink and nf_tables, in one table of the engine's own, on one network thread.
+`drivers` has a module a kind of network, `boxes` a container's connections to several, `dns` the name server;
+`creating` and `options` are `network create`. Everything is done by netlink and nf_tables, in one table of the engine's
+own, on one network thread.
+
+This file imports nothing until it is asked: the name server's process starts through it.
 """
 
 from __future__ import annotations
 
-from dosirak.engine.networks.manager import Networks
-from dosirak.engine.networks.model import BoundPort, Endpoint, Join, Network, PortBinding, Sandbox
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dosirak.engine.networks.manager import Networks
+    from dosirak.engine.networks.model import BoundPort, Endpoint, Join, Network, PortBinding, Resolver, Sandbox
 
-__all__ = ["BoundPort", "Endpoint", "Join", "Network", "Networks", "PortBinding", "Sandbox"]
+__all__ = ["BoundPort", "Endpoint", "Join", "Network", "Networks", "PortBinding", "Resolver", "Sandbox"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dosirak.engine.networks import manager, model
+
+    return getattr(manager if name == "Networks" else model, name)

@@ -7,22 +7,28 @@ the gateway endpoint). Which one that is may change as networks come and go; the
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 
 import msgspec
 
 from dosirak.engine.errors import Forbidden, InvalidRequest, NotFound
-from dosirak.engine.networks import bridges, links, names
+from dosirak.engine.networks import bridges, files, links, names
+from dosirak.engine.networks.dns import service as dns
+from dosirak.engine.networks.dns.service import NameService
 from dosirak.engine.networks.drivers import Attachment, Driver, Request
-from dosirak.engine.networks.model import PREDEFINED, BoundPort, Endpoint, Join, PortBinding, Sandbox
+from dosirak.engine.networks.model import PREDEFINED, BoundPort, Endpoint, Join, PortBinding, Resolver, Sandbox
 from dosirak.engine.networks.namespaces import Prepared
 from dosirak.engine.networks.ports import Ports
 from dosirak.engine.networks.records import Records
 from dosirak.engine.networks.registry import Registry
 from dosirak.engine.networks.worker import Kernel, Worker
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Link(msgspec.Struct):
@@ -33,26 +39,33 @@ class _Link(msgspec.Struct):
 
 
 class _Box(msgspec.Struct):
-    """One container. `fd` is a descriptor of the namespace of its own; `way_out` a network's id, "" without."""
+    """One container. `fd` is a descriptor of the namespace of its own; `way_out` a network's id, "" without.
+
+    `sockets`: a name server's, as long as it has not got them.
+    """
 
     id: str
     container: str
     name: str
     hostname: str
+    resolver: Resolver = Resolver()
     bindings: tuple[PortBinding, ...] = ()
+    sockets: tuple[int, ...] = ()
+    named: bool = False
     fd: int | None = None
     way_out: str = ""
     links: dict[str, _Link] = msgspec.field(default_factory=dict)
 
     def sandbox(self) -> Sandbox:
-        return Sandbox(self.id, self.fd, tuple(link.endpoint for link in self.links.values()))
+        return Sandbox(self.id, self.fd, tuple(link.endpoint for link in self.links.values()), self.named)
 
 
 class Boxes:
     """The sandboxes of all running containers."""
 
-    def __init__(self, registry: Registry, records: Records, worker: Worker, ports: Ports) -> None:
+    def __init__(self, registry: Registry, records: Records, worker: Worker, ports: Ports, run: Path) -> None:
         self._registry = registry
+        self._names = NameService(run / "names.sock", self._listen)
         self._records = records
         self._worker = worker
         self._ports = ports
@@ -70,37 +83,49 @@ class Boxes:
                 yield link.endpoint
 
     async def join(
-        self, container_id: str, name: str, hostname: str, joins: Sequence[Join], ports: Sequence[PortBinding]
+        self,
+        container_id: str,
+        name: str,
+        hostname: str,
+        joins: Sequence[Join],
+        ports: Sequence[PortBinding],
+        resolver: Resolver,
     ) -> Sandbox:
         """See `Networks.join`."""
         if container_id in self._boxes:
             raise Forbidden(f"endpoint with name {name} already exists in network {joins[0].network}")
-        box = _Box(names.new_id(), container_id, name, hostname, tuple(ports))
+        box = _Box(names.new_id(), container_id, name, hostname, resolver, tuple(ports))
         try:
             for join in joins:
                 await self._link(box, join)
             await self._settle(box)
+            await self._prepare_names(box)
             self._records.add(link.endpoint for link in box.links.values())
         except BaseException:
             self._undo(box)
             raise
         self._boxes[container_id] = box
+        self._tell(box)
         return box.sandbox()
 
-    async def add(self, container_id: str, name: str, hostname: str, pid: int, join: Join) -> Sandbox:
+    async def add(
+        self, container_id: str, name: str, hostname: str, pid: int, join: Join, resolver: Resolver
+    ) -> Sandbox:
         """See `Networks.connect`."""
         box = self._boxes.get(container_id)
         if box is None:  # it had left its last network when an earlier service ended
-            box = _Box(names.new_id(), container_id, name, hostname, fd=_open_namespace(pid))
+            box = _Box(names.new_id(), container_id, name, hostname, resolver, fd=_open_namespace(pid))
             self._boxes[container_id] = box
         link = await self._link(box, join)
         try:
             self._records.add([link.endpoint])
             await self._settle(box)
+            await self._prepare_names(box)
             self._records.save(link.endpoint for link in box.links.values())
         except BaseException:
             await self._unlink(box, link)
             raise
+        self._tell(box)
         return box.sandbox()
 
     async def drop(self, container_id: str, network: str) -> Endpoint:
@@ -132,14 +157,16 @@ class Boxes:
                 known = names.get(network_id, link.endpoint.names)
                 link.endpoint = msgspec.structs.replace(link.endpoint, name=name, names=known)
             self._records.save(link.endpoint for link in box.links.values())
+            self._tell(box)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Lets go of descriptors and held ports; connections stay."""
+        await self._names.close()
         for box in self._boxes.values():
             for link in box.links.values():
                 self._ports.release(link.attachment.ports)
                 if link.attachment.prepared:
-                    os.close(link.attachment.prepared.fd)
+                    link.attachment.prepared.close()
             if box.fd is not None:
                 os.close(box.fd)
         self._boxes.clear()
@@ -156,7 +183,7 @@ class Boxes:
                 continue
             box = self._boxes.get(endpoint.container)
             if box is None:
-                box = _Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname)
+                box = _Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname, endpoint.resolver)
                 box.fd = os.dup(attachment.prepared.fd) if attachment.prepared else None
                 self._boxes[endpoint.container] = box
             box.links[endpoint.network_id] = _Link(endpoint, attachment)
@@ -164,6 +191,8 @@ class Boxes:
         for box in self._boxes.values():
             box.way_out = _way_out(box)
             box.bindings = tuple(map(_as_asked, box.sandbox().ports))
+            box.named = any(_has_names(link.endpoint) for link in box.links.values())
+            self._tell(box)
         if gone:
             self._records.remove(gone)
             # Most have gone with their namespaces; an orphaned process may still hold one.
@@ -187,6 +216,9 @@ class Boxes:
         if box.fd is None and prepared:
             box.fd = os.dup(prepared.fd)
             box.way_out = network.id if attachment.gateway else ""
+            # What the name server gets is the box's, not the link's.
+            box.sockets, prepared = prepared.sockets, msgspec.structs.replace(prepared, sockets=())
+            attachment = msgspec.structs.replace(attachment, prepared=prepared)
         endpoint = Endpoint(
             id=names.new_id(),
             sandbox_id=box.id,
@@ -204,6 +236,7 @@ class Boxes:
             names=join.names,
             links=join.links,
             priority=join.priority,
+            resolver=box.resolver,
         )
         link = box.links[network.id] = _Link(endpoint, attachment)
         return link
@@ -211,10 +244,52 @@ class Boxes:
     async def _unlink(self, box: _Box, link: _Link) -> None:
         """Takes a network away from a box whose container runs on."""
         del box.links[link.endpoint.network_id]
+        self._names.remove_endpoint(link.endpoint.id)
         self._records.remove([link.endpoint])
         await self._driver(link).leave(link.attachment)
         await self._settle(box)
         self._records.save(link.endpoint for link in box.links.values())
+        self._tell(box)
+
+    async def _prepare_names(self, box: _Box) -> None:
+        """A container on a network of somebody's own has a name server, from then on."""
+        if box.named or not any(_has_names(link.endpoint) for link in box.links.values()):
+            return
+        assert box.fd is not None
+        try:
+            sockets = box.sockets or await self._worker.submit(_listen, box.fd)
+        except OSError as error:
+            _LOG.warning("container %s: no name server: %s", box.container[:12], error.strerror)
+            return
+        if not box.resolver.tcp:
+            for fd in sockets[1:]:
+                os.close(fd)
+        box.sockets, box.named = sockets[: 2 if box.resolver.tcp else 1], True
+
+    def _tell(self, box: _Box) -> None:
+        """Let the name server know all that concerns it of a container."""
+        if not box.named or box.fd is None:
+            return
+        order = sorted((link.endpoint for link in box.links.values()), key=lambda one: (-one.priority, one.network))
+        for endpoint in order:
+            if _has_names(endpoint):
+                self._names.set_endpoint(endpoint)
+        outside = [(server, False) for server in files.nameservers(files.read_resolv_conf())]
+        told = dns.Box(
+            id=box.id,
+            networks=[endpoint.network_id for endpoint in order],
+            links={endpoint.network_id: endpoint.links for endpoint in order if endpoint.links},
+            servers=[(server, True) for server in box.resolver.servers] or outside,
+            outside=any(endpoint.gateway for endpoint in order),
+            whole=box.resolver.whole,
+            namespace=box.fd,
+            sockets=box.sockets,
+        )
+        box.sockets = ()
+        self._names.set_box(told)
+
+    async def _listen(self, box: dns.Box) -> tuple[int, ...]:
+        return await self._worker.submit(_listen, box.namespace)
 
     async def _settle(self, box: _Box) -> None:
         """Sees to it that default route and published ports are at the way out."""
@@ -239,9 +314,14 @@ class Boxes:
         link.endpoint = msgspec.structs.replace(link.endpoint, ports=attachment.ports)
 
     def _undo(self, box: _Box) -> None:
+        self._names.remove_box(box.id)
         for link in box.links.values():
+            self._names.remove_endpoint(link.endpoint.id)
             self._driver(link).disconnect(link.attachment)
         box.links.clear()
+        for fd in box.sockets:
+            os.close(fd)
+        box.sockets = ()
         if box.fd is not None:
             os.close(box.fd)
             box.fd = None
@@ -259,6 +339,10 @@ def _way_out(box: _Box) -> str:
 
 
 _NOWHERE = Endpoint(id="", sandbox_id="", container="", name="", network_id="", network="")
+
+
+def _has_names(endpoint: Endpoint) -> bool:
+    return endpoint.network not in PREDEFINED
 
 
 def _free_interface(box: _Box) -> str:
@@ -295,3 +379,7 @@ def _open_namespace(where: int | str) -> int:
 
 def _route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
     kernel.namespaces.route(namespace, interface, gateway)
+
+
+def _listen(kernel: Kernel, namespace: int) -> tuple[int, ...]:
+    return kernel.namespaces.listen(namespace)

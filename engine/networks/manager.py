@@ -24,6 +24,7 @@ from dosirak.engine.networks.model import (
     Join,
     Network,
     PortBinding,
+    Resolver,
     Sandbox,
 )
 from dosirak.engine.networks.ports import Ports
@@ -46,7 +47,7 @@ class Networks:
         self._worker = Worker(names.table_name(settings.data))
         self._ports = Ports()
         self._registry = Registry()
-        self._boxes = Boxes(self._registry, self._records, self._worker, self._ports)
+        self._boxes = Boxes(self._registry, self._records, self._worker, self._ports, settings.run)
         self._creating = asyncio.Lock()
         self._going: set[asyncio.Task[None]] = set()
 
@@ -63,7 +64,7 @@ class Networks:
     async def close(self) -> None:
         """Ends the network thread and gives back what no container uses; running containers keep everything."""
         await self.teardown()
-        self._boxes.close()
+        await self._boxes.close()
         await self._worker.stop()
 
     async def teardown(self) -> None:
@@ -161,6 +162,7 @@ class Networks:
         *,
         ports: Sequence[PortBinding] = (),
         hostname: str = "",
+        resolver: Resolver = Resolver(),
     ) -> Sandbox:
         """A namespace connected to these networks, ready to be passed as `Launch.join["network"]`.
 
@@ -168,7 +170,7 @@ class Networks:
         some 10 ms the first time (the bridge). Raises NotFound for a network, HostLimit "driver failed programming
         external connectivity…" when a port is taken, InvalidRequest for what can't be, Forbidden for what is in use.
         """
-        return await self._boxes.join(container_id, name, hostname, joins, ports)
+        return await self._boxes.join(container_id, name, hostname, joins, ports, resolver)
 
     async def connect(
         self,
@@ -185,9 +187,18 @@ class Networks:
         wanted = Join(network=network, mac=mac or "", ip=ip or "")
         return await self.join(container_id, name, [wanted], ports=ports, hostname=hostname)
 
-    async def add(self, container_id: str, name: str, join: Join, *, hostname: str, pid: int) -> Sandbox:
+    async def add(
+        self,
+        container_id: str,
+        name: str,
+        join: Join,
+        *,
+        hostname: str,
+        pid: int,
+        resolver: Resolver = Resolver(),
+    ) -> Sandbox:
         """One more network for a running container, whose process is `pid`. Raises as `join`."""
-        return await self._boxes.add(container_id, name, hostname, pid, join)
+        return await self._boxes.add(container_id, name, hostname, pid, join, resolver)
 
     async def leave(self, container_id: str, network: str) -> Endpoint:
         """One network less for a running container. Returns the connection that was. Raises NotFound, Forbidden."""

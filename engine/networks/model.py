@@ -33,6 +33,18 @@ class BoundPort(msgspec.Struct, frozen=True):
     host_port: int
 
 
+class Resolver(msgspec.Struct, frozen=True):
+    """What a container's name server on user networks is to do for names that are none of its neighbours'.
+
+    `servers` are those of --dns, asked from inside the container; without any the host's own are asked from outside.
+    `whole`: names of one label are not asked elsewhere (the container has set `ndots`); `tcp`: also on TCP's port 53.
+    """
+
+    servers: tuple[str, ...] = ()
+    whole: bool = False
+    tcp: bool = True
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A container's connection to one network, as the database keeps it.
 
@@ -59,6 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     links: dict[str, str] = msgspec.field(default_factory=dict)
     priority: int = 0
+    resolver: Resolver = Resolver()
     ports: tuple[BoundPort, ...] = ()
 
 
@@ -109,11 +122,13 @@ class Sandbox(msgspec.Struct, frozen=True):
     `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
     stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
     `endpoints` are in the order of their making; none are left when a running container has left its last network.
+    `named`: a name server answers inside.
     """
 
     id: str
     netns_fd: int | None
     endpoints: tuple[Endpoint, ...]
+    named: bool = False
 
     @property
     def endpoint(self) -> Endpoint:

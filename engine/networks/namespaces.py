@@ -8,12 +8,14 @@ address, route and bridge port 1 ms more; given up and gone with its links 20–
 from __future__ import annotations
 
 import os
+import socket
 from ipaddress import IPv4Address, IPv4Interface
 
 import msgspec
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import links, names, sysctl
+from dosirak.engine.networks.files import NAME_SERVER
 from dosirak.engine.networks.netlink import Netlink
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns, unshare
 
@@ -31,7 +33,7 @@ _SYSCTLS = (
 class Wiring(msgspec.Struct, frozen=True):
     """How a namespace is to be connected: to the bridge with index `bridge`, as `address`, the way out by `gateway`.
 
-    `isolated`: not to its neighbours on the bridge (`enable_icc=false`).
+    `isolated`: not to its neighbours on the bridge (`enable_icc=false`). `named`: with sockets for a name server.
     """
 
     bridge: int
@@ -40,12 +42,14 @@ class Wiring(msgspec.Struct, frozen=True):
     mac: str
     mtu: int
     isolated: bool = False
+    named: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """A namespace ready to be joined; `veth` and `index` name its host end ("" and 0 without), `address` its own.
 
     One that is connected to several networks is described by as many of these, each with a descriptor of its own.
+    `sockets`: descriptors for the name server inside, UDP and TCP.
     """
 
     fd: int
@@ -53,6 +57,12 @@ class Prepared(msgspec.Struct, frozen=True):
     index: int = 0
     address: IPv4Interface | None = None
     mac: str = ""
+    sockets: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Lets go of the descriptors."""
+        for fd in (self.fd, *self.sockets):
+            os.close(fd)
 
 
 class Namespaces:
@@ -68,18 +78,18 @@ class Namespaces:
 
     def bare(self) -> Prepared:
         """A namespace with a loopback only (the network `none`)."""
-        fd, inside = self._new()
+        fd, inside, _ = self._new(named=False)
         inside.close()
         return Prepared(fd)
 
     def wired(self, wiring: Wiring) -> Prepared:
         """A namespace with eth0 up, addressed and routed, its other end a port of the bridge."""
-        fd, inside = self._new()
+        fd, inside, sockets = self._new(wiring.named)
         try:
             with inside:
-                return self._wire(fd, inside, wiring, INTERFACE)
+                return msgspec.structs.replace(self._wire(fd, inside, wiring, INTERFACE), sockets=sockets)
         except BaseException:
-            os.close(fd)  # and with it goes whatever was made: the last reference
+            Prepared(fd, sockets=sockets).close()  # and with it goes whatever was made: the last reference
             raise
 
     def extend(self, namespace: int, wiring: Wiring, interface: str) -> Prepared:
@@ -101,6 +111,14 @@ class Namespaces:
                 index = next(link.index for link in links.list_links(inside) if link.name == interface)
                 links.replace_default_route(inside, index, gateway)
 
+    def listen(self, namespace: int) -> tuple[int, int]:
+        """Sockets for a name server inside, UDP and TCP. Raises OSError where something listens there already."""
+        setns(namespace, CLONE_NEWNET)
+        try:
+            return _listen()
+        finally:
+            setns(self._home, CLONE_NEWNET)
+
     def _enter(self, namespace: int) -> Netlink:
         """A socket that talks to a namespace from anywhere."""
         setns(namespace, CLONE_NEWNET)
@@ -109,9 +127,10 @@ class Namespaces:
         finally:
             setns(self._home, CLONE_NEWNET)
 
-    def _new(self) -> tuple[int, Netlink]:
+    def _new(self, named: bool) -> tuple[int, Netlink, tuple[int, ...]]:
         """A namespace with its sysctls set and its loopback up, and a socket that talks to it from anywhere."""
         fd = -1
+        sockets: tuple[int, ...] = ()
         try:
             unshare(CLONE_NEWNET)
             fd = _own_namespace()
@@ -119,6 +138,8 @@ class Namespaces:
             links.set_up(inside, links.LOOPBACK)
             for name, value in _SYSCTLS:
                 sysctl.write(name, value)
+            if named:
+                sockets = _listen()
         except OSError as error:
             if fd >= 0:
                 os.close(fd)
@@ -128,7 +149,7 @@ class Namespaces:
             raise
         finally:
             setns(self._home, CLONE_NEWNET)
-        return fd, inside
+        return fd, inside, sockets
 
     def _wire(self, fd: int, inside: Netlink, wiring: Wiring, interface: str) -> Prepared:
         veth = names.veth_name()
@@ -148,6 +169,22 @@ class Namespaces:
         links.wait_carrying(inside, inner)
         links.wait_carrying(self._netlink, index, wiring.bridge)
         return Prepared(fd, veth, index, wiring.address, wiring.mac)
+
+
+def _listen() -> tuple[int, int]:
+    """Both shareable: a container's own name server may have the same port on every other address (`dns`)."""
+    made: list[socket.socket] = []
+    try:
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            made.append(socket.socket(socket.AF_INET, kind))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made[-1].bind((NAME_SERVER, 53))
+        made[-1].listen(64)
+        return made[0].detach(), made[1].detach()
+    finally:
+        for one in made:
+            one.close()
 
 
 def _own_namespace() -> int:

@@ -6,7 +6,8 @@ import asyncio
 
 from dosirak.engine.containers.documents import EndpointSettings
 from dosirak.engine.containers.live import Live
-from dosirak.engine.containers.networking import asked, files, joining
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking import asked, files, joining, links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest, NotFound
 from dosirak.engine.networks.model import Network
@@ -28,6 +29,10 @@ class Networking:
         live = self._room.table.find(ref)
         await asyncio.shield(self._room.operate(self._disconnect(live, network, force), f"disconnect {network}"))
 
+    def links(self, record: Container) -> list[str] | None:
+        """HostConfig.Links, as inspect shows them."""
+        return links.shown(self._room, record)
+
     async def _connect(self, live: Live, network: str, settings: EndpointSettings) -> None:
         room, record = self._room, live.record
         async with live.lock:
@@ -48,7 +53,12 @@ class Networking:
             before = room.networks.sandbox(record.id)
             join = joining.request(record, found.name, settings)
             sandbox = await room.networks.add(
-                record.id, record.name, join, hostname=record.config.hostname, pid=record.state.pid
+                record.id,
+                record.name,
+                join,
+                hostname=record.config.hostname,
+                pid=record.state.pid,
+                resolver=joining.resolver(record),
             )
             record.networks[found.name] = settings
             joining.remember(record, found.name, found.id)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.networking import links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.networks import Sandbox, files
 from dosirak.engine.networks.model import Endpoint
@@ -33,6 +34,7 @@ def write(room: Room, record: Container, sandbox: Sandbox | None, directory: Pat
             config.domainname,
             ips=[endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip],
             extra=host.extra_hosts or (),
+            linked=links.hosts(room, record),
             host_gateway=gateway or "127.0.0.1",
             base=files.read_hosts() if on_host else None,
         ),
@@ -50,8 +52,23 @@ def update(room: Room, record: Container, before: Sandbox | None, after: Sandbox
     new = after.endpoints if after else ()
     try:
         _update_hosts(directory / "hosts", record, old, new)
+        _update_resolv_conf(directory / "resolv.conf", record, before, after)
     except OSError as error:
-        _log.warning("container %s: /etc/hosts: %s", record.short_id, error)
+        _log.warning("container %s: its network files: %s", record.short_id, error)
+
+
+def tell_linking(room: Room, record: Container, sandbox: Sandbox | None) -> None:
+    """A container that is linked to has started: those that link to it learn its address, which may be a new one."""
+    ip = next((one.ip for one in sandbox.endpoints if one.network == "bridge"), "") if sandbox else ""
+    for live, alias in links.linking(room, record.id) if ip else ():
+        path = room.directory(live.record.id) / "hosts"
+        try:
+            text = path.read_text(errors="surrogateescape")
+            changed = links.moved(text, alias, ip)
+            if changed != text:
+                write_file(str(path), changed.encode(errors="surrogateescape"))
+        except OSError as error:
+            _log.warning("container %s: /etc/hosts: %s", live.record.short_id, error)
 
 
 def _update_hosts(path: Path, record: Container, old: tuple[Endpoint, ...], new: tuple[Endpoint, ...]) -> None:
@@ -65,6 +82,14 @@ def _update_hosts(path: Path, record: Container, old: tuple[Endpoint, ...], new:
         write_file(str(path), changed.encode(errors="surrogateescape"))
 
 
+def _update_resolv_conf(path: Path, record: Container, before: Sandbox | None, after: Sandbox | None) -> None:
+    """The first network of somebody's own brings the name server; it stays when that network goes, as in Docker."""
+    if before is None or after is None or before.named == after.named:
+        return
+    if path.read_text(errors="surrogateescape") == _resolv_conf(record, before):
+        write_file(str(path), _resolv_conf(record, after).encode())
+
+
 def _resolv_conf(record: Container, sandbox: Sandbox) -> str:
     host = record.host_config
     return files.resolv_conf(
@@ -73,6 +98,7 @@ def _resolv_conf(record: Container, sandbox: Sandbox) -> str:
         search=host.dns_search or (),
         options=host.dns_options or (),
         own_network=sandbox.netns_fd is not None,
+        named=sandbox.named,
     )
 
 

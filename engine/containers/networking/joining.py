@@ -10,7 +10,7 @@ from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking.parsing import parse_link
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
-from dosirak.engine.networks import Join, Sandbox
+from dosirak.engine.networks import Join, Resolver, Sandbox, files
 from dosirak.engine.networks.model import PREDEFINED
 
 
@@ -25,6 +25,7 @@ async def join(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox |
             [request(record, name, settings) for name, settings in record.networks.items()],
             ports=ports.published(record.config, record.host_config),
             hostname=record.config.hostname,
+            resolver=resolver(record),
         )
     except EngineError as error:
         raise type(error)(f"failed to set up container networking: {error}") from error
@@ -54,7 +55,20 @@ def request(record: Container, name: str, settings: EndpointSettings) -> Join:
     )
 
 
+def resolver(record: Container) -> Resolver:
+    """What the container's name server is to do for names outside. One that serves names itself keeps TCP port 53."""
+    host = record.host_config
+    exposed = {f"53/{protocol}" for protocol in ("tcp", "udp")} & set(record.config.exposed_ports or ())
+    return files.resolver(files.read_resolv_conf(), dns=host.dns or (), options=host.dns_options or (), tcp=not exposed)
+
+
 def dns_names(record: Container, settings: EndpointSettings) -> tuple[str, ...]:
     """The names a container has on a network of somebody's own; the first stands for its address."""
     every = [record.name, *(settings.aliases or ()), record.short_id, record.config.hostname]
     return tuple(dict.fromkeys(filter(None, every)))
+
+
+def names_by_network(record: Container) -> dict[str, tuple[str, ...]]:
+    """The same, for each of its networks by id."""
+    own = {name: settings for name, settings in record.networks.items() if name not in PREDEFINED}
+    return {settings.network_id: dns_names(record, settings) for settings in own.values()}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -22,7 +21,7 @@ from dosirak.engine.networks import bridges, links, names, options
 from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
-from dosirak.engine.networks.model import Network, PortBinding
+from dosirak.engine.networks.model import PREDEFINED, Network, PortBinding
 from dosirak.engine.networks.namespaces import Prepared, Wiring
 from dosirak.engine.networks.pool import Pool
 from dosirak.engine.networks.ports import Ports, PortTaken, publications
@@ -243,6 +242,7 @@ class Bridge(Driver):
             mac=mac or names.mac_of(ip),
             mtu=self.network.mtu,
             isolated=not self._options.neighbours,
+            named=self.network.name not in PREDEFINED,
         )
         future = self._worker.submit(_wire, wiring, request or Request())
         future.add_done_callback(lambda done: allocator.release(ip) if done.cancelled() or done.exception() else None)
@@ -339,7 +339,7 @@ def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Pu
         if closed:
             kernel.firewall.withdraw(closed)
     finally:
-        os.close(prepared.fd)
+        prepared.close()
 
 
 def _lower(kernel: Kernel, bridge: str, leaving: Sequence[str]) -> None:
