@@ -141,6 +141,7 @@ def main() -> None:
     # Inherited by all that is forked from here until it execs: a process of a container that an exec joins can't trace
     # it, nor open its /proc/N/exe and /proc/N/fd, not even in its first moments there (CVE-2016-9962).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    monitor.rehearse()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, every page in each fork
     serve(sockets)
