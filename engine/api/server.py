@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from aiohttp.web_exceptions import HTTPException
 
 from dosirak.engine.api import (
+    archive,
     build,
+    commit,
     containers,
     events,
     execs,
@@ -46,6 +48,8 @@ _RESOURCES = (
     containers,
     streams,
     execs,
+    archive,
+    commit,
     images,
     build,
     events,
