@@ -38,10 +38,6 @@ async def _no_such_plugin(call: Call) -> StreamResponse:
 
 
 _NOT_YET = (
-    ("GET", "/containers/{name}/stats", "docker stats"),
-    ("POST", "/containers/{name}/pause", "docker pause"),
-    ("POST", "/containers/{name}/unpause", "docker unpause"),
-    ("POST", "/containers/{name}/update", "docker update"),
     ("GET", "/containers/{name}/checkpoints", "docker checkpoint"),
     ("POST", "/containers/{name}/checkpoints", "docker checkpoint"),
     ("POST", "/images/{name}/push", "docker push"),
