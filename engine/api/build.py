@@ -113,4 +113,15 @@ def _ulimit(limit: dict[str, str | int]) -> tuple[str, int, int]:
     return name, soft, hard
 
 
-ROUTES = (Route("POST", "/build", build),)
+async def prune(call: Call) -> StreamResponse:
+    """`POST /build/prune`. How much to keep is BuildKit's question; here a prune takes all that its filters let it."""
+    for name in ("reserved-space", "keep-storage", "max-used-space", "min-free-space"):
+        call.integer(name)
+    found = await call.rooms.builder.prune(call.filters(), all=call.flag("all"))
+    return reply.json({"CachesDeleted": found.removed or None, "SpaceReclaimed": found.reclaimed})
+
+
+ROUTES = (
+    Route("POST", "/build", build),
+    Route("POST", "/build/prune", prune, since=(1, 31)),
+)

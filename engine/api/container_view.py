@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import host, image_view, times
+from dosirak.engine.api import image_view, times
 from dosirak.engine.containers import wire
-from dosirak.engine.errors import NotFound
 from dosirak.engine.networks.model import PREDEFINED
 
 if TYPE_CHECKING:
@@ -119,12 +117,8 @@ def _own_address(container: Container) -> str:
 
 async def _sizes(call: Call, container: Container) -> dict[str, int]:
     """Bytes of the container's own files, and of everything it sees."""
-    writable = await asyncio.to_thread(host.disk_use, _directory(call, container) / "upper")
-    try:
-        below = (await call.rooms.images.resolve(container.image)).size
-    except NotFound:
-        below = 0  # the image was removed by force
-    return {"SizeRw": writable, "SizeRootFs": below + writable}
+    own, whole = await call.rooms.containers.size(container.id)
+    return {"SizeRw": own, "SizeRootFs": whole}
 
 
 def _directory(call: Call, container: Container) -> Path:

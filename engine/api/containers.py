@@ -88,6 +88,12 @@ async def remove(call: Call) -> StreamResponse:
     return reply.empty()
 
 
+async def prune(call: Call) -> StreamResponse:
+    """`POST /containers/prune`."""
+    found = await call.rooms.containers.prune(call.filters())
+    return reply.json({"ContainersDeleted": found.removed or None, "SpaceReclaimed": found.reclaimed})
+
+
 async def rename(call: Call) -> StreamResponse:
     """`POST /containers/{name}/rename`."""
     await call.rooms.containers.rename(call.vars["name"], call.text("name"))
@@ -120,6 +126,7 @@ ROUTES = (
     Route("GET", "/containers/{name}/json", inspect),
     Route("GET", "/containers/{name}/top", top),
     Route("POST", "/containers/create", create),
+    Route("POST", "/containers/prune", prune, since=(1, 25)),
     Route("POST", "/containers/{name}/start", start),
     Route("POST", "/containers/{name}/stop", stop),
     Route("POST", "/containers/{name}/restart", restart),

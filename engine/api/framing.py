@@ -1,7 +1,8 @@
 """Where an HTTP/1.1 request ends in a stream of bytes.
 
 Needed for one thing: whatever a client sends right behind an attach request already belongs to the container's
-standard input, so the connection has to be cut at exactly that byte (`connection.py`). aiohttp's own parser remains the
+standard input, and an upload's body to the thread that unpacks it, so the connection has to be cut at exactly that byte
+(`connection.py`). aiohttp's own parser remains the
 only judge of what the request means.
 """
 
@@ -12,14 +13,19 @@ import re
 HEAD_LIMIT = 1 << 20
 """Bytes a request's head may have."""
 
-_TAKES_OVER = re.compile(rb"POST [^ ?]*(?:/attach|/exec/[^ /?]+/start)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
+_TAKES_OVER = re.compile(
+    rb"(?:POST [^ ?]*(?:/attach|/exec/[^ /?]+/start)|GET [^ ?]*/(?:archive|export)|PUT [^ ?]*/archive)(?:\?[^ ]*)?"
+    rb" HTTP/1\.[01]\r\n"
+)
+_UPLOADS = re.compile(rb"PUT [^ ?]*/archive(?:\?[^ ]*)? HTTP/")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
 
 
 def takes_over(head: bytes | bytearray) -> bool:
-    """Whether the request that begins here may turn its connection into a raw stream (attach, exec start)."""
+    """Whether the request that begins here may take its connection: for a raw stream (attach, exec start), or to
+    move a large body past aiohttp (cp, export)."""
     return _TAKES_OVER.match(head) is not None
 
 
@@ -32,11 +38,12 @@ def head_end(data: bytes | bytearray) -> int:
 def request_end(data: bytes | bytearray) -> int:
     """Index just behind the request (head and body) that begins at 0; -1 while it has not arrived whole.
 
-    A chunked body that makes no sense ends the request here: aiohttp then says what is wrong with it.
+    An upload's body is for whoever takes the connection: such a request ends with its head. A chunked body that makes
+    no sense ends the request here: aiohttp then says what is wrong with it.
     """
     body = head_end(data)
-    if body < 0:
-        return -1
+    if body < 0 or _UPLOADS.match(data) is not None:
+        return body
     head = bytes(data[:body])
     if _CHUNKED.search(head):
         return _chunks_end(data, body)

@@ -43,6 +43,11 @@ class _Taken(StreamResponse):
         return False
 
 
+def taken() -> StreamResponse:
+    """What a handler returns that has answered on its taken connection by itself."""
+    return _Taken()
+
+
 class Stream:
     """A taken connection: the socket, the bytes of standard input that came with the request, and its framing."""
 
@@ -92,7 +97,7 @@ async def take(call: Call, framed: bool) -> tuple[Stream, StreamResponse]:
         sock.close()
         stream.release()
         raise
-    return stream, _Taken()
+    return stream, taken()
 
 
 async def _until_read(sock: socket.socket) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from pathlib import Path
 
 
@@ -70,22 +69,3 @@ def ipv4_forwarding() -> bool:
 def open_files() -> int:
     """Descriptors this process has open."""
     return sum(1 for _ in os.scandir("/proc/self/fd"))
-
-
-def disk_use(directory: Path) -> int:
-    """Bytes of the regular files under a directory, each inode once; what disappears meanwhile counts nothing.
-
-    Reads the whole tree: call it in a thread.
-    """
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                found = os.lstat(f"{folder}/{name}")
-            except OSError:
-                continue
-            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
-    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.api import image_view, reply
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
     from dosirak.engine.api.versions import Version
     from dosirak.engine.images import Image
+    from dosirak.engine.images.model import Removed
 
 
 async def listing(call: Call) -> StreamResponse:
@@ -70,19 +72,29 @@ async def remove(call: Call) -> StreamResponse:
         raise InvalidRequest("image name cannot be blank")
     # `noprune` spares untagged parents; images have none here.
     removed = await call.rooms.images.remove(name, force=call.flag("force"))
-    return reply.json([{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in removed])
+    return reply.json(_removals(removed))
+
+
+def _removals(removed: Sequence[Removed]) -> list[dict[str, str]]:
+    return [{"Untagged": item.untagged} if item.untagged else {"Deleted": item.deleted} for item in removed]
+
+
+async def prune(call: Call) -> StreamResponse:
+    """`POST /images/prune`."""
+    removed, reclaimed = await call.rooms.images.prune(call.filters())
+    return reply.json({"ImagesDeleted": _removals(removed) or None, "SpaceReclaimed": reclaimed})
 
 
 async def tag(call: Call) -> StreamResponse:
     """`POST /images/{name}/tag`."""
-    name = _named(call.text("repo"), call.text("tag"))
+    name = named(call.text("repo"), call.text("tag"))
     if not name:
         raise InvalidRequest("invalid reference format: the repository's name is missing")
     await call.rooms.images.tag(call.vars["name"], name)
     return reply.empty(201)
 
 
-def _named(repository: str, tag: str) -> str:
+def named(repository: str, tag: str) -> str:
     """The query's `repo` and `tag` as one name; "" without a repository. Raises InvalidRequest in Docker's words."""
     if not repository:
         return ""
@@ -140,7 +152,7 @@ async def create(call: Call) -> StreamResponse:
     call.connection.end_with_client()
     image = await call.rooms.images.import_(
         call.body(),
-        _named(call.text("repo"), call.text("tag")),
+        named(call.text("repo"), call.text("tag")),
         changes=call.texts("changes"),
         message=call.text("message") or f"Imported from {source}",
     )
@@ -190,6 +202,7 @@ ROUTES = (
     Route("GET", "/images/{name}/json", inspect),
     Route("POST", "/images/load", load),
     Route("POST", "/images/create", create),
+    Route("POST", "/images/prune", prune, since=(1, 25)),
     Route("POST", "/images/{name}/tag", tag),
     Route("DELETE", "/images/{name}", remove),
 )

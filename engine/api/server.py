@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from aiohttp.web_exceptions import HTTPException
 
 from dosirak.engine.api import (
+    archive,
     build,
+    commit,
     containers,
     events,
     execs,
     extras,
     images,
+    limits,
     networks,
     reply,
     streams,
@@ -46,6 +49,9 @@ _RESOURCES = (
     containers,
     streams,
     execs,
+    limits,
+    archive,
+    commit,
     images,
     build,
     events,

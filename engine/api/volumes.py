@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dosirak.engine.api import host, reply, times
+from dosirak.engine.api import reply, times
 from dosirak.engine.api.router import Route
+from dosirak.engine.content.disk import disk_use
 from dosirak.engine.state import check_filters
 from dosirak.engine.state import filters as match
 
@@ -50,7 +51,7 @@ async def documents(call: Call) -> list[dict[str, Any]]:
     shown = []
     for volume in call.rooms.volumes.list():
         users = call.rooms.containers.using_volume(volume.name)
-        size = await asyncio.to_thread(host.disk_use, Path(volume.mountpoint))
+        size = await asyncio.to_thread(disk_use, Path(volume.mountpoint))
         shown.append(document(volume) | {"UsageData": {"RefCount": len(users), "Size": size}})
     return shown
 
@@ -93,9 +94,20 @@ async def remove(call: Call) -> StreamResponse:
     return reply.empty()
 
 
+async def prune(call: Call) -> StreamResponse:
+    """`POST /volumes/prune`."""
+    filters = call.filters()
+    if call.version < (1, 42):
+        filters.setdefault("all", ["true"])
+    containers = call.rooms.containers
+    found = await call.rooms.volumes.prune(filters, lambda name: bool(containers.using_volume(name)))
+    return reply.json({"VolumesDeleted": found.removed, "SpaceReclaimed": found.reclaimed})
+
+
 ROUTES = (
     Route("GET", "/volumes", listing),
     Route("POST", "/volumes/create", create),
+    Route("POST", "/volumes/prune", prune, since=(1, 25)),
     Route("GET", "/volumes/{name}", inspect),
     Route("DELETE", "/volumes/{name}", remove),
 )

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import StepCache
-from dosirak.engine.errors import HostLimit
+from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.layers.threads import outlast
+from dosirak.engine.state.pruning import Pruned, choice
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dosirak.engine.images import Image, Images, RunConfig
     from dosirak.engine.layers import Layers
     from dosirak.engine.settings import Settings
-    from dosirak.engine.state import Database
+    from dosirak.engine.state import Database, Filters
 
 
 class Builder:
@@ -82,6 +83,27 @@ class Builder:
         finally:
             await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place])))
             self._running.discard(build)
+
+    async def prune(self, filters: Filters, *, all: bool) -> Pruned:
+        """Forgets what finished steps led to, unless an image stands on it; with `all` that too. Keys and bytes.
+
+        Raises InvalidRequest for an unknown filter, Conflict while a build runs, which needs what it found.
+        """
+        if self.active:
+            raise Conflict("the build cache is in use: a build is under way")
+        chosen = choice(filters)
+        used = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
+        keys, sizes = [], {}
+        for key, record, used_at in self._cache.entries():
+            layer = record.layer if record is not None else None
+            if chosen.takes(int(used_at * 1e9), {}) and (all or layer is None or layer.diff_id not in used):
+                keys.append(key)
+                if layer is not None:
+                    sizes[layer.diff_id] = layer.size
+        self._cache.forget_all(keys)
+        await self._images.collect()
+        left = used.union(self._cache.digests(), self._containers.kept_layers())
+        return Pruned(keys, sum(size for diff_id, size in sizes.items() if diff_id not in left))
 
     async def close(self) -> None:
         """Waits for the layers still being packed in the background and records them."""

@@ -57,6 +57,22 @@ class StepCache:
             for key in used:
                 self._database.execute("UPDATE build_cache SET used_at = ? WHERE key = ?", (now, key))
 
+    def entries(self) -> list[tuple[str, Record | None, float]]:
+        """All keys with their records (None: another version's) and when they were last of use (unix seconds)."""
+        found: list[tuple[str, Record | None, float]] = []
+        for key, value, used_at in self._database.execute("SELECT key, value, used_at FROM build_cache"):
+            try:
+                found.append((key, self._decoder.decode(value), used_at))
+            except msgspec.ValidationError:
+                found.append((key, None, used_at))
+        return found
+
+    def forget_all(self, keys: Iterable[str]) -> None:
+        """Removes records, in one commit."""
+        with self._database.transaction():
+            for key in keys:
+                self.forget(key)
+
     def forget(self, key: str) -> None:
         """Removes a record whose layer is gone."""
         self._database.execute("DELETE FROM build_cache WHERE key = ?", (key,))

@@ -6,6 +6,7 @@ JSON; `spec` turns a record into an OCI config.json; `run_step` runs a build's R
 
 from __future__ import annotations
 
+from dosirak.engine.containers.documents import UpdateRequest
 from dosirak.engine.containers.manager import Containers
 from dosirak.engine.containers.model import (
     Container,
@@ -48,6 +49,7 @@ __all__ = [
     "State",
     "Step",
     "Top",
+    "UpdateRequest",
     "WaitCondition",
     "WaitResult",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,12 +165,13 @@ async def _make(room: Room, record: Container) -> None:
     if logopts.log_file(record.host_config.log_config, directory):
         record.log_path = str(directory / f"{record.id}-json.log")
     try:
-        for plan in record.mount_plans:
-            if plan.type == "volume":
-                await _prepare_volume(room, record, plan)
-            elif plan.type == "bind":
-                _prepare_source(plan)
-        _record_all(room, record)
+        with ExitStack() as held:
+            for plan in record.mount_plans:
+                if plan.type == "volume":
+                    await _prepare_volume(room, record, plan, held)
+                elif plan.type == "bind":
+                    _prepare_source(plan)
+            _record_all(room, record)
     except BaseException:
         for plan in record.mount_plans:
             if plan.anonymous and plan.name:
@@ -208,11 +209,13 @@ def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:
     )
 
 
-async def _prepare_volume(room: Room, record: Container, plan: MountPlan) -> None:
-    """Find or make the volume, fill it."""
+async def _prepare_volume(room: Room, record: Container, plan: MountPlan, held: ExitStack) -> None:
+    """Find or make the volume, fill it. Until the record stands, only `held` keeps it from being pruned."""
     if plan.source:
+        held.enter_context(room.volumes.hold(plan.name))
         return  # of another container
     volume = room.volumes.create(plan.name, labels=plan.labels, record=not plan.anonymous)
+    held.enter_context(room.volumes.hold(volume.name))
     plan.name, plan.source, plan.driver = volume.name, volume.mountpoint, volume.driver
     if plan.copy:
         await room.volumes.fill(volume.name, record.layers, plan.destination)

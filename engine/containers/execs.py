@@ -38,7 +38,7 @@ def _check_running(live: Live, ref: str) -> None:
     if not state.running or live.task is None:
         raise Conflict(f"container {live.record.id} is not running")
     if state.paused:
-        raise Conflict(f"container {ref} is paused, unpause the container before exec")
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")
     if state.restarting:
         raise Conflict(f"Container {live.record.id} is restarting, wait until the container is running")
 

@@ -150,7 +150,7 @@ def _ended_once(room: Room, live: Live, end: Exit) -> None:
     """The process has ended and the monitor will start it again after a while."""
     health.end(live)
     state = live.record.state
-    state.restarting, state.pid = True, 0
+    state.restarting, state.paused, state.pid = True, False, 0
     state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
     live.record.restart_count = end.restarts + 1  # Docker counts when it decides
     room.save(live)

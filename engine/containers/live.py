@@ -36,7 +36,7 @@ class Live:
     `lock` is held over every change of state that awaits (start, the handling of an end, removal), never while waiting
     for the process: signals and waits need no lock. `task` is set while the process runs. `attaches` wait for the next
     start, which itself waits for clients that are on their way (`expecting`). `by_hand`: a restart is under way, so the
-    end in its middle removes nothing. `watch`: its health check, while it runs.
+    end in its middle removes nothing. `watch`: its health check, while it runs. `signals` counts those that were sent.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Live:
         "lock",
         "record",
         "removed_waiters",
+        "signals",
         "stop_waiters",
         "task",
         "watch",
@@ -59,6 +60,7 @@ class Live:
         self.attaches: list[Attach] = []
         self.by_hand = False
         self.watch: Watch | None = None
+        self.signals = 0
         self._expected = 0
         self._expected_come = asyncio.Event()
         self._expected_come.set()

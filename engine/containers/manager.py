@@ -21,6 +21,8 @@ from dosirak.engine.containers import (
     facts,
     lifecycle,
     listing,
+    pausing,
+    pruning,
     removal,
     run_step,
     security,
@@ -32,6 +34,7 @@ from dosirak.engine.containers import logs as logbook
 from dosirak.engine.containers import top as processes
 from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.files import Files
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.limits import Limits, group
 from dosirak.engine.containers.model import (
@@ -54,6 +57,7 @@ from dosirak.engine.containers.room import Room, Table
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
+from dosirak.engine.state.pruning import Pruned
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
@@ -96,6 +100,7 @@ class Containers:
             confinement=security.Confinement(settings.data, supported=found.seccomp),
         )
         self.networking = Networking(self._room)
+        self.files = Files(self._room)
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
@@ -145,7 +150,8 @@ class Containers:
 
     async def size(self, ref: str) -> tuple[int, int]:
         """Bytes the container has written, and those together with its image (`ps --size`)."""
-        return await view.size(self._room, self.get(ref))
+        found = await self.files.size(ref)
+        return found.own, found.whole
 
     def exec_ids(self, ref: str) -> builtins.list[str]:
         """The execs running in the container."""
@@ -205,12 +211,26 @@ class Containers:
         live = self._room.table.find(ref)
         await self._whole(stopping.kill(self._room, live, number), f"kill {live.record.short_id}")
 
+    async def pause(self, ref: str) -> None:
+        """Freeze its processes. Raises Conflict if it isn't running or is paused already, HostLimit."""
+        live = self._room.table.find(ref)
+        await self._whole(pausing.pause(self._room, live), f"pause {live.record.short_id}")
+
+    async def unpause(self, ref: str) -> None:
+        """Let them go on. Raises HostLimit "Container x is not paused" (500, as Docker)."""
+        live = self._room.table.find(ref)
+        await self._whole(pausing.unpause(self._room, live), f"unpause {live.record.short_id}")
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; `force` kills it first, `volumes` removes its anonymous volumes. Raises Conflict."""
         live = self._room.table.find(ref)
         await self._whole(
             removal.remove(self._room, live, ref, force=force, volumes=volumes), f"remove {live.record.short_id}"
         )
+
+    async def prune(self, filters: Filters) -> Pruned:
+        """Remove the containers that don't run. Raises InvalidRequest, Conflict when it is under way already."""
+        return await pruning.prune(self._room, filters)
 
     async def rename(self, ref: str, new_name: str) -> None:
         """Raises Conflict for a name in use, InvalidRequest for a bad one."""

@@ -74,7 +74,7 @@ async def delete(room: Room, live: Live, *, volumes: bool) -> None:
 def _volumes_to_drop(room: Room, record: Container) -> list[str]:
     """Its anonymous volumes; one shared by --volumes-from goes with its last user."""
     names_ = [plan.name for plan in record.mount_plans if plan.anonymous and plan.name]
-    return [name for name in names_ if using_volume(room, name) == [record.id]]
+    return [name for name in names_ if using_volume(room, name) == [record.id] and not room.volumes.is_held(name)]
 
 
 def using_volume(room: Room, name: str) -> list[str]:

@@ -20,6 +20,7 @@ from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.security import Confinement
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
+from dosirak.engine.state.pruning import Once
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
@@ -142,6 +143,7 @@ class Room:
     operations: set[asyncio.Task[Any]] = field(default_factory=set)
     # Builds' steps under way, by the id they run as.
     steps: set[str] = field(default_factory=set)
+    pruning: Once = field(default_factory=Once)
     closing: bool = False
 
     def directory(self, container_id: str) -> Path:

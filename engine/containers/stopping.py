@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dosirak.engine.containers import signals
+from dosirak.engine.containers import pausing, signals
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import WaitResult
 from dosirak.engine.containers.room import Room
@@ -38,19 +38,23 @@ async def kill_running(room: Room, live: Live) -> None:
 
 async def send(room: Room, live: Live, number: int) -> None:
     """Send a signal. One that is meant to end the container also ends its restarting: SIGKILL, its stop signal, and any
-    signal where it names none (moby: daemon/kill.go, killWithSignal)."""
+    signal where it names none; a paused one goes on to meet it (moby: daemon/kill.go, killWithSignal)."""
     task = live.task
     if task is None:
         return  # it ends just now
     own = live.record.config.stop_signal
-    if not own or number in (_SIGKILL, signals.parse(own)):
+    final = not own or number in (_SIGKILL, signals.parse(own))
+    if final:
         live.record.manually_stopped = True
         await task.stop_restarting()
+    live.signals += 1
     try:
         task.kill(number)
     except ProcessLookupError:
         pass  # its end is on the way
     room.tell(live, "kill", {"signal": str(number)})
+    if final and live.record.state.paused:
+        await pausing.go_on(room, live)
 
 
 async def _wait_killed(live: Live, waiter: asyncio.Future[WaitResult]) -> None:

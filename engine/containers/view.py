@@ -1,17 +1,13 @@
-"""What `inspect` and `ps` show of a container beyond its record: networks, ports, places, sizes."""
+"""What `inspect` and `ps` show of a container beyond its record: networks, ports, places."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from dosirak.engine.containers.model import Container, EndpointSettings, Paths, PortBinding
-from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import EngineError
 from dosirak.engine.networks import Sandbox
 
 
@@ -58,29 +54,3 @@ def paths(record: Container, bundle: Path, directory_of: Callable[[str], Path]) 
         upper=bundle / "upper",
         work=bundle / "work",
     )
-
-
-async def size(room: Room, record: Container) -> tuple[int, int]:
-    """Bytes in the upper directory, and together with the image's."""
-    writable = await asyncio.to_thread(_disk_use, room.directory(record.id) / "upper")
-    try:
-        image = (await room.images.resolve(record.image)).size
-    except EngineError:
-        image = 0  # removed by force
-    return writable, writable + image
-
-
-def _disk_use(root: Path) -> int:
-    """The sizes of the regular files below, each hard-linked one once."""
-    total, seen = 0, set()
-    for folder, _, names in os.walk(root):
-        for name in names:
-            try:
-                info = os.lstat(f"{folder}/{name}")
-            except OSError:
-                continue
-            key = (info.st_dev, info.st_ino)
-            if info.st_nlink == 1 or key not in seen:
-                seen.add(key)
-                total += info.st_size
-    return total

@@ -1,9 +1,10 @@
-"""What the disk refuses becomes one clear error; small files are replaced whole or not at all."""
+"""What the disk refuses becomes one clear error; small files are replaced whole or not at all; what a tree takes."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,3 +43,22 @@ def replace_file(path: Path, data: bytes, temporary: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def disk_use(directory: Path) -> int:
+    """Bytes of the regular files under a directory, each inode once; what disappears meanwhile counts nothing.
+
+    Reads the whole tree: call it in a thread.
+    """
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                found = os.lstat(f"{folder}/{name}")
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
+    return total

@@ -1,15 +1,16 @@
-"""`docker image ls --filter`: Docker's rules."""
+"""`docker image ls --filter`, and what `docker image prune` chooses: Docker's rules."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import times
-from dosirak.engine.images.model import Image
+from dosirak.engine.images.model import Image, Usage
 from dosirak.engine.images.reference import Reference, parse
 from dosirak.engine.state.filters import Filters, boolean, check_filters, labels
+from dosirak.engine.state.pruning import COMMON, choice
 
 KNOWN = frozenset({"dangling", "label", "before", "since", "until", "reference"})
 
@@ -37,6 +38,22 @@ def select(images: Iterable[Image], filters: Filters, resolve: Callable[[str], I
         if (shown := _matching(image, filters)) is not None:
             chosen.append(shown)
     return sorted(chosen, key=lambda image: (times.nanoseconds(image.created) or 0, image.names), reverse=True)
+
+
+def prunable(images: Iterable[Image], filters: Filters, in_use: Callable[[str], Sequence[Usage]]) -> list[str]:
+    """What to remove, by name or id: images without a tag, or with `dangling=false` all that no container is made from.
+
+    Raises InvalidRequest.
+    """
+    chosen = choice(filters, {*COMMON, "dangling"})
+    dangling = boolean(filters, "dangling", True)
+    found: list[str] = []
+    for image in images:
+        tagged = any(not parse(name).digest for name in image.names)
+        takes = chosen.takes(times.nanoseconds(image.created), image.config.config.labels or {})
+        if takes and not (dangling and tagged) and not in_use(image.id):
+            found += image.names or (image.id,)
+    return found
 
 
 def _bounds(filters: Filters, resolve: Callable[[str], Image]) -> tuple[int | None, int | None]:

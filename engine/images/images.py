@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
 from dosirak.engine.content import Descriptor, Index, Store, media_types
-from dosirak.engine.errors import InvalidRequest, NotFound, NotSupported
+from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.images import documents, filters, removal, sizes
 from dosirak.engine.images.archives import load as loading
 from dosirak.engine.images.archives import save as saving
@@ -24,9 +25,11 @@ from dosirak.engine.images.keeping import Keeping
 from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage
 from dosirak.engine.images.reference import Reference, is_full_id, parse
 from dosirak.engine.layers import LayerInfo, Layers
+from dosirak.engine.layers.pack import Hidden
 from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.state.events import Events
 from dosirak.engine.state.filters import Filters
+from dosirak.engine.state.pruning import Once
 
 
 def _nobody(image: str) -> Sequence[Usage]:
@@ -63,6 +66,7 @@ class Images:
         self.keepers = self._keeping.keepers
         self._host = HostImage(layers, self._catalog, self.commit, self.remove)
         self._lowers: dict[str, builtins.list[str]] = {}
+        self._pruning = Once()
 
     async def start(self) -> None:
         """At the service's start, before anything else: sweeps what a killed service left, reads what there is.
@@ -133,6 +137,19 @@ class Images:
         pairs = zip(image.diff_ids, image.layers, strict=True)
         return [LayerInfo(diff_id, blob, self._layers.size(diff_id)) for diff_id, blob in pairs]
 
+    @asynccontextmanager
+    async def layer_of(self, upper: Path, hidden: Hidden) -> AsyncIterator[LayerInfo]:
+        """Inside, what an overlay upper directory has (but for what is `hidden`) is a layer in the store, for `commit`.
+
+        The directory stays as it is. If the block fails, the layer goes. Raises HostLimit, OSError.
+        """
+        async with self._keeping.making(set()) as made:
+            yield await self._layers.pack(upper, hidden, made)
+
+    def layers_size(self, diff_ids: Iterable[str]) -> int:
+        """Bytes that the files of these layers take, as far as they lie unpacked."""
+        return sum(self._layers.size(diff_id) for diff_id in diff_ids if self._layers.has(diff_id))
+
     async def tag(self, source: str, name: str) -> None:
         """Gives an image another name. Raises NotFound, InvalidRequest."""
         tag = _tag(name)
@@ -165,6 +182,28 @@ class Images:
             chain = [*zip(image.diff_ids, removal.chain_ids(image.diff_ids), strict=True)]
             removed += [Removed(deleted=chain_id) for diff_id, chain_id in reversed(chain) if diff_id in gone]
         return removed
+
+    async def prune(self, wanted: Filters) -> tuple[builtins.list[Removed], int]:
+        """Removes what nobody uses, as `filters.prunable` chooses. Returns what went, and the bytes of its layers.
+
+        Raises InvalidRequest, Conflict when it is under way already.
+        """
+        with self._pruning.running():
+            images = self.list()
+            sizes = {
+                diff_id: self._layer_size(diff_id, blob)
+                for image in images
+                for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)
+            }
+            removed: builtins.list[Removed] = []
+            for name in filters.prunable(images, wanted, self.in_use):
+                with suppress(Conflict, NotFound):  # a container was made from it meanwhile, or somebody removed it
+                    removed += await self.remove(name)
+            left = {diff_id for image in self.list() for diff_id in image.diff_ids}
+            left.update(digest for keeper in self.keepers for digest in keeper())
+            reclaimed = sum(size for diff_id, size in sizes.items() if diff_id not in left)
+        self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
+        return removed, reclaimed
 
     async def load(self, stream: AsyncIterable[bytes]) -> AsyncIterator[str]:
         """Loads a docker or OCI archive (plain, gzip, zstd…): all its images, or none.

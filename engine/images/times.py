@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
-from datetime import UTC, datetime, timedelta
 
-from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.state.moments import nanoseconds, until
 
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?)?(?:([Zz])|([+-])(\d\d):(\d\d))?",
-    re.ASCII,
-)
-_UNIX = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+__all__ = ["nanoseconds", "now", "until"]
 
 
 def now() -> str:
     """The present time, as Go writes it."""
     seconds, rest = divmod(time.time_ns(), 10**9)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}".rstrip("0").rstrip(".") + "Z"
-
-
-def nanoseconds(text: str | None) -> int | None:
-    """An RFC 3339 time (or the beginning of one, as Docker takes) as unix nanoseconds; None for anything else."""
-    found = _RFC3339.fullmatch(text or "")
-    if found is None:
-        return None
-    year, month, day, hour, minute, second, fraction, _, sign, off_hours, off_minutes = found.groups()
-    try:
-        moment = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), tzinfo=UTC)
-    except ValueError:
-        return None
-    if sign:
-        offset = timedelta(hours=int(off_hours), minutes=int(off_minutes))
-        moment = moment - offset if sign == "+" else moment + offset
-    whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) + int(second or 0)
-    return whole * 10**9 + int((fraction or "").ljust(9, "0"))
-
-
-def until(text: str) -> int:
-    """The value of an `until` filter as unix nanoseconds: a time, unix seconds, or a duration ("1h30m") before now.
-
-    Raises InvalidRequest.
-    """
-    if found := _UNIX.fullmatch(text):
-        return int(found[1]) * 10**9 + int((found[2] or "").ljust(9, "0"))
-    if (moment := nanoseconds(text)) is not None:
-        return moment
-    if text and (found := _DURATION.fullmatch(text)):
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return time.time_ns() - int((hours * 3600 + minutes * 60 + seconds) * 1e9)
-    raise InvalidRequest(f"invalid value for 'until' filter: failed to parse value as time or duration: {text[:80]!r}")

@@ -18,14 +18,16 @@ _MAX_TIME = (1 << 63) - 1
 
 
 class Directories:
-    """Descriptors of directories by their path below the root (cleaned by `names.parts`, joined).
+    """Descriptors of directories by their path below `base` (cleaned by `names.parts`, joined).
 
+    `base` is a directory inside the root, found anew each time: links below it lead anywhere inside the root.
     A descriptor stays valid until the next `settle`, so within one entry at least the last `_KEPT` are. A path may
     lead through symlinks, which are followed inside the root; `forget` when a symlink or directory was removed.
     """
 
-    def __init__(self, root_fd: int, *, as_layer: bool) -> None:
+    def __init__(self, root_fd: int, *, as_layer: bool, base: bytes = b"") -> None:
         self._root_fd = root_fd
+        self._base = base.rstrip(b"/") + b"/" if base else b""
         self._as_layer = as_layer
         self._open: dict[bytes, int] = {}
         self._stale: list[int] = []
@@ -79,7 +81,7 @@ class Directories:
     def existing(self, path: bytes) -> int:
         """The directory at `path`. Raises OSError."""
         fd = self._open.get(path)
-        return fd if fd is not None else self._keep(path, open_in_root(self._root_fd, path, _OPEN))
+        return fd if fd is not None else self._keep(path, open_in_root(self._root_fd, self._base + path, _OPEN))
 
     def make(self, parent: int, name: bytes, path: bytes) -> int:
         """The directory `name` of `parent`, in place of anything else of that name; `path` leads to it.

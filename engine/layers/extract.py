@@ -11,11 +11,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from dosirak.engine.content.disk import host_limits
-from dosirak.engine.errors import HostLimit
+from dosirak.engine.errors import EngineError, HostLimit
 from dosirak.engine.layers import names, tarread
 from dosirak.engine.layers import whiteouts as marks
 from dosirak.engine.layers.directories import Directories, bounded_times
@@ -51,26 +52,46 @@ _BAD_ENTRY = frozenset(
 _Make = Callable[[], None]
 
 
-def extract(source: BinaryIO, root_fd: int, *, whiteouts: bool) -> Extracted:
+@dataclass(frozen=True, slots=True)
+class Into:
+    """How an archive goes into a directory that has files already.
+
+    `base`: the directory, by its path inside the root. `owner`: uid and gid that everything gets, None for the
+    archive's own. `keep_kinds`: a directory never takes the place of anything else, nor anything else a directory's.
+    """
+
+    base: bytes = b""
+    owner: tuple[int, int] | None = None
+    keep_kinds: bool = False
+
+
+_ROOT = Into()
+
+
+def extract(source: BinaryIO, root_fd: int, *, whiteouts: bool, into: Into = _ROOT) -> Extracted:
     """Extracts an uncompressed tar below the directory `root_fd`. Blocking.
 
     Parameters: `whiteouts`: True for an image layer (".wh." entries become overlay whiteouts), False for any other
     tar (build context, ADD, cp), where such a name is a name like any other. Existing entries are replaced, never
     written through. Raises CorruptArchive for a bad or hostile archive, HostLimit when the disk is full (or would be:
-    sizes are added up before they are written); what was extracted until then stays, so extract into a directory
-    you can throw away. Reads no further than the archive's end.
+    sizes are added up before they are written), EngineError where `into.keep_kinds` forbids it; what was extracted
+    until then stays, so extract into a directory you can throw away. Reads no further than the archive's end.
     """
-    with Directories(root_fd, as_layer=whiteouts) as directories, host_limits("extracting an archive"):
-        return _Extractor(TarReader(source), root_fd, directories, whiteouts).run()
+    with (
+        Directories(root_fd, as_layer=whiteouts, base=into.base) as directories,
+        host_limits("extracting an archive"),
+    ):
+        return _Extractor(TarReader(source), directories, whiteouts, into).run()
 
 
 class _Extractor:
-    def __init__(self, reader: TarReader, root_fd: int, directories: Directories, as_layer: bool) -> None:
+    def __init__(self, reader: TarReader, directories: Directories, as_layer: bool, into: Into) -> None:
         self._reader = reader
         self._directories = directories
         self._as_layer = as_layer
+        self._into = into
         self._size = 0
-        room = os.statvfs(root_fd)
+        room = os.statvfs(directories.existing(b""))
         self._room = room.f_bavail * room.f_frsize
         # Some filesystems have no inode table to fill (btrfs says 0).
         self._inodes = room.f_favail if room.f_files else 1 << 40
@@ -99,18 +120,33 @@ class _Extractor:
         if not parts:
             self._root(entry)
             return
+        if self._into.owner is not None:
+            entry.uid, entry.gid = self._into.owner
         hidden = None
         if self._as_layer:
             if marks.is_bookkeeping(parts):
                 return
             hidden = marks.hidden_name(parts[-1])
         parent = self._directories.open(b"/".join(parts[:-1]))
+        if self._into.keep_kinds:
+            self._check_kind(entry, parent, parts)
         if hidden is not None:
             self._hide(parent, parts, hidden)
         elif entry.kind == tarread.DIRECTORY:
             self._directory(entry, parent, parts)
         else:
             self._file(entry, parent, parts[-1])
+
+    def _check_kind(self, entry: Entry, parent: int, parts: list[bytes]) -> None:
+        try:
+            there = stat.S_ISDIR(os.stat(parts[-1], dir_fd=parent, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return
+        if there != (entry.kind == tarread.DIRECTORY):
+            base = "/" + self._into.base.decode("utf-8", "backslashreplace").strip("/")
+            path = f"{base.rstrip('/')}/{shown(b'/'.join(parts))}"
+            kinds = ("directory", "non-directory") if there else ("non-directory", "directory")
+            raise EngineError(f'cannot overwrite {kinds[0]} "{path}" with {kinds[1]} "{base}"')
 
     def _root(self, entry: Entry) -> None:
         if entry.kind != tarread.DIRECTORY:

@@ -28,7 +28,7 @@ from dosirak.engine.layers.digesting import DigestingReader, drain
 from dosirak.engine.layers.errors import CorruptArchive
 from dosirak.engine.layers.extract import extract
 from dosirak.engine.layers.model import LayerInfo, Unpacked
-from dosirak.engine.layers.pack import Packer
+from dosirak.engine.layers.pack import Hidden, Packer, nothing_hidden
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.runtime.syscalls import AT_FDCWD, renameat2
@@ -184,24 +184,29 @@ class Layers:
                     renameat2(AT_FDCWD, str(place), AT_FDCWD, str(final), _RENAME_EXCHANGE)
         return info
 
-    async def pack(self, directory: Path) -> LayerInfo:
+    async def pack(self, directory: Path, hidden: Hidden = nothing_hidden, made: set[str] | None = None) -> LayerInfo:
         """A diff directory's tar into the store; the directory stays what and where it is (`commit`).
 
-        Raises HostLimit; OSError when the directory can't be read.
+        Parameters: `hidden`: what stays out; `made` gets the digest before it is there to be collected. Raises
+        HostLimit; OSError when the directory can't be read.
         """
-        return await in_thread(self.pack_blocking, directory)
+        return await in_thread(self.pack_blocking, directory, hidden, made)
 
-    def pack_blocking(self, directory: Path) -> LayerInfo:
+    def pack_blocking(
+        self, directory: Path, hidden: Hidden = nothing_hidden, made: set[str] | None = None
+    ) -> LayerInfo:
         """As `pack`, in the calling thread."""
         with host_limits("packing a layer"), self._store.writer() as blob:
             root_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 room = os.statvfs(self.root)
-                packer = Packer(root_fd, as_layer=True, room=room.f_bavail * room.f_frsize)
+                packer = Packer(root_fd, as_layer=True, room=room.f_bavail * room.f_frsize, hidden=hidden)
                 for piece in packer:
                     blob.write(piece)
             finally:
                 os.close(root_fd)
+            if made is not None:
+                made.add(blob.digest)
             # Stored uncompressed: one digest serves as diff ID and as the blob's; a push compresses on its way.
             descriptor = blob.commit(media_types.LAYER)
         return LayerInfo(descriptor.digest, descriptor, packer.size)

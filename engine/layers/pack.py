@@ -2,7 +2,7 @@
 
 A directory's entries come in the order of their names, before those of its subdirectories; times are cut to whole
 seconds, as Docker does. Read by descriptors, following nothing. For a layer, overlayfs' whiteouts become ".wh." names
-again.
+again. What vanishes while it is packed (a running container's files) is left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from dosirak.engine.layers import tarread, tarwrite, whiteouts
 from dosirak.engine.layers.tarread import CHUNK
@@ -29,51 +30,126 @@ _KINDS = {
 }
 
 
+# Gone, or something else by now: what a directory listing said a moment ago need not be true any more.
+_VANISHED = (FileNotFoundError, NotADirectoryError)
+
+
+class Body(NamedTuple):
+    """A regular file's content on its way: `size` bytes from the beginning of `fd`, which is open until the next piece.
+
+    A file that has shrunk meanwhile is filled up with zeros: its header has promised `size`.
+    """
+
+    fd: int
+    size: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content. Raises OSError."""
+        left = self.size
+        while left and (data := os.pread(self.fd, min(left, CHUNK), self.size - left)):
+            left -= len(data)
+            yield data
+        while left:
+            yield bytes(min(left, CHUNK))
+            left -= min(left, CHUNK)
+
+
+Piece = bytes | Body
+"""What a tar is made of: headers and padding as bytes, the files' content as what a sender may copy by itself."""
+
+Hidden = Callable[[bytes, os.stat_result], bool]
+"""Whether an entry (its path below the root, what lstat says of it) stays out of the tar, with all that is below."""
+
+
+def nothing_hidden(path: bytes, status: os.stat_result) -> bool:
+    """Everything goes into the tar."""
+    return False
+
+
 class Packer:
     """Iterates over the pieces of a directory's tar; `size` is then the bytes of its regular files.
 
     Parameters: `root_fd`: the directory (a diff directory, or the root of an overlay mount). `as_layer`: whiteouts and
     opaque directories are written as image layers have them, and names that would read as such are left out. `room`:
-    bytes that the files may have together (a sparse file is as large as it says). Raises OSError, ENOSPC beyond `room`.
+    bytes that the files may have together (a sparse file is as large as it says). `root_name`: the name of the root's
+    own entry, None for no such entry; `prefix`: what all other names begin with. Raises OSError, ENOSPC beyond `room`.
     """
 
-    def __init__(self, root_fd: int, *, as_layer: bool, room: int | None = None) -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        *,
+        as_layer: bool,
+        room: int | None = None,
+        root_name: bytes | None = b"./",
+        prefix: bytes = b"",
+        hidden: Hidden = nothing_hidden,
+    ) -> None:
         self.size = 0
         self._root_fd = root_fd
         self._as_layer = as_layer
         self._room = room
+        self._root_name = root_name
+        self._prefix = prefix
+        self._hidden = hidden
         self._linked: dict[tuple[int, int], bytes] = {}
 
     def __iter__(self) -> Iterator[bytes]:
-        return joined(self._pieces())
+        return joined(unfolded(self.pieces()))
 
-    def _pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[Piece]:
+        """The same tar, with the files' content left to whoever sends it on."""
         # The descriptor given may be an O_PATH one (a detached mount).
         root = open_in_root(self._root_fd, b".", _DIRECTORY)
         try:
-            yield _header(b"./", os.fstat(root), tarread.DIRECTORY, _xattrs(root))
+            if self._root_name is not None:
+                yield _header(self._root_name, os.fstat(root), tarread.DIRECTORY, _xattrs(root))
         finally:
             os.close(root)
         # Each directory is opened anew by its path: with one descriptor a level, a deep tree would exhaust them.
         pending = [b""]
         while pending:
             path = pending.pop()
-            directory = open_in_root(self._root_fd, path, _DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
             try:
-                if self._as_layer and whiteouts.is_opaque(directory):
-                    yield tarwrite.header(_join(path, whiteouts.OPAQUE_NAME), tarread.REGULAR, mode=0o600)
-                subdirectories = []
-                for name in _names(directory):
-                    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        subdirectories.append(_join(path, name))
-                    yield from self._entry(directory, name, _join(path, name), status)
+                directory = open_in_root(self._root_fd, path, _DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
+            except OSError as error:
+                if path and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue
+                raise
+            try:
+                subdirectories: list[bytes] = []
+                yield from self._directory(directory, path, subdirectories)
             finally:
                 os.close(directory)
             pending += reversed(subdirectories)
         yield tarwrite.END
 
-    def _entry(self, directory: int, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+    def file(self, directory: int, name: bytes, entry_name: bytes) -> Iterator[Piece]:
+        """A whole tar with one entry that is no directory: `name` in the opened `directory`, as `entry_name`."""
+        try:
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            yield from self._entry(directory, name, entry_name, status)
+        except _VANISHED:
+            pass
+        yield tarwrite.END
+
+    def _directory(self, directory: int, path: bytes, subdirectories: list[bytes]) -> Iterator[Piece]:
+        if self._as_layer and whiteouts.is_opaque(directory):
+            name = self._prefix + _join(path, whiteouts.OPAQUE_NAME)
+            yield tarwrite.header(name, tarread.REGULAR, mode=0o600)
+        for name in _names(directory):
+            below = _join(path, name)
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if self._hidden(below, status):
+                    continue
+                yield from self._entry(directory, name, self._prefix + below, status)
+            except _VANISHED:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                subdirectories.append(below)
+
+    def _entry(self, directory: int, name: bytes, path: bytes, status: os.stat_result) -> Iterator[Piece]:
         if self._as_layer:
             if name.startswith(whiteouts.PREFIX):
                 # A layer has no way to say "a file called .wh.x".
@@ -86,11 +162,10 @@ class Packer:
         if kind is None:
             # A socket: nothing that a tar could hold.
             return
-        if status.st_nlink > 1 and kind != tarread.DIRECTORY:
-            first = self._linked.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                yield _header(path, status, tarread.LINK, link=first)
-                return
+        links = status.st_nlink > 1 and kind != tarread.DIRECTORY
+        if links and (first := self._linked.get((status.st_dev, status.st_ino))) is not None:
+            yield _header(path, status, tarread.LINK, link=first)
+            return
         if kind == tarread.REGULAR:
             yield from self._file(directory, name, path)
         elif kind == tarread.DIRECTORY:
@@ -102,26 +177,33 @@ class Packer:
         else:
             link = os.readlink(name, dir_fd=directory) if kind == tarread.SYMLINK else b""
             yield _header(path, status, kind, link=link)
+        if links:
+            self._linked[status.st_dev, status.st_ino] = path
 
-    def _file(self, directory: int, name: bytes, path: bytes) -> Iterator[bytes]:
+    def _file(self, directory: int, name: bytes, path: bytes) -> Iterator[Piece]:
         fd = os.open(name, _FILE, dir_fd=directory)
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EBUSY, "changed while it was packed", os.fsdecode(path))
+                raise FileNotFoundError(errno.ENOENT, "changed while it was packed", os.fsdecode(path))
             self.size += status.st_size
             if self._room is not None and self.size > self._room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fsdecode(path))
             yield _header(path, status, tarread.REGULAR, _xattrs(fd), size=status.st_size)
-            left = status.st_size
-            while left and (data := os.read(fd, min(left, CHUNK))):
-                left -= len(data)
-                yield data
-            # A file that shrinks meanwhile (commit of a running container) keeps the length its header promised.
-            yield from _zeros(left)
-            yield tarwrite.padding(status.st_size)
+            if status.st_size:
+                yield Body(fd, status.st_size)
+                yield tarwrite.padding(status.st_size)
         finally:
             os.close(fd)
+
+
+def unfolded(pieces: Iterable[Piece]) -> Iterator[bytes]:
+    """The same tar, all of it as bytes."""
+    for piece in pieces:
+        if isinstance(piece, Body):
+            yield from piece.chunks()
+        else:
+            yield piece
 
 
 def joined(pieces: Iterable[bytes], size: int = CHUNK) -> Iterator[bytes]:
@@ -177,12 +259,6 @@ def _xattrs(fd: int) -> dict[bytes, bytes]:
 
 def _join(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
-
-
-def _zeros(size: int) -> Iterator[bytes]:
-    while size:
-        yield bytes(min(size, CHUNK))
-        size -= min(size, CHUNK)
 
 
 def _names(directory: int) -> list[bytes]:

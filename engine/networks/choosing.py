@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterable
-from datetime import datetime
 
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.networks.model import PREDEFINED, Network
 from dosirak.engine.state import Filters, check_filters
 from dosirak.engine.state import filters as match
+from dosirak.engine.state.pruning import choice
 
 _LIST = frozenset(("dangling", "driver", "id", "label", "name", "scope", "type"))
-_STAMP = re.compile(r"\d{1,12}(\.\d{1,9})?")
-_DURATION = re.compile(r"(\d{1,9}(\.\d{1,9})?(ms|us|ns|[hms]))+")
-_PART = re.compile(r"([\d.]+)(ms|us|ns|[hms])")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_PRUNE = frozenset(("label", "label!", "until"))
 
 
 def listed(networks: Iterable[Network], filters: Filters) -> list[Network]:
@@ -45,34 +38,11 @@ def _passes(network: Network, filters: Filters, dangling: bool) -> bool:
 
 def prunable(networks: Iterable[Network], filters: Filters) -> list[Network]:
     """`POST /networks/prune`: what nobody uses. Raises InvalidRequest."""
-    check_filters(filters, _PRUNE)
-    before = _until(filters)
-    without = {"label": filters["label!"]} if "label!" in filters else None
+    chosen = choice(filters)
     return [
         network
         for network in networks
         if network.name not in PREDEFINED
         and not network.endpoints
-        and (before is None or network.created <= before)
-        and match.labels(filters, "label", network.labels)
-        and not (without and match.labels(without, "label", network.labels))
+        and chosen.takes(int(network.created * 1e9), network.labels)
     ]
-
-
-def _until(filters: Filters) -> float | None:
-    values = filters.get("until", ())
-    if len(values) > 1:
-        raise InvalidRequest("more than one until filter specified")
-    return _moment(values[0]) if values else None
-
-
-def _moment(text: str) -> float:
-    """Unix seconds of "1700000000", "2026-01-02T03:04:05Z", "2026-01-02", or of "1h30m" ago."""
-    if _STAMP.fullmatch(text):
-        return float(text)
-    if _DURATION.fullmatch(text):
-        return time.time() - sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise InvalidRequest(f'failed to parse value as time or duration: "{text[:40]}"') from None

@@ -205,6 +205,7 @@ class Monitor:
             self._finish(self._last_end)
             return
         self._restarts += 1
+        self._request.again = True
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._await_start(ours, starter.fork(ours, theirs, lambda: starter.start(self._request, theirs)))
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 
-from dosirak.engine.runtime import child, container, defaults, filesystems, process, vfork
+from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, process, vfork
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
@@ -29,11 +29,14 @@ _MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 
 class Request:
     """A launch as the service asks for it, with its descriptors: status, attached clients, joined namespaces, the
-    compiled filter, the init's program, and for an exec the pidfd of the container's first process."""
+    compiled filter, the init's program, and for an exec the pidfd of the container's first process.
+
+    `again`: a restart. The cgroup is there, with its limits as they have been changed meanwhile."""
 
     def __init__(self, document: dict[str, Any], fds: list[int]) -> None:
         self.document = document
         self.is_exec: bool = document["op"] == "exec"
+        self.again = False
         attached = 1 + len(document["attach"])
         self.status, self.clients, rest = fds[0], fds[1:attached], fds[attached:]
         self.join = dict(zip(document["join"], rest, strict=False))
@@ -89,6 +92,9 @@ def start(request: Request, monitor: socket.socket, ready: filesystems.Ready | N
         spec = read_spec(request.document["bundle"])
         if not request.is_exec:
             cgroup = cgroup_of(spec)
+            if request.again and cgroup:
+                spec["linux"].pop("resources", None)
+                cgroups.thaw(cgroup)  # it may have been paused, and killed from elsewhere
             spaces = (spec.get("linux") or {}).get("namespaces") or ()
             kinds = [entry["type"] for entry in spaces if not entry.get("path")]
             shared = "pid" not in kinds or "pid" in request.join

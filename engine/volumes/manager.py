@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from dosirak.engine.content.disk import disk_use
 from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.state import filters as match
+from dosirak.engine.state.pruning import Once, Pruned, choice
 from dosirak.engine.volumes.copyup import copy_up
 from dosirak.engine.volumes.model import Volume
 
 if TYPE_CHECKING:
     from dosirak.engine.settings import Settings
-    from dosirak.engine.state import Database, Events
+    from dosirak.engine.state import Database, Events, Filters
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -49,6 +56,8 @@ class Volumes:
         self._volumes: dict[str, Volume] = {}
         # One filling at a time for each volume: two containers may start on a new one together.
         self._filling: dict[str, asyncio.Lock] = {}
+        self._held: Counter[str] = Counter()
+        self._pruning = Once()
         for (doc,) in db.execute("SELECT doc FROM volumes"):
             volume = _decode(doc)
             self._volumes[volume.name] = volume
@@ -122,11 +131,50 @@ class Volumes:
             if force:
                 return
             raise NotFound(f"get {name}: no such volume")
-        if users:
+        if users or name in self._held:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
         self.unrecord(name)
         self.forget(name)
         await self.delete(name)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Inside, the volume stays: a container that will use it is being made, and no record says so yet."""
+        self._held[name] += 1
+        try:
+            yield
+        finally:
+            self._held[name] -= 1
+            if not self._held[name]:
+                del self._held[name]
+
+    def is_held(self, name: str) -> bool:
+        """Whether somebody holds the volume."""
+        return name in self._held
+
+    async def prune(self, wanted: Filters, in_use: Callable[[str], bool]) -> Pruned:
+        """Remove the volumes that nobody uses: the anonymous ones, or with the filter `all` every one.
+
+        Parameters: `in_use`: whether a container, running or not, mounts the volume. Raises InvalidRequest, Conflict
+        when it is under way already.
+        """
+        chosen = choice(wanted, ("all", "label", "label!"))
+        every = match.boolean(wanted, "all", False)
+        removed: builtins.list[str] = []
+        reclaimed = 0
+        with self._pruning.running():
+            for volume in self.list():
+                if not (every or volume.anonymous) or not chosen.takes(None, volume.labels):
+                    continue
+                size = await asyncio.to_thread(disk_use, Path(volume.mountpoint))
+                # Asked last: no await between the answer and the removal.
+                if self._volumes.get(volume.name) is not volume or volume.name in self._held or in_use(volume.name):
+                    continue
+                await self.remove(volume.name)
+                removed.append(volume.name)
+                reclaimed += size
+        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return Pruned(removed, reclaimed)
 
     def unrecord(self, name: str) -> None:
         """Remove the record; `forget` and `delete` follow, or the next service sweeps the data. Raises HostLimit."""

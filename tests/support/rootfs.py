@@ -69,6 +69,8 @@ def changed_root(files: Mapping[str, bytes] = {}, links: Mapping[str, str] = {})
         tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for member in source:
+            if any(member.name.startswith(f"{link}/") for link in links):
+                continue
             if member.name in links:
                 archive.addfile(_member(member.name, tarfile.SYMTYPE, 0o777, target=links[member.name]))
             elif member.name in files:
