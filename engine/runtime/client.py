@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -17,10 +16,9 @@ from typing import Any
 import msgspec
 
 from dosirak.engine.errors import HostLimit, StartFailed
-from dosirak.engine.runtime import init, launcher, monitor, services
+from dosirak.engine.runtime import init, launcher, monitor, services, wire
 from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, Restart
 
-_MESSAGE = 1 << 16
 # Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
 _ANSWER_SECONDS = 2.0
 
@@ -77,7 +75,7 @@ class Task:
 
     async def attach(self, client: Attach) -> None:
         """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError."""
-        entry = {"op": "attach", **_attach_entry(client), "initial": ""}
+        entry = {"op": "attach", **_attach_entry(client), "initial": b""}
         fds = [client.sock.fileno()]
         try:
             if client.initial:
@@ -267,7 +265,7 @@ class Launcher:
             fds += own
             if pidfd is not None:
                 fds.append(pidfd)
-            await self._send(request["op"], json.dumps({**request, **_launch_entry(launch)}).encode(), fds)
+            await self._send(request["op"], wire.pack({**request, **_launch_entry(launch)}), fds)
         except BaseException:
             conversation.close()
             raise
@@ -305,29 +303,24 @@ class Launcher:
         conversation.on_close = forget
 
     async def _send(self, kind: str, request: bytes, fds: list[int]) -> None:
-        memfd = os.memfd_create("request", os.MFD_CLOEXEC)
-        try:
-            os.write(memfd, request)
-            for _ in range(2):
+        for _ in range(2):
+            async with self._starting:
+                if not self.pid:
+                    await self._restart()
+                requests = self._requests[kind]
+            try:
+                await self._send_message(requests, request, fds)
+                return
+            except (BrokenPipeError, ConnectionResetError):
                 async with self._starting:
-                    if not self.pid:
+                    if self._requests.get(kind) is requests:  # else somebody else was faster
                         await self._restart()
-                    requests = self._requests[kind]
-                try:
-                    await self._send_message(requests, [memfd, *fds])
-                    return
-                except (BrokenPipeError, ConnectionResetError):
-                    async with self._starting:
-                        if self._requests.get(kind) is requests:  # else somebody else was faster
-                            await self._restart()
-            raise HostLimit("launcher: ends as soon as it is started; see the service's log")
-        finally:
-            os.close(memfd)
+        raise HostLimit("launcher: ends as soon as it is started; see the service's log")
 
-    async def _send_message(self, requests: socket.socket, fds: list[int]) -> None:
+    async def _send_message(self, requests: socket.socket, request: bytes, fds: list[int]) -> None:
         while True:
             try:
-                socket.send_fds(requests, [b"launch"], fds)
+                wire.send_long(requests, request, fds)
                 return
             except BlockingIOError:
                 await asyncio.sleep(0.001)  # a burst beyond the socket's buffer
@@ -387,7 +380,7 @@ class _Conversation:
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Tell the monitor something. Raises ProcessLookupError when it is gone."""
         try:
-            socket.send_fds(self._sock, [json.dumps(message).encode()], fds)
+            wire.send(self._sock, wire.pack(message), fds)
         except OSError as error:
             raise ProcessLookupError(3, "the process has ended") from error
 
@@ -403,7 +396,7 @@ class _Conversation:
     def _readable(self) -> None:
         while not self.closed.is_set():
             try:
-                data, fds, _, _ = socket.recv_fds(self._sock, _MESSAGE, 4, socket.MSG_CMSG_CLOEXEC)
+                data, fds = wire.receive(self._sock, 4)
             except BlockingIOError:
                 return
             except ConnectionResetError:
@@ -412,7 +405,7 @@ class _Conversation:
                 continue
             except OSError:
                 data, fds = b"", []
-            message = json.loads(data) if data else None
+            message = wire.unpack(data) if data else None
             if message is None:
                 self.close()
             self._deliver(message, fds[0] if fds else -1)
@@ -459,8 +452,8 @@ def _attach_entry(client: Attach) -> dict[str, Any]:
         "stdout": client.stdout,
         "stderr": client.stderr,
         "framed": client.framed,
-        "detach_keys": client.detach_keys.hex(),
-        "initial": client.initial.hex(),
+        "detach_keys": client.detach_keys,
+        "initial": client.initial,
     }
 
 

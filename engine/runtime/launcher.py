@@ -19,14 +19,14 @@ if __name__ == "__main__" and not __package__:
     _here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
 
+import _socket  # noqa: E402
 import gc  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
-import socket  # noqa: E402
 import struct  # noqa: E402
 import time  # noqa: E402
 
-from dosirak.engine.runtime import monitor, syscalls  # noqa: E402
+from dosirak.engine.runtime import monitor, syscalls, wire  # noqa: E402
 
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
@@ -38,7 +38,7 @@ _REST = 0.012
 _PAUSE = 0.05
 
 
-def serve(sockets: dict[str, socket.socket]) -> None:
+def serve(sockets: dict[str, wire.Socket]) -> None:
     """Keep spare monitors waiting for messages until the service hangs up.
 
     Forking costs a millisecond and the first run of each line in a fork one more (copy-on-write of the pages it
@@ -89,7 +89,7 @@ def serve(sockets: dict[str, socket.socket]) -> None:
             owed.clear()
 
 
-def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int:
+def _fork_spare(kind: str, sockets: dict[str, wire.Socket], taken: int) -> int:
     pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -101,7 +101,7 @@ def _fork_spare(kind: str, sockets: dict[str, socket.socket], taken: int) -> int
     return pid
 
 
-def _be_spare(requests: socket.socket, taken: int) -> NoReturn:
+def _be_spare(requests: wire.Socket, taken: int) -> NoReturn:
     def tell() -> None:
         os.write(taken, _PID.pack(os.getppid()))
         os.close(taken)
@@ -128,9 +128,9 @@ def main() -> None:
     """The launcher process."""
     if not os.environ.get(_SEALED):
         run_sealed()
-    sockets = {kind: socket.socket(fileno=int(fd)) for kind, fd in zip(_SPARES, sys.argv[1:], strict=True)}
+    sockets = {kind: _socket.socket(fileno=int(fd)) for kind, fd in zip(_SPARES, sys.argv[1:], strict=True)}
     for sock in sockets.values():
-        sock.set_inheritable(False)
+        os.set_inheritable(sock.fileno(), False)
     os.chdir("/")
     os.environ.clear()
     _stop_ignoring_signals()

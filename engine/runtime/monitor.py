@@ -7,13 +7,14 @@ little code as it can: each page of its memory that it touches is one of its own
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, clients, devices, starter, streams
+from dosirak.engine.runtime import cgroups, child, clients, devices, starter, streams, wire
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.container import Process
 from dosirak.engine.runtime.jsonlog import JsonLog
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dosirak.engine.runtime.starter import Request
 
 EXIT_FILE = "exit.json"
-_MESSAGE = 1 << 16
 
 # So often is a function called before the interpreter has specialised it.
 _REHEARSALS = 10
@@ -53,9 +53,9 @@ class Monitor:
         self._bundle = -1
         self._loop = loops.Loop()
         self._services = Services(self._loop, self._heard, self._present)
-        self._services.add(socket.socket(fileno=request.status))
+        self._services.add(_socket.socket(fileno=request.status))
 
-    def run(self, channel: socket.socket, starter_pid: int) -> None:
+    def run(self, channel: wire.Socket, starter_pid: int) -> None:
         """Stay with the process that the starter starts until it has ended for good."""
         try:
             if self._await_start(channel, starter_pid, self._prepare()):
@@ -82,17 +82,17 @@ class Monitor:
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
         self._pump.stdin_once = document["stdin_once"]
         for entry, fd in zip(document["attach"], self._request.clients, strict=True):
-            self._attach(entry, fd, bytes.fromhex(entry["initial"]))
+            self._attach(entry, fd, entry["initial"])
         return None
 
     # Life of the process
 
-    def _await_start(self, channel: socket.socket, starter_pid: int, problem: OSError | None = None) -> bool:
+    def _await_start(self, channel: wire.Socket, starter_pid: int, problem: OSError | None = None) -> bool:
         """Hear from the starter how it went. Returns whether there is a process; with a `problem` there must not be."""
         self._tried_at = time.monotonic()
-        data, fds, _, _ = socket.recv_fds(channel, _MESSAGE, len(starter.STREAMS), socket.MSG_CMSG_CLOEXEC)
+        data, fds = wire.receive(channel, len(starter.STREAMS))
         channel.close()
-        told = json.loads(data) if data else self._starter_killed()
+        told = wire.unpack(data) if data else self._starter_killed()
         self._cgroup, self._shared_pids = told["cgroup"], told["shared_pids"]
         if problem is not None and "error" not in told:
             os.kill(told["pid"], signal.SIGKILL)
@@ -206,7 +206,7 @@ class Monitor:
             return
         self._restarts += 1
         self._request.again = True
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = wire.pair()
         self._await_start(ours, starter.fork(ours, theirs, lambda: starter.start(self._request, theirs)))
 
     # Services
@@ -246,7 +246,7 @@ class Monitor:
             stdin=entry["stdin"],
             wants=wants,
             framed=entry["framed"],
-            detach_keys=bytes.fromhex(entry["detach_keys"]),
+            detach_keys=entry["detach_keys"],
         )
         self._pump.attach(client, initial)
 
@@ -267,34 +267,29 @@ def _reap(*pids: int) -> None:
 
 
 def rehearse() -> None:
-    """In the launcher: go through a start. What the interpreter notes while code is new (specialised instructions, where
-    a type's methods are) is then shared by all monitors, each of which would write it to pages of its own."""
+    """In the launcher: go through a start. What the interpreter notes while code is new (specialised instructions,
+    where a type's methods are) is then shared by all monitors, each of which would write it to pages of its own."""
     document = {
         **{"op": "exec", "bundle": "/", "log": None, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
         **{"filter": False, "init": False, "restart": {"policy": "no", "max_retries": 0, "restarts": 0}},
     }
     told = {"pid": 1, "at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False]}
     for _ in range(_REHEARSALS):
-        status, service = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        channel, starter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        (status, service), (channel, starter_end) = wire.pair(), wire.pair()
         outputs = [os.pipe() for _ in range(3)]
-        memfd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
-        os.write(memfd, json.dumps(document).encode())
-        socket.send_fds(starter_end, [b"r"], [memfd, status.fileno(), memfd])
-        _, fds = starter.receive(channel)
-        monitor = Monitor(starter.read(fds))
-        socket.send_fds(starter_end, [json.dumps(told).encode()], [read for read, _ in outputs])
+        wire.send_long(starter_end, wire.pack(document), [status.fileno(), os.open("/", os.O_PATH)])
+        monitor = Monitor(starter.read(*wire.receive(channel)))
+        wire.send(starter_end, wire.pack(told), [read for read, _ in outputs])
         monitor._await_start(channel, 0, monitor._prepare())
         monitor._loop.stop()
         monitor._loop.run()
         for _, write in outputs:
             os.close(write)
-        os.close(memfd)
         for sock in (status, service, starter_end):
             sock.close()
 
 
-def main(requests: socket.socket, on_taken: Callable[[], None]) -> NoReturn:
+def main(requests: wire.Socket, on_taken: Callable[[], None]) -> NoReturn:
     """The whole life of a monitor process: it waits, with its starter, until there is something to do.
 
     Parameters: `requests`: of the service; `on_taken`: called (by the starter) once there is.
@@ -303,12 +298,12 @@ def main(requests: socket.socket, on_taken: Callable[[], None]) -> NoReturn:
     try:
         os.setsid()
         os.umask(0o022)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = wire.pair()
         pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs, on_taken))
         requests.close()
-        data, fds = starter.receive(ours)
+        data, fds = wire.receive(ours)
         if data:
-            Monitor(starter.read(fds)).run(ours, pid)
+            Monitor(starter.read(data, fds)).run(ours, pid)
     except BaseException as error:
         status = 1
         report(error)

@@ -1,6 +1,6 @@
 """A monitor's conversations with engine services: the one that asked for the launch, and later ones.
 
-Messages are JSON over SOCK_SEQPACKET; with later services over `monitor.sock` in the bundle.
+Messages are those of `wire`; with later services over `monitor.sock` in the bundle.
 
     to the service   started, failed, restarting, exited, log
     from it          attach (+ socket), resize, follow, policy, no_restart
@@ -8,14 +8,14 @@ Messages are JSON over SOCK_SEQPACKET; with later services over `monitor.sock` i
 
 from __future__ import annotations
 
-import json
+import _socket
 import os
-import socket
 import struct
 import sys
 import time
 
 from dosirak.engine.runtime import loop as loops
+from dosirak.engine.runtime import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOCKET = "monitor.sock"
-_MESSAGE = 1 << 16
 # So many messages may wait for a service that does not read (it is stopped, or very busy) before it is given up.
 _UNSENT = 1000
 # While a monitor is stopped, every service that comes up knocks and stays in the queue: none may find it full, which
@@ -45,12 +44,12 @@ class Services:
         """Parameters: `on_message`: told of a message and its descriptors; `state`: what a new service is told, with a
         descriptor or -1."""
         self._loop, self._on_message, self._state = loop, on_message, state
-        self._unsent: dict[socket.socket, list[tuple[bytes, int]]] = {}
-        self._listener: socket.socket | None = None
+        self._unsent: dict[wire.Socket, list[tuple[bytes, int]]] = {}
+        self._listener: wire.Socket | None = None
         self._seen = 0  # grows with the log; what followers have seen is told by this number
-        self._followers: dict[socket.socket, int] = {}
+        self._followers: dict[wire.Socket, int] = {}
 
-    def add(self, service: socket.socket) -> None:
+    def add(self, service: wire.Socket) -> None:
         """Talk to one more."""
         service.setblocking(False)
         self._unsent[service] = []
@@ -68,7 +67,7 @@ class Services:
             service.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 for data, fd in self._unsent[service]:
-                    socket.send_fds(service, [data], [fd] if fd >= 0 else [])
+                    wire.send(service, data, [fd] if fd >= 0 else [])
             except OSError:
                 continue  # exit.json tells it
 
@@ -80,7 +79,7 @@ class Services:
             os.unlink(SOCKET)
         except FileNotFoundError:
             pass
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         listener.bind(SOCKET)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
@@ -104,29 +103,30 @@ class Services:
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            service, _ = self._listener.accept()
+            fd, _ = self._listener._accept()  # type: ignore[attr-defined]
         except OSError:
             return
-        credentials = service.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        service = _socket.socket(fileno=fd)
+        credentials = service.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] not in (0, os.geteuid()):
             service.close()
             return
         self.add(service)
         self._send(service, *self._state())
 
-    def _watch(self, service: socket.socket) -> None:
+    def _watch(self, service: wire.Socket) -> None:
         events = loops.IN | (loops.OUT if self._unsent[service] else 0)
         self._loop.watch(service.fileno(), events, lambda events: self._ready(service, events))
 
-    def _ready(self, service: socket.socket, events: int) -> None:
+    def _ready(self, service: wire.Socket, events: int) -> None:
         if events & loops.OUT:
             self._send_waiting(service)
         if events & (loops.IN | loops.GONE) and service in self._unsent:
             self._receive(service)
 
-    def _receive(self, service: socket.socket) -> None:
+    def _receive(self, service: wire.Socket) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(service, _MESSAGE, 8, socket.MSG_CMSG_CLOEXEC)
+            data, fds = wire.receive(service, 8)
         except BlockingIOError:
             return
         except OSError:
@@ -135,7 +135,7 @@ class Services:
             self._drop(service)
             return
         try:
-            message = json.loads(data)
+            message = wire.unpack(data)
             if message["op"] == "follow":
                 self._followers[service] = message["seen"]
                 self._tell_followers()
@@ -144,22 +144,22 @@ class Services:
         except Exception as error:  # whatever a service asks: the container must not die of it
             report(error)
 
-    def _send(self, service: socket.socket, message: dict[str, Any], fd: int = -1) -> None:
+    def _send(self, service: wire.Socket, message: dict[str, Any], fd: int = -1) -> None:
         unsent = self._unsent[service]
         if len(unsent) >= _UNSENT:
             self._drop(service)
             return
         # A duplicate: by the time this is sent, the caller may have closed its own.
-        unsent.append((json.dumps(message).encode(), os.dup(fd) if fd >= 0 else -1))
+        unsent.append((wire.pack(message), os.dup(fd) if fd >= 0 else -1))
         if len(unsent) == 1:
             self._send_waiting(service)
 
-    def _send_waiting(self, service: socket.socket) -> None:
+    def _send_waiting(self, service: wire.Socket) -> None:
         unsent = self._unsent[service]
         try:
             while unsent:
                 data, fd = unsent[0]
-                socket.send_fds(service, [data], [fd] if fd >= 0 else [])
+                wire.send(service, data, [fd] if fd >= 0 else [])
                 unsent.pop(0)
                 if fd >= 0:
                     os.close(fd)
@@ -170,7 +170,7 @@ class Services:
             return
         self._watch(service)
 
-    def _drop(self, service: socket.socket) -> None:
+    def _drop(self, service: wire.Socket) -> None:
         for _, fd in self._unsent.pop(service):
             if fd >= 0:
                 os.close(fd)

@@ -11,10 +11,9 @@ import errno
 import json
 import os
 import signal
-import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, process, vfork
+from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, process, vfork, wire
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 # The order of a process's descriptors in the message that tells of it.
 STREAMS = ("pidfd", "stdin", "stdout", "stderr", "terminal")
-
-_MAX_FDS = 253  # SCM_MAX_FD (unix(7))
 
 
 class Request:
@@ -46,31 +43,24 @@ class Request:
         self.target = rest.pop(0) if self.is_exec else -1
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One message: a request's descriptors, the first of which is a memfd of its document."""
-    data, fds, _, _ = socket.recv_fds(sock, 16, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
-    return data, fds
+def read(data: bytes, fds: list[int]) -> Request:
+    """The request in a packet."""
+    return Request(wire.unpack(wire.open_long(data, fds)), fds)
 
 
-def read(fds: list[int]) -> Request:
-    """The request that came with these descriptors."""
-    with open(fds[0], "rb", buffering=0, closefd=False) as file:
-        return Request(json.loads(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)), fds[1:])
-
-
-def wait(requests: socket.socket, monitor: socket.socket, on_taken: Any) -> NoReturn:
+def wait(requests: wire.Socket, monitor: wire.Socket, on_taken: Any) -> NoReturn:
     """A spare's starter: get ready, wait for a request, hand it on to the monitor, do it.
 
     Parameters: `requests`: of the service; `monitor`: our parent; `on_taken`: called once there is something to do.
     """
     ready = get_ready()
-    data, fds = receive(requests)
+    data, fds = wire.receive(requests)
     if not data:
         os._exit(0)  # the service has ended
-    socket.send_fds(monitor, [b"r"], fds)
+    wire.send(monitor, data, fds)
     on_taken()
     requests.close()
-    start(read(fds), monitor, ready)
+    start(read(data, fds), monitor, ready)
 
 
 def get_ready() -> filesystems.Ready:
@@ -84,7 +74,7 @@ def get_ready() -> filesystems.Ready:
     return filesystems.Ready(defaults.mounts())
 
 
-def start(request: Request, monitor: socket.socket, ready: filesystems.Ready | None = None) -> NoReturn:
+def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | None = None) -> NoReturn:
     """Do it and tell the monitor: what process there is, or why there is none."""
     cgroup, shared = "", False
     streams: list[int] = []
@@ -108,7 +98,7 @@ def start(request: Request, monitor: socket.socket, ready: filesystems.Ready | N
     except Exception as error:  # a defect of ours
         told = {"error": f"{type(error).__name__}: {error}", "exit_code": 128, "pid": 0}
     told |= {"cgroup": cgroup, "shared_pids": shared, "streams": [fd >= 0 for fd in streams]}
-    socket.send_fds(monitor, [json.dumps(told).encode()], [fd for fd in streams if fd >= 0])
+    wire.send(monitor, wire.pack(told), [fd for fd in streams if fd >= 0])
     os._exit(0)
 
 
@@ -147,7 +137,7 @@ def read_spec(bundle: str) -> dict[str, Any]:
     return spec
 
 
-def fork(monitor_end: socket.socket, starter_end: socket.socket, run: Any) -> int:
+def fork(monitor_end: wire.Socket, starter_end: wire.Socket, run: Any) -> int:
     """Fork a starter that calls `run`, which does not return. Its pid."""
     pid = os.fork()
     if pid == 0:
