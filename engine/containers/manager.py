@@ -54,6 +54,7 @@ from dosirak.engine.containers.model import (
 )
 from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
+from dosirak.engine.containers.stats import Stats
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
@@ -100,6 +101,8 @@ class Containers:
             confinement=security.Confinement(settings.data, supported=found.seccomp),
         )
         self.networking = Networking(self._room)
+        self.limits = Limits(self._room)
+        self.stats = Stats(self._room)
         self.files = Files(self._room)
         self._lost: builtins.list[Live] = []
         self._room.table.load()
