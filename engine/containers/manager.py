@@ -35,8 +35,8 @@ from dosirak.engine.containers import top as processes
 from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.files import Files
-from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.limits import Limits, group
+from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import (
     Container,
     Created,
@@ -107,7 +107,6 @@ class Containers:
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
-        self.limits = Limits(self._room)
     async def _whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Run to the end even if whoever asked goes away: no container is left half way between two states."""
         return await asyncio.shield(self._room.operate(coroutine, name))
