@@ -21,6 +21,7 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime import cgroups
+from dosirak.engine.runtime.defaults import DEVICE_RULES
 from dosirak.engine.runtime.model import Launch, Restart
 
 if TYPE_CHECKING:
@@ -163,9 +164,7 @@ def resolve(
     host, directory = record.host_config, room.directory(record.id)
     options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
     devices: list[dict[str, Any]] = security.host_devices() if host.privileged else []
-    rules: list[dict[str, Any]] = (
-        [{"allow": True, "access": "rwm"}] if host.privileged else security.base_device_rules()
-    )
+    rules: list[dict[str, Any]] = [{"allow": True, "access": "rwm"}] if host.privileged else list(DEVICE_RULES)
     present = {device["path"] for device in devices}
     for mapping in host.devices or ():
         for device in security.devices_of(mapping):
