@@ -23,7 +23,7 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
 .PHONY: help
 help: ## Show these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: root $(READY) ## Run the first tutorial for real; print its tables, write it as one HTML page
@@ -36,6 +36,16 @@ lab: root $(READY) ## Open JupyterLab on the tutorials
 .PHONY: test
 test: root docker clients $(READY) ## Run the test suite
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+
+# What concerns an attack or a wall, wherever it stands: each test has its control.
+SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
+  $(patsubst %,tests/engine/runtime/test_%.py,entering hostile_images users inroot process devicerules capabilities) \
+  tests/engine/layers/test_extract.py tests/faults/test_bad_archives.py tests/magics/streams tests/magics/look \
+  tests/magics/tables tests/magics/topology tests/magics/commands/test_magics.py::test_hostile_names_are_escaped_in_every_view
+
+.PHONY: test-security
+test-security: root docker $(READY) ## Try the known attacks, and say how many were tried
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(SECURITY) $(ARGS)
 
 .PHONY: bench
 bench: root peers $(READY) ## Time starting a container, side by side with runc, crun, bubblewrap, docker, podman

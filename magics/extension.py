@@ -1,4 +1,4 @@
-"""The magics as IPython sees them: `%container`, `%image`, `%network`, `%system`, `%docker`, `%%dockerfile`, …
+"""The magics as IPython sees them: `%container`, `%image`, `%network`, `%volume`, `%system`, `%docker`, …
 
 Light on purpose: what a magic needs is imported when it is first used.
 """
@@ -60,8 +60,15 @@ class DosirakMagics(Magics):
     @needs_local_scope
     @no_var_expand
     @line_magic
+    def volume(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Manage volumes: ``%volume create data``, ``ls``, ``inspect``, ``rm``, ``prune``."""
+        return self._run("volume", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
     def system(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
-        """Look at the engine: ``%system info``, ``%system events --since 10m``."""
+        """Look at the engine: ``%system info``, ``df``, ``events --since 10m``, ``prune``."""
         return self._run("system", line, None, local_ns)
 
     @needs_local_scope

@@ -13,7 +13,7 @@ import msgspec
 from dosirak.engine.containers import ipc, logopts, security, spec
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.limits import group
-from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.live import Live, alive
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.networking import joining, links
@@ -21,6 +21,7 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime import cgroups
+from dosirak.engine.runtime.defaults import DEVICE_RULES
 from dosirak.engine.runtime.model import Launch, Restart
 
 if TYPE_CHECKING:
@@ -116,19 +117,11 @@ def _open_namespace(room: Room, kind: str, ref: str) -> int:
         fd = os.open(f"/proc/{task.pid}/ns/{_NAMESPACE_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise Conflict(f"container {other.record.id} is not running") from error
-    if task.exited or not _alive(task.pidfd):
+    if task.exited or not alive(task.pidfd):
         # The number may be another process's by now.
         os.close(fd)
         raise Conflict(f"container {other.record.id} is not running")
     return fd
-
-
-def _alive(pidfd: int) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return not poll.poll(0)
 
 
 def _partner_directory(room: Room, record: Container) -> Path | None:
@@ -171,9 +164,7 @@ def resolve(
     host, directory = record.host_config, room.directory(record.id)
     options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
     devices: list[dict[str, Any]] = security.host_devices() if host.privileged else []
-    rules: list[dict[str, Any]] = (
-        [{"allow": True, "access": "rwm"}] if host.privileged else security.base_device_rules()
-    )
+    rules: list[dict[str, Any]] = [{"allow": True, "access": "rwm"}] if host.privileged else list(DEVICE_RULES)
     present = {device["path"] for device in devices}
     for mapping in host.devices or ():
         for device in security.devices_of(mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -115,6 +116,15 @@ class Live:
         for client in self.attaches:
             client.sock.close()
         self.attaches.clear()
+
+
+def alive(pidfd: int) -> bool:
+    """Whether the process that a pidfd names has not ended yet."""
+    if pidfd < 0:
+        return False
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _add(waiters: set[asyncio.Future[WaitResult]]) -> asyncio.Future[WaitResult]:

@@ -35,8 +35,8 @@ from dosirak.engine.containers import top as processes
 from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.files import Files
-from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.limits import Limits, group
+from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import (
     Container,
     Created,
@@ -54,6 +54,7 @@ from dosirak.engine.containers.model import (
 )
 from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
+from dosirak.engine.containers.stats import Stats
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
@@ -100,11 +101,12 @@ class Containers:
             confinement=security.Confinement(settings.data, supported=found.seccomp),
         )
         self.networking = Networking(self._room)
+        self.limits = Limits(self._room)
+        self.stats = Stats(self._room)
         self.files = Files(self._room)
         self._lost: builtins.list[Live] = []
         self._room.table.load()
 
-        self.limits = Limits(self._room)
     async def _whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Run to the end even if whoever asked goes away: no container is left half way between two states."""
         return await asyncio.shield(self._room.operate(coroutine, name))

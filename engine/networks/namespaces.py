@@ -160,7 +160,8 @@ class Namespaces:
             # br_netfilter translates destinations while a frame is still being bridged ("bridged DNAT" in the kernel's
             # br_netfilter_hooks.c): a container's packet to its own published port leaves by the port it came in by.
             links.reflect(self._netlink, index)
-        if wiring.isolated:
+        elif wiring.isolated:
+            # Where br_netfilter asks the rules, they keep neighbours apart (published ports are bridged there, too).
             links.isolate(self._netlink, index)
         links.add_address(inside, inner, wiring.address)
         links.set_up(inside, inner)

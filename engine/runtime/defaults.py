@@ -1,4 +1,4 @@
-"""Docker's defaults for a container's `config.json`: capabilities, mounts, masked and read-only paths.
+"""Docker's defaults for a container's `config.json`: capabilities, mounts, devices, masked and read-only paths.
 
 Sources: moby `daemon/pkg/oci/defaults.go` and `daemon/pkg/oci/caps/defaults.go` (August 2026).
 """
@@ -52,6 +52,19 @@ MASKED_PATHS = (
 )
 
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+# What every container may do with devices: make any node, use the harmless ones and terminals; nothing else.
+DEVICE_RULES: list[dict[str, object]] = [
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2))
+    ),
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+    {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},  # fuse
+]
 
 NAMESPACES = ("mount", "uts", "ipc", "pid", "network", "cgroup")
 

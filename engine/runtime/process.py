@@ -98,10 +98,10 @@ _USUAL_LIMITS = _usual_limits()
 def set_limits(process: dict[str, Any]) -> None:
     """Rlimits: those asked for, Docker's defaults for the rest. Raises OSError."""
     asked = {limit["type"] for limit in process.get("rlimits") or ()}
-    for name, (number, values) in _USUAL_LIMITS.items():
+    for name, (kind, values) in _USUAL_LIMITS.items():
         if name not in asked:
             try:
-                resource.setrlimit(number, values)
+                resource.setrlimit(kind, values)
             except ValueError:
                 continue  # in a user namespace the right to raise one says nothing
     for limit in process.get("rlimits") or ():

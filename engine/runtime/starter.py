@@ -71,6 +71,7 @@ def get_ready() -> filesystems.Ready:
     process.identify({"user": {"username": "root"}}, [], host)
     process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
     os.close(host)
+    cgroups.get_ready(defaults.DEVICE_RULES)
     return filesystems.Ready(defaults.mounts())
 
 

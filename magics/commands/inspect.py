@@ -14,7 +14,12 @@ from dosirak.magics.errors import DosirakError, UsageError
 from dosirak.magics.grammar.flags import Command, flag, switch
 
 _FORMAT = flag("-f", "--format", "template", help="json, or a Go template.")
-_PATHS = {"container": "/containers/{}/json", "image": "/images/{}/json", "network": "/networks/{}"}
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+    "volume": "/volumes/{}",
+}
 
 
 @click.command("inspect", cls=Command, usage="[OPTIONS] CONTAINER [CONTAINER...]", at_least=1)
@@ -46,16 +51,25 @@ def inspect_network(session: Session, names: tuple[str, ...], template: str, ver
     return documents_result(_documents(session, ["network"], names), template)
 
 
+@click.command("inspect", cls=Command, usage="[OPTIONS] VOLUME [VOLUME...]", at_least=1)
+@_FORMAT
+@click.argument("names", nargs=-1)
+@click.pass_obj
+def inspect_volume(session: Session, names: tuple[str, ...], template: str) -> Result:
+    """Show everything about volumes."""
+    return documents_result(_documents(session, ["volume"], names), template)
+
+
 @click.command("inspect", cls=Command, usage="[OPTIONS] NAME|ID [NAME|ID...]", at_least=1)
 @_FORMAT
 @switch("-s", "--size", help="Tell the sizes of a container's files.")
-@flag("--type", "kind", help="container, image or network.")
+@flag("--type", "kind", help="container, image, network or volume.")
 @click.argument("names", nargs=-1)
 @click.pass_obj
 def inspect_any(session: Session, names: tuple[str, ...], template: str, size: bool, kind: str) -> Result:
-    """Show everything about a container, an image or a network, whichever has that name."""
+    """Show everything about a container, an image, a network or a volume, whichever has that name."""
     if kind and kind not in _PATHS:
-        raise UsageError(f'unknown type: "{kind}": must be one of "container", "image", "network"', 1)
+        raise UsageError(f'unknown type: "{kind}": must be one of "container", "image", "network", "volume"', 1)
     return documents_result(_documents(session, [kind] if kind else list(_PATHS), names, size), template)
 
 

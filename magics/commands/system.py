@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from dosirak.magics.commands.logs import moment
-from dosirak.magics.commands.present import documents_result, lines_result
+from dosirak.magics.commands.present import LazyFrame, documents_result, lines_result
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import UsageError
 from dosirak.magics.grammar.flags import Command, flag
@@ -18,6 +18,8 @@ from dosirak.magics.grammar.listing import filter_map
 from dosirak.magics.grammar.values import FILTER
 from dosirak.magics.look import words
 from dosirak.magics.objects.facts import Facts
+from dosirak.magics.tables.columns import Look
+from dosirak.magics.tables.listing import Listing
 
 _FORMAT = flag("-f", "--format", "template", help="json, or a Go template.")
 
@@ -114,34 +116,52 @@ def _facts(title: str, facts: list[tuple[str, str]]) -> Result:
 def events(session: Session, filters: tuple[tuple[str, str], ...], since: str, until: str, template: str) -> Result:
     """Show what happened: the past with --since; in a terminal also what happens from now on.
 
-    A cell has to end, so in a notebook the default is the last hour up to now.
+    A cell has to end, so in a notebook the default is the last hour up to now, and the value a DataFrame.
     """
     now = time.time()
     if session.door.escalates:
         since, until = since or f"{now - 3600:.9f}", until or f"{now:.9f}"
+    if template.startswith("table"):
+        raise UsageError("events can't be formatted as a table", 1)
     query = {"since": moment(since), "until": moment(until), "filters": filter_map(filters)}
     engine = session.engine
     found = engine.lines(engine.call("GET", "/events", query, stream=True))
-    if template:
-        return _formatted(session, found, template)
     if session.door.escalates:
-        return lines_result([_line(event) for event in found])
+        return _collected(list(found), template)
     try:
         for event in found:
-            session.door.say(_line(event))
+            session.door.say(_formatted(event, template) if template else _line(event))
     except KeyboardInterrupt:
         pass
     return Result()
 
 
-def _formatted(session: Session, found: Iterator[Any], template: str) -> Result:
+def _collected(events: list[Any], template: str) -> Result:
+    """What happened in a time that is over."""
+    if template:
+        return lines_result([_formatted(event, template) for event in events])
+    rows = [_row(event) for event in events]
+    listing = Listing(["TIME", "TYPE", "ACTION", "ID", "NAME", "ATTRIBUTES"], rows, Look("events"))
+    return Result(LazyFrame(listing), "\n".join(map(_line, events)))
+
+
+def _row(event: Mapping[str, Any]) -> dict[str, Any]:
+    actor = event.get("Actor") or {}
+    attributes = dict(actor.get("Attributes") or {})
+    return {
+        "TIME": datetime.fromtimestamp(event.get("timeNano", 0) / 1e9, UTC),
+        "TYPE": event.get("Type", ""),
+        "ACTION": event.get("Action", ""),
+        "ID": actor.get("ID", ""),
+        "NAME": attributes.pop("name", ""),
+        "ATTRIBUTES": attributes,
+    }
+
+
+def _formatted(event: Any, template: str) -> str:
     from dosirak.magics.templates.rows import format_documents
 
-    if template.startswith("table"):
-        raise UsageError("events can't be formatted as a table", 1)
-    for event in found:
-        session.door.say(format_documents(template, [event])[0])
-    return Result()
+    return format_documents(template, [event])[0]
 
 
 def _line(event: Mapping[str, Any]) -> str:
@@ -149,6 +169,6 @@ def _line(event: Mapping[str, Any]) -> str:
     actor = event.get("Actor") or {}
     at = datetime.fromtimestamp(event.get("timeNano", 0) / 1e9, UTC).astimezone()
     stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{event.get('timeNano', 0) % 10**9:09d}{at:%z}"
-    attributes = ", ".join(f"{key}={value}" for key, value in sorted((actor.get("Attributes") or {}).items()))
+    attributes = words.pairs(actor.get("Attributes") or {})
     tail = f" ({attributes})" if attributes else ""
     return f"{stamp} {event.get('Type', '')} {event.get('Action', '')} {actor.get('ID', '')}{tail}"

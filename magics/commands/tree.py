@@ -26,10 +26,9 @@ _CONTAINER = {
 _CONTAINER_ONLY = {
     **dict.fromkeys(("ps", "ls", "list"), "magics.commands.containers:ps"),
     "inspect": "magics.commands.inspect:inspect_container",
+    "prune": "magics.commands.prune:containers",
 }
-_CONTAINER_LATER = dict.fromkeys(
-    ("cp", "diff", "commit", "export", "pause", "unpause", "stats", "update", "prune"), _LATER
-)
+_CONTAINER_LATER = dict.fromkeys(("cp", "diff", "commit", "export", "pause", "unpause", "stats", "update"), _LATER)
 _IMAGE = {
     "ls": "magics.commands.images:ls",
     "list": "magics.commands.images:ls",
@@ -41,11 +40,20 @@ _IMAGE = {
     "tag": "magics.commands.images:tag",
     "history": "magics.commands.images:history",
     "build": "magics.commands.build:build",
+    "prune": "magics.commands.prune:images",
 }
 _NETWORK = {
     "ls": "magics.commands.networks:ls",
     "list": "magics.commands.networks:ls",
     "inspect": "magics.commands.inspect:inspect_network",
+    "prune": "magics.commands.prune:networks",
+}
+_VOLUME = {
+    "create": "magics.commands.volumes:create",
+    **dict.fromkeys(("ls", "list"), "magics.commands.volumes:ls"),
+    **dict.fromkeys(("rm", "remove"), "magics.commands.volumes:remove"),
+    "inspect": "magics.commands.inspect:inspect_volume",
+    "prune": "magics.commands.prune:volumes",
 }
 _SYSTEM = {"info": "magics.commands.system:info", "events": "magics.commands.system:events"}
 _OURS = {
@@ -56,26 +64,33 @@ _OURS = {
 container = Group(
     "container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY, planned=_CONTAINER_LATER
 )
-image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save", "prune"), _LATER))
+image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save"), _LATER))
 network = Group(
     "network",
     help="Manage networks.",
     loaders=_NETWORK,
-    planned=dict.fromkeys(("create", "rm", "connect", "disconnect", "prune"), _LATER),
+    planned=dict.fromkeys(("create", "rm", "connect", "disconnect"), _LATER),
 )
-system = Group("system", help="Look at the engine.", loaders=_SYSTEM, planned=dict.fromkeys(("df", "prune"), _LATER))
+volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
+system = Group(
+    "system",
+    help="Look at the engine.",
+    loaders=_SYSTEM | {"df": "magics.commands.usage:df", "prune": "magics.commands.prune:system"},
+)
 builder = Group(
     "builder",
     help="Build images.",
-    loaders={"build": "magics.commands.build:build"},
-    planned={"prune": _LATER},
+    loaders={"build": "magics.commands.build:build", "prune": "magics.commands.prune:cache"},
 )
 dosirak = Group(
     "dosirak", help="Look after Dosirak itself.", loaders=_OURS | {"version": "magics.commands.system:version"}
 )
 
 _GROUPS = {
-    **{name: f"magics.commands.tree:{name}" for name in ("container", "image", "network", "system", "builder")},
+    **{
+        name: f"magics.commands.tree:{name}"
+        for name in ("container", "image", "network", "volume", "system", "builder")
+    },
 }
 _TOP = {
     **_CONTAINER,
@@ -89,7 +104,7 @@ _TOP = {
 }
 _TOP_PLANNED = {
     **_CONTAINER_LATER,
-    **dict.fromkeys(("push", "save", "search", "volume", "login", "logout", "manifest", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("push", "save", "search", "login", "logout", "manifest", "compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
 }

@@ -39,6 +39,9 @@ class Door(Protocol):
     def note(self, text: str) -> None:
         """Print a line to standard error."""
 
+    def ask(self, question: str) -> str:
+        """Ask a person and return the answer; raises DosirakError where there is nobody to ask."""
+
     def build_view(self) -> BuildView:
         """Return what shows a build's progress."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from dosirak.magics.errors import DosirakError
 from dosirak.magics.look.text import visible
 from dosirak.magics.streams.pump import Input, Sink
 from dosirak.magics.streams.sanitize import Text
@@ -62,6 +63,13 @@ class Notebook:
     def note(self, text: str) -> None:
         """Print a line into the cell's error stream."""
         sys.stderr.write(f"{visible(text)}\n")
+
+    def ask(self, question: str) -> str:
+        """Ask in the cell's input box."""
+        try:
+            return input(question)
+        except Exception as error:  # ipykernel's StdinNotImplementedError, or whatever another front end raises
+            raise DosirakError("nobody is here to answer (the notebook runs by itself): use --force") from error
 
     def build_view(self) -> BuildView:
         """Return a view that updates in place."""

@@ -70,6 +70,12 @@ class Terminal:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
+    def ask(self, question: str) -> str:
+        """Print the question and read a line of standard input."""
+        sys.stdout.write(question)
+        sys.stdout.flush()
+        return sys.stdin.readline()
+
     def build_view(self) -> BuildView:
         """Return the classic lines."""
         from dosirak.magics.building.view import TextView

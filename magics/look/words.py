@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -56,9 +57,30 @@ def _scaled(count: float, base: float, units: tuple[str, ...], digits: int = 3) 
     return f"{float(text):g}{units[index]}" if "e" in text else f"{text}{units[index]}"
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class Share:
+    """Bytes out of a total, as `system df` shows them: "3kB (50%)"; without a percentage when the total is 0."""
+
+    count: int
+    total: int = 0
+
+    def __str__(self) -> str:
+        return size(self.count) + (f" ({self.count * 100 // self.total}%)" if self.total > 0 else "")
+
+
 def short_id(identity: str) -> str:
     """Return the 12 digits by which people know an id."""
     return identity.removeprefix("sha256:")[:12]
+
+
+def clock(moment: datetime) -> str:
+    """Return a moment in this machine's time zone, to the millisecond."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+def pairs(attributes: Mapping[str, str]) -> str:
+    """Return "key=value, key=value", sorted."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(attributes.items()))
 
 
 def shorten(text: str, limit: int) -> str:

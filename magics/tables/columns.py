@@ -43,6 +43,12 @@ def identity(value: Any, look: Look) -> str:
     return words.short_id(str(value)) if look.truncate else str(value)
 
 
+def actor(value: Any, look: Look) -> str:
+    """Return the 12 digits of an id; a name stays whole."""
+    text = str(value)
+    return identity(text, look) if len(text) == 64 or text.startswith("sha256:") else text
+
+
 def command(value: Any, look: Look) -> str:
     """Return the command in quotes, within 20 characters as Docker has it."""
     text = words.shorten(str(value), 20) if look.truncate else str(value)
@@ -100,6 +106,21 @@ _NETWORKS = [
     Column("DRIVER", "category"),
     Column("SCOPE", "category"),
 ]
+_USAGE = [
+    Column("TYPE"),
+    Column("TOTAL", "int64", right=True),
+    Column("ACTIVE", "int64", right=True),
+    Column("SIZE", "int64", size, right=True),
+    Column("RECLAIMABLE", "object", right=True),
+]
+_EVENTS = [
+    Column("TIME", "datetime", lambda value, look: words.clock(value)),
+    Column("TYPE", "category"),
+    Column("ACTION"),
+    Column("ID", word=actor),
+    Column("NAME"),
+    Column("ATTRIBUTES", "object", lambda value, look: words.pairs(value)),
+]
 _TOP = [Column(name, "Int64", right=True) for name in ("PID", "PPID", "C", "NI", "VSZ", "RSS")]
 
 COLUMNS: dict[str, dict[str, Column]] = {
@@ -110,6 +131,8 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "history": _HISTORY,
         "networks": _NETWORKS,
         "top": _TOP,
+        "usage": _USAGE,
+        "events": _EVENTS,
     }.items()
 }
 """Every listing's columns, by kind and title. A title that is not here is text."""

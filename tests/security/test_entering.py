@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.engines import Engine
+from support.engines import Engine, wait_for
 from support.rootfs import changed_root
 
 from .conftest import HOST_IMAGE, Marker, Probe, in_run
@@ -135,6 +135,21 @@ def test_capabilities_are_the_same_however_a_process_came_in(probe: Probe) -> No
         "CapBnd:": default,
         "CapAmb:": none,
     }
+
+
+def test_a_health_check_has_the_walls_of_its_container(engine: Engine, busybox: str) -> None:
+    check = "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; unshare -m true; echo; false"
+    flags = ("--health-cmd", check, "--health-interval", "1s", "--health-retries", "1")
+    own = engine.docker("run", "--rm", busybox, "sh", "-c", check.replace("false", "true")).stdout
+    name = engine.docker("run", "-d", *flags, busybox, "sleep", "600").stdout.strip()
+
+    def log() -> list[dict[str, str]]:
+        return engine.client.api.inspect_container(name)["State"]["Health"]["Log"] or []  # type: ignore[no-any-return]
+
+    wait_for(log, 15, "a health check")
+    assert "Seccomp:\t2" in own
+    assert own.strip() in log()[0]["Output"]
+    assert "not permitted" in log()[0]["Output"]
 
 
 def test_the_engine_sees_the_mark_of_a_change(marker: Marker) -> None:

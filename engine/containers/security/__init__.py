@@ -5,7 +5,7 @@ keeps compiled seccomp filters.
 """
 
 from dosirak.engine.containers.security.capabilities import available_capabilities, choose_capabilities
-from dosirak.engine.containers.security.devices import base_device_rules, device_rules, devices_of, host_devices
+from dosirak.engine.containers.security.devices import device_rules, devices_of, host_devices
 from dosirak.engine.containers.security.options import SecurityOptions, parse_security_options
 from dosirak.engine.containers.security.seccomp import Confinement
 from dosirak.engine.containers.security.sysctls import check_sysctls
@@ -15,7 +15,6 @@ __all__ = [
     "Confinement",
     "SecurityOptions",
     "available_capabilities",
-    "base_device_rules",
     "check_sysctls",
     "choose_capabilities",
     "device_rules",

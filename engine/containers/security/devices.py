@@ -29,22 +29,6 @@ def device_rules(rules: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def base_device_rules() -> list[dict[str, Any]]:
-    """What every container may do with devices: make any node, use the harmless ones; nothing else."""
-    nodes = [("c", 1, 3), ("c", 1, 5), ("c", 1, 7), ("c", 1, 8), ("c", 1, 9), ("c", 5, 0), ("c", 5, 1), ("c", 5, 2)]
-    return [
-        {"allow": False, "access": "rwm"},
-        {"allow": True, "type": "c", "access": "m"},
-        {"allow": True, "type": "b", "access": "m"},
-        *(
-            {"allow": True, "type": kind, "major": major, "minor": minor, "access": "rwm"}
-            for kind, major, minor in nodes
-        ),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-        {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},  # fuse
-    ]
-
-
 def devices_of(mapping: DeviceMapping) -> list[dict[str, Any]]:
     """`--device`: a node of the host, or all in a directory, as entries of `linux.devices`. Raises InvalidRequest."""
     source = os.path.realpath(mapping.path_on_host)

@@ -34,6 +34,11 @@ def version() -> str:
     return backend().version
 
 
+def get_ready(devices: list[dict[str, Any]]) -> None:
+    """Do ahead of time what can be done for a group with these device rules."""
+    backend().get_ready(devices)
+
+
 def create(path: str, resources: dict[str, Any]) -> list[int]:
     """Make the cgroup and set its limits (`linux.resources` of config.json).
 

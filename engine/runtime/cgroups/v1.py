@@ -24,6 +24,9 @@ class Hierarchies:
     def __init__(self, mounts: dict[str, str]) -> None:
         self.mounts = mounts
 
+    def get_ready(self, devices: list[dict[str, Any]]) -> None:
+        """Nothing to do ahead of time."""
+
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the groups, set the limits, open the files to join by."""
         for mount in self._mounts(resources):

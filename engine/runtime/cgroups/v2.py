@@ -22,6 +22,10 @@ class Hierarchy:
     def __init__(self, root: str) -> None:
         self.root = root
 
+    def get_ready(self, devices: list[dict[str, Any]]) -> None:
+        """Load the program for rules that will probably be asked for."""
+        devicerules.get_ready_v2(devices)
+
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the group with its controllers on, set the limits, open the file to join by."""
         directory = f"{self.root}/{path}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dosirak.engine.networks import Networks
+from dosirak.engine.networks.model import PREDEFINED
 from dosirak.engine.settings import Settings
 from dosirak.engine.state import Database, Events
 from support.wires import Namespace, tables
@@ -58,6 +59,7 @@ def outside(host: Namespace) -> Iterator[Namespace]:
 def settings(tmp_path: Path) -> Settings:
     made = Settings(data=tmp_path / "data", run=tmp_path / "run")
     made.data.mkdir()
+    made.run.mkdir()
     return made
 
 
@@ -69,8 +71,10 @@ async def networks(host: Namespace, settings: Settings) -> AsyncIterator[Network
     await made.start()
     await made.readopt({})
     yield made
+    for container in {endpoint.container for network in made.list() for endpoint in network.endpoints}:
+        await made.disconnect(container)
     for network in made.list():
-        for endpoint in network.endpoints:
-            await made.disconnect(endpoint.container)
+        if network.name not in PREDEFINED:
+            await made.remove(network.id)
     await made.close()
     db.close()

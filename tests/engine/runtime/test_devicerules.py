@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dosirak.engine.containers.security import base_device_rules
 from dosirak.engine.runtime.cgroups import devicerules
+from dosirak.engine.runtime.defaults import DEVICE_RULES
 from support.host import CGROUPS
 
 ALL = [{"allow": True, "access": "rwm"}]
@@ -112,7 +112,7 @@ def _try(place: Path, device: str) -> str:
 
 
 def test_what_every_container_may_do(asked: Asked) -> None:
-    rules = base_device_rules()
+    rules = DEVICE_RULES
     for harmless in ("c 1:3", "c 1:5", "c 1:7", "c 1:8", "c 1:9", "c 5:2"):
         assert asked(rules, harmless) == "rwm", harmless
     for other in ("c 1:1", "c 10:183", "b 7:0"):
@@ -137,6 +137,16 @@ def test_everything_and_nothing(asked: Asked) -> None:
 def test_accesses_given_one_by_one_add_up(asked: Asked) -> None:
     both = [*NONE, rule("c 1:3 r"), rule("c 1:5 rwm"), rule("c 1:3 w")]
     assert asked(both, "c 1:3") == "rw"
+
+
+def test_a_program_that_was_loaded_ahead_is_the_same(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devicerules, "_Ready", type("_Ready", (), {"rules": None, "program": -1}))
+    rules = [*NONE, rule("c 1:3 r")]
+    devicerules.get_ready_v2(rules)
+    assert asked([*NONE, rule("c 1:3 r")], "c 1:3") == "r"
+    assert asked([*NONE, rule("c 1:3 r")], "c 1:5") == ""
+    assert asked([*NONE, rule("c 1:5 w")], "c 1:5") == "w"
+    os.close(devicerules._Ready.program)
 
 
 def test_what_is_denied_later_is_denied() -> None:

@@ -54,6 +54,27 @@ top x -ef
 top x -o pid,comm
 network ls
 network ls --filter driver=bridge
+network prune -f
+network prune -f --filter until=24h --filter label=a
+container prune -f
+container prune --force --filter label!=x=y --filter until=10m
+image prune -f
+image prune -af --filter until=2030-01-02
+volume create
+volume create --label a=b --label c data
+volume ls
+volume ls -q --filter dangling=true --filter name=x
+volume rm x
+volume rm -f x
+volume prune -f
+volume prune -af --filter label=a
+system prune -f
+system prune -af --volumes --filter label=a
+builder prune -f
+builder prune -af --filter until=24h
+system df
+events --until 100
+events --since 100 --until 200 --filter type=container --filter event=die --filter event=start
 exec x ls -l
 exec -e A=1 --env B=2 -u me -w /tmp --privileged x env
 exec -d x sleep 1
@@ -104,6 +125,8 @@ def _query(request: Recorded) -> dict[str, Any]:
         if key in query:
             query[key] = query[key].removeprefix("docker.io/library/")
     query.pop("rm", None)
+    if query.get("filters") == "":
+        del query["filters"]
     return query
 
 

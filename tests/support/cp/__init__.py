@@ -1,0 +1,1 @@
+"""`docker cp`'s cases as data, and what a real dockerd made of them."""
