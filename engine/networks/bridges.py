@@ -9,7 +9,6 @@ again (a test's, mostly) is cleared away by the next engine that passes: it woul
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -23,7 +22,6 @@ from dosirak.engine.networks.worker import Kernel
 
 _ALIAS = "Dosirak's, rules in table "
 _FORWARDING_WAS_OFF = "forwarding was off"
-_GONE_WITHIN = 1.0  # seconds the kernel gets to take given-up veths away by itself
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -118,16 +116,6 @@ def delete_links(kernel: Kernel, names: Iterable[str]) -> None:
         index = links.index_of(name)
         if index is not None:
             links.delete(kernel.netlink, index)
-
-
-def wait_gone(kernel: Kernel, veths: Iterable[str]) -> None:
-    """Returns once these links are gone; those that someone else's hold on the namespace keeps alive are deleted."""
-    deadline = time.monotonic() + _GONE_WITHIN
-    for veth in veths:
-        while (index := links.index_of(veth)) is not None:
-            if time.monotonic() > deadline:
-                links.delete(kernel.netlink, index)
-            time.sleep(0.002)
 
 
 def _choose_subnet(netlink: Netlink, found: links.Link | None, wanted: Wanted) -> IPv4Network:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -34,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 IDLE = 10.0
 # Seconds after which a veth that still lives though its container is gone (someone joined its namespace) is deleted.
 _LINGER = 1.5
+# Seconds that the kernel gets to take given-up veths away by itself when their bridge goes.
+_GONE_WITHIN = 1.0
 
 
 class Bridge(Driver):
@@ -227,6 +230,7 @@ class Bridge(Driver):
         if self._raised or links.index_of(self.network.bridge) is not None:
             self._raised = None
             leaving, self._leaving = self._leaving, []
+            await _wait_gone(leaving)
             await self._worker.submit(_lower, self.network.bridge, leaving)
 
     def _make(
@@ -305,6 +309,13 @@ class Bridge(Driver):
         return Allocator(f"{network.name} ({network.id})", IPv4Network(network.subnet), reserved, part)
 
 
+async def _wait_gone(veths: Sequence[str]) -> None:
+    """Returns once the kernel has taken these links away. Not on the network thread: others need it meanwhile."""
+    deadline = time.monotonic() + _GONE_WITHIN
+    while any(map(links.index_of, veths)) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.004)
+
+
 def _parse_ip(text: str) -> IPv4Address:
     try:
         return IPv4Address(text)
@@ -343,5 +354,5 @@ def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Pu
 
 
 def _lower(kernel: Kernel, bridge: str, leaving: Sequence[str]) -> None:
-    bridges.wait_gone(kernel, leaving)
+    bridges.delete_links(kernel, leaving)
     bridges.lower_bridge(kernel, bridge)
