@@ -28,7 +28,8 @@ class MountPlan(MountPoint):
     """A mount of a container: what `inspect` shows of it, and how it is to be made.
 
     `copy`: fill an empty volume from the image; `recursive`: the mounts below the source come too; `flat_readonly`:
-    read-only does not hold for them; `create`: make a missing source (of a bind); `options`: a tmpfs's.
+    read-only does not hold for them; `create`: make a missing source (of a bind); `options`: a tmpfs's; `subpath`: of
+    a volume, the part of it that is mounted.
     """
 
     copy: bool = False
@@ -36,6 +37,7 @@ class MountPlan(MountPoint):
     flat_readonly: bool = False
     create: bool = False
     anonymous: bool = False
+    subpath: str = ""
     options: list[str] = msgspec.field(default_factory=list)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -194,7 +196,6 @@ def _volume(mount: Mount) -> MountPlan:
         if not mount.source:
             raise InvalidRequest("must not set Subpath when using anonymous volumes")
         _check_subpath(options.subpath)
-        raise NotSupported("volume-subpath is not supported yet")
     if mount.read_only and not mount.source:
         raise InvalidRequest("must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options else None
@@ -205,8 +206,10 @@ def _volume(mount: Mount) -> MountPlan:
         name=mount.source,
         driver="local",
         mode="z",
-        copy=not (options and options.no_copy),
+        # What an image has where a part of a volume is mounted says nothing about that part.
+        copy=not (options and (options.no_copy or options.subpath)),
         anonymous=not mount.source,
+        subpath=options.subpath if options else "",
         labels=dict((options.labels if options else None) or {}),
     )
 

@@ -18,7 +18,7 @@ from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.limits import group, oci
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan, depth, tmpfs_options
-from dosirak.engine.runtime import defaults
+from dosirak.engine.runtime import defaults, rootfs
 
 _OCI_VERSION = "1.2.0"
 # Set in every network namespace of a container's own, as Docker does: ping and low ports without capabilities.
@@ -164,7 +164,8 @@ def _planned(entry: MountPlan) -> dict[str, Any]:
     if entry.type == "tmpfs":
         return _tmpfs(entry.destination, entry.options)
     access = "rw" if entry.rw else "ro" if entry.flat_readonly else "rro"
-    return _bind(entry.destination, entry.source, access, entry.propagation or "rprivate", recursive=entry.recursive)
+    found = _bind(entry.destination, entry.source, access, entry.propagation or "rprivate", recursive=entry.recursive)
+    return {**found, rootfs.SUBPATH: entry.subpath} if entry.subpath else found
 
 
 def _tmpfs(place: str, options: Sequence[str]) -> dict[str, Any]:

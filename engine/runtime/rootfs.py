@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _PROC_SUPER_MAGIC = 0x9FA0
 _PROC_ROOT_INO = 1
 
+SUBPATH = "dosirak.subpath"
+"""A bind mount's own key: the part of its source that is mounted."""
+
 _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 # Filesystems whose place must be a real directory of the root, never a symlink of the image (CVE-2019-19921,
@@ -70,10 +73,25 @@ def open_binds(spec: dict[str, Any]) -> list[int]:
         options = MountOptions(entry.get("options") or [])
         if _is_bind(entry, options):
             try:
-                found.append(_clone_tree(entry["source"], options))
+                found.append(_clone_source(entry, options))
             except OSError as error:
                 raise _naming(entry, error) from error
     return found
+
+
+def _clone_source(entry: dict[str, Any], options: MountOptions) -> int:
+    """A subpath is looked up inside the source, whatever links a container has left there (CVE-2017-1002101)."""
+    if not entry.get(SUBPATH):
+        return _clone_tree(entry["source"], options)
+    whole = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = inroot.open_in_root(whole, entry[SUBPATH], os.O_PATH)
+        try:
+            return _clone_tree(f"/proc/self/fd/{part}", options)
+        finally:
+            os.close(part)
+    finally:
+        os.close(whole)
 
 
 def _is_bind(entry: dict[str, Any], options: MountOptions) -> bool:

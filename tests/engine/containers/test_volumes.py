@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dosirak.engine.containers.documents import Mount, VolumeOptions
-from dosirak.engine.errors import Conflict, InvalidRequest
+from dosirak.engine.errors import Conflict, InvalidRequest, StartFailed
 
 
 def names(rig):
@@ -104,3 +104,31 @@ async def test_a_failed_create_leaves_no_anonymous_volume(rig):
     with pytest.raises(InvalidRequest):
         await rig.create("true", host={"binds": ["/anon"], "mounts": [mount]})
     assert names(rig) == []
+
+
+async def test_a_part_of_a_volume_is_mounted_and_nothing_outside_it(rig):
+    await rig.run(
+        "sh",
+        "-c",
+        "mkdir -p /v/a/b && echo in >/v/a/b/f && ln -s /etc /v/out && ln -s ../../.. /v/up && ln -s a/b /v/link",
+        host={"binds": ["data:/v"]},
+    )
+
+    def part(path, target="/part"):
+        options = VolumeOptions(subpath=path)
+        return {"mounts": [Mount(type="volume", source="data", target=target, volume_options=options)]}
+
+    assert (await rig.run("cat", "/part/f", host=part("a/b"))).out == "in\n"
+    assert (await rig.run("cat", "/part/f", host=part("link"))).out == "in\n"
+    assert (await rig.run("cat", "/file", host=part("a/b/f", "/file"))).out == "in\n"
+    assert (await rig.run("ls", "/part", host=part("up"))).out.split() == ["a", "link", "out", "up"]
+    for escape in ("out", "nosuch"):
+        container_id = await rig.create("ls", "/part", host=part(escape))
+        with pytest.raises(StartFailed, match="no such file or directory"):
+            await rig.containers.start(container_id)
+    for wrong in ("../x", "/a"):
+        with pytest.raises(InvalidRequest, match="subpath must be a relative path within the volume"):
+            await rig.create("true", host=part(wrong))
+    # Nothing of the image is copied into it.
+    await rig.run("true", host=part("a", "/bin/sub"))
+    assert (await rig.run("ls", "/v/a", host={"binds": ["data:/v"]})).out == "b\n"
