@@ -67,7 +67,7 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
     else:
         # Between two runs: what the monitor knows is when the last one ended.
         record.state.finished_at = task.started_at
-    record.restart_count = task.restarts
+    record.restart_count = task.restarts if task.pid else task.restarts + 1  # as `lifecycle` counts
     record.state.paused = cgroups.frozen(group.path_of(record))
     lifecycle.took_over(room, live, task)
     if task.pid:
