@@ -154,7 +154,7 @@ async def sweep(room: Room) -> None:
     root = room.bundles.root
     for directory in await asyncio.to_thread(lambda: list(root.iterdir())):
         name = directory.name
-        if name in room.table or name in room.steps or not _ID.fullmatch(name):
+        if name in room.table or name in room.table.damaged or name in room.steps or not _ID.fullmatch(name):
             continue
         await asyncio.to_thread(cgroups.remove, f"dosirak/{name}")
         ipc.release(directory)
