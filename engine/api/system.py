@@ -19,6 +19,7 @@ from dosirak.engine.images import platforms
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
     from dosirak.engine.api.versions import Version
+    from dosirak.engine.build.cache import Usage
 
 # Builder-Version 1 makes the docker CLI use the classic builder, which is the one answered here.
 _PING = {
@@ -193,10 +194,24 @@ async def disk_usage(call: Call) -> StreamResponse:
     if "volume" in wanted:
         document["Volumes"] = await volumes.documents(call)
     if "build-cache" in wanted:
-        document["BuildCache"] = []
+        document["BuildCache"] = [_cache_record(usage) for usage in call.rooms.builder.usage()]
     if call.version < (1, 42):
-        document["BuilderSize"] = 0
+        document["BuilderSize"] = sum(usage.size for usage in call.rooms.builder.usage() if not usage.shared)
     return reply.json(document)
+
+
+def _cache_record(usage: Usage) -> dict[str, Any]:
+    return {
+        "ID": usage.id,
+        "Type": "regular",
+        "Description": "",
+        "InUse": False,
+        "Shared": usage.shared,
+        "Size": usage.size,
+        "CreatedAt": times.rfc3339(usage.created),
+        "LastUsedAt": times.rfc3339(usage.used),
+        "UsageCount": 1,
+    }
 
 
 async def auth(call: Call) -> StreamResponse:

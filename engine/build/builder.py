@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dosirak.engine.build.cache import StepCache
+from dosirak.engine.build.cache import StepCache, Usage
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.layers.threads import outlast
@@ -83,6 +83,19 @@ class Builder:
         finally:
             await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place])))
             self._running.discard(build)
+
+    def usage(self) -> list[Usage]:
+        """The build cache, a finished step each: several keys may lead to one."""
+        in_images = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
+        found: dict[str, Usage] = {}
+        for _, record, used_at in self._cache.entries():
+            if record is None:
+                continue
+            layer = record.layer
+            size, shared = (layer.size, layer.diff_id in in_images) if layer is not None else (0, False)
+            used = max(used_at, found[record.state].used if record.state in found else 0.0)
+            found[record.state] = Usage(record.state, size, shared, record.created_ns / 1e9, used)
+        return list(found.values())
 
     async def prune(self, filters: Filters, *, all: bool) -> Pruned:
         """Forgets what finished steps led to, unless an image stands on it; with `all` that too. Keys and bytes.

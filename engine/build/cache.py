@@ -19,6 +19,16 @@ class Record(msgspec.Struct, frozen=True):
     created_ns: int
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """A record as `system df` shows it: bytes of its layer, whether an image has that layer too, unix times."""
+
+    id: str
+    size: int
+    shared: bool
+    created: float
+    used: float
+
+
 class StepCache:
     """Records by key, in table `build_cache`."""
 

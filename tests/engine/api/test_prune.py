@@ -29,6 +29,8 @@ def test_system_prune_takes_containers_networks_dangling_images_and_the_cache(em
     docker("volume", "create", "named")
     client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN echo 1 >/one\n"), tag="built")
     client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN echo 2 >/two\n"), tag="built")
+    cache = json.loads(lines(docker("system", "df", "--format", "json"))[-1])
+    assert cache["Type"] == "Build Cache" and int(cache["TotalCount"]) >= 2
     assert "Total reclaimed space: " in lines(docker("system", "prune", "-f", "--filter", "label=nosuch"))[-1]
     assert ended in docker("ps", "-aq", "--no-trunc").stdout
     done = docker("system", "prune", "-f").stdout
@@ -40,6 +42,7 @@ def test_system_prune_takes_containers_networks_dangling_images_and_the_cache(em
     assert "Deleted Volumes:\nnamed\n" in docker("volume", "prune", "-af").stdout
     assert "untagged: built:latest\n" in docker("image", "prune", "-af", "--filter", "until=0s").stdout.lower()
     docker("builder", "prune", "-af")
+    assert json.loads(lines(docker("system", "df", "--format", "json"))[-1])["TotalCount"] == "0"
 
 
 def test_container_prune_reports_what_went(docker, busybox):
