@@ -47,6 +47,10 @@ SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
 test-security: root docker $(READY) ## Try the known attacks, and say how many were tried
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(SECURITY) $(ARGS)
 
+.PHONY: test-faults
+test-faults: root docker $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
+	@DOSIRAK_TESTS_LONG=1 $(BIN)/pytest tests/faults tests/concurrency -p no:cacheprovider $(ARGS)
+
 .PHONY: bench
 bench: root peers $(READY) ## Time starting one container and many, side by side with runc, crun, bubblewrap, docker, podman
 	@$(BIN)/python tests/benchmarks/start.py $(ARGS)
