@@ -74,6 +74,8 @@ def plan(
     places: dict[str, MountPlan] = {entry.destination: entry for entry in inherited}
     asked: set[str] = set()
     taken = {clean(path): options for path, options in tmpfs.items()}
+    for destination in taken:
+        _check_destination(destination)
     for entry in [parse_bind(bind) for bind in binds] + [parse_mount(mount) for mount in mounts]:
         if entry.destination in asked or entry.destination in taken:
             raise InvalidRequest(f"Duplicate mount point: {entry.destination}")

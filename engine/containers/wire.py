@@ -36,6 +36,7 @@ T = TypeVar("T", bound=Document)
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "Shell", "CapAdd", "CapDrop"})
 _POINTERS = frozenset({"Init", "StopTimeout"})
 _ALL = frozenset({"*"})
+_PLAIN = frozenset({str, int, bool, float, type(None)})
 # Go's `omitempty`, by type (moby, api/types): in all others every field is always there.
 _OMITTED_WHEN_EMPTY: dict[type[Document], frozenset[str]] = {
     ContainerConfig: frozenset(
@@ -162,7 +163,7 @@ def dump(document: Document) -> dict[str, Any]:
         value = getattr(document, attribute)
         # A pointer in Go is left out when nil, but shown when it points to a zero ("Init": false, "StopTimeout": 0).
         if value or not omitted or (pointer and value is not None):
-            shown[name] = _dump(value)
+            shown[name] = value if type(value) in _PLAIN else _dump(value)
     return shown
 
 

@@ -13,7 +13,9 @@ def check(policy: RestartPolicy) -> None:
             f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or"
             " 'unless-stopped'"
         )
-    if policy.maximum_retry_count < 0:
+    count = policy.maximum_retry_count
+    if policy.name == "on-failure" and count < 0:
         raise InvalidRequest("invalid restart policy: maximum retry count cannot be negative")
-    if policy.maximum_retry_count and policy.name not in ("", "on-failure"):
-        raise InvalidRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if count and policy.name not in ("", "on-failure"):
+        also = " and cannot be negative" if count < 0 else ""
+        raise InvalidRequest(f"invalid restart policy: maximum retry count can only be used with 'on-failure'{also}")
