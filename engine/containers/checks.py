@@ -42,6 +42,7 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     security.rlimits(host)
     security.device_rules(host.device_cgroup_rules or ())
     _check_groups(host)
+    security.time_offsets(host.annotations or {})
     ports.normalise(config, host)
     if host.network_mode == "host" and host.port_bindings:
         warnings.append("Published ports are discarded when using host network mode")

@@ -195,6 +195,8 @@ def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
         found["seccomp"] = msgspec.Raw(resolved.seccomp)
     if resolved.devices:
         found["devices"] = [dict(device) for device in resolved.devices]
+    if offsets := security.time_offsets(host.annotations or {}):
+        found["timeOffsets"] = offsets
     if propagation := _root_propagation(container.mount_plans):
         found["rootfsPropagation"] = propagation
     return found

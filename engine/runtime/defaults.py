@@ -66,7 +66,9 @@ DEVICE_RULES: list[dict[str, object]] = [
     {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},  # fuse
 ]
 
-NAMESPACES = ("mount", "uts", "ipc", "pid", "network", "cgroup")
+# Time namespaces: since kernel 5.6, if it was built with them.
+_TIME = ("time",) if os.path.exists("/proc/self/ns/time") else ()
+NAMESPACES = ("mount", "uts", "ipc", "pid", "network", "cgroup", *_TIME)
 
 
 def mounts(*, shm_size: int = 64 << 20, privileged: bool = False) -> list[dict[str, object]]:

@@ -61,8 +61,11 @@ class Namespaces:
         Parameters: `linux` of config.json, for its id mappings and time offsets. The user namespace comes last of what
         needs the host's rights; namespaces that clone makes then belong to it.
         """
-        if "time" in self.new:
-            _enter_new_time(linux.get("timeOffsets") or {})
+        offsets = linux.get("timeOffsets") or {}
+        if "time" in self.new and (offsets or _Time.before < 0):
+            _enter_new_time(offsets)
+        elif "time" not in self.new and _Time.before >= 0:
+            sys.setns(_Time.before, sys.CLONE_NEWTIME)
         for name in ("time", "pid"):
             if name in self.joined:
                 sys.setns(self.joined[name], FLAGS[name])
@@ -78,6 +81,18 @@ class Namespaces:
         for name, fd in self.joined.items():
             if name not in _BY_PARENT:
                 sys.setns(fd, FLAGS[name])
+
+
+class _Time:
+    """The time namespace that this process was in before `get_ready`; -1: it is in it."""
+
+    before = -1
+
+
+def get_ready() -> None:
+    """Enter a time namespace for the next container already: it takes a tenth of a millisecond. Raises OSError."""
+    _Time.before = os.open("/proc/self/ns/time", os.O_RDONLY | os.O_CLOEXEC)
+    _enter_new_time({})
 
 
 def follow(target: int, entries: list[dict[str, Any]]) -> None:

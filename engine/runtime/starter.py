@@ -13,7 +13,7 @@ import os
 import signal
 import time
 
-from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, process, vfork, wire
+from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, vfork, wire
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
@@ -72,6 +72,8 @@ def get_ready() -> filesystems.Ready:
     process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
     os.close(host)
     cgroups.get_ready(defaults.DEVICE_RULES)
+    if "time" in defaults.NAMESPACES:
+        namespaces.get_ready()
     return filesystems.Ready(defaults.mounts())
 
 

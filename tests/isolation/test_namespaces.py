@@ -11,15 +11,15 @@ from support.engines import Engine, wait_for
 
 from .conftest import Box, namespaces
 
-OWN = {"cgroup", "ipc", "mnt", "net", "pid", "uts"}
-SHARED = {"time", "user"}
+OWN = {"cgroup", "ipc", "mnt", "net", "pid", "time", "uts"}
+SHARED = {"user"}
 
 
 def shared(one: dict[str, int], other: dict[str, int]) -> set[str]:
     return {kind for kind in one if one[kind] == other[kind]}
 
 
-def test_a_container_has_six_namespaces_of_its_own(box: Callable[..., Box]) -> None:
+def test_a_container_has_seven_namespaces_of_its_own(box: Callable[..., Box]) -> None:
     assert shared(box().namespaces(), namespaces("self")) == SHARED
 
 
@@ -89,3 +89,20 @@ def test_an_abstract_socket_of_the_host_can_not_be_reached(box: Callable[..., Bo
         assert "dosirak-test-abstract" in Path("/proc/net/unix").read_text()
         assert "dosirak-test-abstract" not in box().sh("cat /proc/net/unix")
         assert "dosirak-test-abstract" in box("--network", "host").sh("cat /proc/net/unix")
+
+
+def test_its_clocks_are_set_off_as_asked_and_for_every_process(box: Callable[..., Box]) -> None:
+    def uptime(text: str) -> float:
+        return float(text.split()[0])
+
+    shifted = box("--annotation", "dosirak.time-offset=boottime=8640000")
+    host = uptime(Path("/proc/uptime").read_text())
+    assert 8640000 <= uptime(shifted.sh("cat /proc/uptime")) - host < 8640000 + 60
+    usual = box()
+    assert abs(uptime(usual.sh("cat /proc/uptime")) - uptime(Path("/proc/uptime").read_text())) < 60
+
+
+def test_an_impossible_offset_is_refused(engine: Engine, busybox: str) -> None:
+    for text in ("soon", "realtime=5", "boottime=", "1.5"):
+        done = engine.docker("create", "--annotation", f"dosirak.time-offset={text}", busybox, check=False)
+        assert f'invalid time offset "{text}"' in done.stderr

@@ -119,6 +119,12 @@ def _config(flags: dict[str, Any], image: str, command: list[str], given: frozen
     return config
 
 
+def _annotations(flags: dict[str, Any]) -> dict[str, str]:
+    """Those asked for; what Docker's API has no field for is one too."""
+    found = keyvalues.pair_map(flags["annotation"])
+    return {**found, "dosirak.time-offset": flags["time_offset"]} if flags["time_offset"] else found
+
+
 def _host_config(flags: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
     restart = security.restart_policy(flags["restart"])
     if flags["rm"] and restart["Name"] not in ("", "no"):
@@ -151,7 +157,7 @@ def _host_config(flags: dict[str, Any], given: frozenset[str]) -> dict[str, Any]
     host |= security.namespaces(flags)
     host |= resources.resources(flags)
     optional = {
-        "Annotations": keyvalues.pair_map(flags["annotation"]),
+        "Annotations": _annotations(flags),
         "Tmpfs": mounts.parse_tmpfs(list(flags["tmpfs"])),
         "Sysctls": keyvalues.pair_map(flags["sysctl"]),
         "StorageOpt": security.storage(list(flags["storage_opt"])),

@@ -81,6 +81,7 @@ SECURITY = [
     flag("--cgroupns", help="Cgroup namespace: host or private."),
     flag("--pid", help="PID namespace: host or container:NAME."),
     flag("--uts", help="UTS namespace: host."),
+    flag("--time-offset", help="Clocks of its own: SECONDS, or boottime=SECONDS,monotonic=SECONDS."),
     flag("--ipc", help="IPC namespace: none, private, shareable, host or container:NAME."),
 ]
 

@@ -12,7 +12,7 @@ from dosirak.engine.containers.documents import ContainerConfig, HostConfig, Uli
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.spec import Resolved
-from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES, MASKED_PATHS, READONLY_PATHS
+from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES, MASKED_PATHS, NAMESPACES, READONLY_PATHS
 
 ID = "c0" * 32
 OWN = {"/etc/hosts": "/c/hosts", "/etc/hostname": "/c/hostname", "/etc/resolv.conf": "/c/resolv.conf"}
@@ -66,7 +66,7 @@ def test_a_plain_container():
     assert document["linux"]["maskedPaths"] == list(MASKED_PATHS)
     assert document["linux"]["readonlyPaths"] == list(READONLY_PATHS)
     kinds = [entry["type"] for entry in document["linux"]["namespaces"]]
-    assert sorted(kinds) == ["cgroup", "ipc", "mount", "network", "pid", "uts"]
+    assert kinds == list(NAMESPACES)
 
 
 def test_the_document_is_plain_json():
@@ -122,7 +122,7 @@ def test_a_user_other_than_root_keeps_only_the_bounding_set(user):
 )
 def test_a_shared_namespace_is_not_in_the_document(host, missing):
     kinds = {entry["type"] for entry in build(**host)["linux"]["namespaces"]}
-    assert kinds == {"cgroup", "ipc", "mount", "network", "pid", "uts"} - {missing}
+    assert kinds == set(NAMESPACES) - {missing}
 
 
 def test_with_the_hosts_uts_namespace_no_name_is_set():

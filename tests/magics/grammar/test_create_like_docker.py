@@ -282,3 +282,8 @@ def test_a_mistake_gets_docker_s_words(line: str, folder: Path) -> None:
     mine = caught.value.message
     assert mine == theirs or mine.startswith((f"{theirs};", f"{theirs} ("))
     assert caught.value.exit_code == code
+
+
+def test_a_time_offset_is_an_annotation_that_docker_could_send_too(folder: Path) -> None:
+    _, body = ours("--time-offset 60 --annotation a=b busybox", folder)
+    assert body["HostConfig"]["Annotations"] == {"a": "b", "dosirak.time-offset": "60"}
