@@ -25,6 +25,10 @@ _CONTAINER = {
     "stats": "magics.commands.stats:stats",
     "logs": "magics.commands.logs:logs",
     "top": "magics.commands.top:top",
+    "cp": "magics.commands.files:cp",
+    "diff": "magics.commands.files:diff",
+    "commit": "magics.commands.files:commit",
+    "export": "magics.commands.files:export",
     "port": "magics.commands.top:port",
 }
 _CONTAINER_ONLY = {
@@ -32,7 +36,6 @@ _CONTAINER_ONLY = {
     "inspect": "magics.commands.inspect:inspect_container",
     "prune": "magics.commands.prune:containers",
 }
-_CONTAINER_LATER = dict.fromkeys(("cp", "diff", "commit", "export"), _LATER)
 _IMAGE = {
     "ls": "magics.commands.images:ls",
     "list": "magics.commands.images:ls",
@@ -70,9 +73,7 @@ _OURS = {
     "status": "magics.commands.system:status",
 }
 
-container = Group(
-    "container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY, planned=_CONTAINER_LATER
-)
+container = Group("container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY)
 image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save"), _LATER))
 network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
@@ -107,7 +108,6 @@ _TOP = {
     **_SYSTEM,
 }
 _TOP_PLANNED = {
-    **_CONTAINER_LATER,
     **dict.fromkeys(("push", "save", "search", "login", "logout", "manifest", "compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),

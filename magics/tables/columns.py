@@ -139,6 +139,7 @@ _STATS = [
     *(Column(f"NET {way}", "int64", size, "NET I/O", right=True) for way in ("IN", "OUT")),
     *(Column(f"BLOCK {way}", "int64", size, "BLOCK I/O", right=True) for way in ("READ", "WRITTEN")),
 ]
+_CHANGES = [Column("CHANGE", "category"), Column("PATH")]
 _TOP = [Column(name, "Int64", right=True) for name in ("PID", "PPID", "C", "NI", "VSZ", "RSS")]
 
 COLUMNS: dict[str, dict[str, Column]] = {
@@ -149,6 +150,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "history": _HISTORY,
         "networks": _NETWORKS,
         "top": _TOP,
+        "changes": _CHANGES,
         "stats": _STATS,
         "usage": _USAGE,
         "events": _EVENTS,
