@@ -174,6 +174,8 @@ async def _make(room: Room, record: Container) -> None:
                     await _prepare_volume(room, record, plan, held)
                 elif plan.type == "bind":
                     _prepare_source(plan)
+                elif plan.type == "image" and not plan.source:
+                    await _prepare_image(room, plan, held)
             _record_all(room, record)
     except BaseException:
         for plan in record.mount_plans:
@@ -222,6 +224,13 @@ async def _prepare_volume(room: Room, record: Container, plan: MountPlan, held: 
     plan.name, plan.source, plan.driver = volume.name, volume.mountpoint, volume.driver
     if plan.copy:
         await room.volumes.fill(volume.name, record.layers, plan.destination)
+
+
+async def _prepare_image(room: Room, plan: MountPlan, held: ExitStack) -> None:
+    """Find the image; its layers stay with the container that shows them."""
+    image = await room.images.resolve(plan.name)
+    held.enter_context(room.images.hold(image.diff_ids))
+    plan.source, plan.layers, plan.diff_ids = image.id, await room.images.lower_dirs(image), image.diff_ids
 
 
 def _prepare_source(plan: MountPlan) -> None:

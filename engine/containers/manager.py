@@ -174,7 +174,9 @@ class Containers:
 
     def kept_layers(self) -> builtins.list[str]:
         """Diff IDs that containers stand on: they stay even when their image is removed by force."""
-        return list({diff_id for live in self._room.table for diff_id in live.record.diff_ids})
+        records = [live.record for live in self._room.table]
+        mounted = {diff_id for record in records for plan in record.mount_plans for diff_id in plan.diff_ids}
+        return list(mounted.union(*(record.diff_ids for record in records)))
 
     @property
     def active(self) -> bool:

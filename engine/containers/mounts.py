@@ -29,7 +29,8 @@ class MountPlan(MountPoint):
 
     `copy`: fill an empty volume from the image; `recursive`: the mounts below the source come too; `flat_readonly`:
     read-only does not hold for them; `create`: make a missing source (of a bind); `options`: a tmpfs's; `subpath`: of
-    a volume, the part of it that is mounted.
+    a volume or an image, the part of it that is mounted; `layers`, `diff_ids`: an image's, as a container's record has
+    them.
     """
 
     copy: bool = False
@@ -38,6 +39,8 @@ class MountPlan(MountPoint):
     create: bool = False
     anonymous: bool = False
     subpath: str = ""
+    layers: list[str] = msgspec.field(default_factory=list)
+    diff_ids: list[str] = msgspec.field(default_factory=list)
     options: list[str] = msgspec.field(default_factory=list)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -171,7 +174,7 @@ def _parse_mount(mount: Mount) -> MountPlan:
         if mount.type != kind and getattr(mount, f"{kind}_options") is not None:
             raise InvalidRequest(f"field {kind.title()}Options must not be specified")
     entry = makers[mount.type](mount)
-    entry.destination, entry.rw = clean(mount.target), not mount.read_only
+    entry.destination, entry.rw = clean(mount.target), not mount.read_only and mount.type != "image"
     return entry
 
 
@@ -217,9 +220,9 @@ def _volume(mount: Mount) -> MountPlan:
 
 
 def _image(mount: Mount) -> MountPlan:
-    if mount.image_options and mount.image_options.subpath:
-        _check_subpath(mount.image_options.subpath)
-    raise NotSupported('mounts of type "image" are not supported yet')
+    subpath = mount.image_options.subpath if mount.image_options else ""
+    _check_subpath(subpath)
+    return MountPlan(type="image", name=mount.source, propagation="rprivate", subpath=subpath)
 
 
 def _check_subpath(path: str) -> None:

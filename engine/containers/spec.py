@@ -165,7 +165,11 @@ def _planned(entry: MountPlan) -> dict[str, Any]:
         return _tmpfs(entry.destination, entry.options)
     access = "rw" if entry.rw else "ro" if entry.flat_readonly else "rro"
     found = _bind(entry.destination, entry.source, access, entry.propagation or "rprivate", recursive=entry.recursive)
-    return {**found, rootfs.SUBPATH: entry.subpath} if entry.subpath else found
+    if entry.layers:
+        found[rootfs.LAYERS] = entry.layers
+    if entry.subpath:
+        found[rootfs.SUBPATH] = entry.subpath
+    return found
 
 
 def _tmpfs(place: str, options: Sequence[str]) -> dict[str, Any]:

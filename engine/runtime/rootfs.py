@@ -25,6 +25,8 @@ _PROC_ROOT_INO = 1
 
 SUBPATH = "dosirak.subpath"
 """A bind mount's own key: the part of its source that is mounted."""
+LAYERS = "dosirak.layers"
+"""A bind mount's own key: an image's layers, the topmost first, stand in for its source."""
 
 _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -81,9 +83,15 @@ def open_binds(spec: dict[str, Any]) -> list[int]:
 
 def _clone_source(entry: dict[str, Any], options: MountOptions) -> int:
     """A subpath is looked up inside the source, whatever links a container has left there (CVE-2017-1002101)."""
-    if not entry.get(SUBPATH):
+    if not entry.get(SUBPATH) and not entry.get(LAYERS):
         return _clone_tree(entry["source"], options)
-    whole = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if entry.get(LAYERS):
+        whole = overlay.open_overlay(entry[LAYERS])
+        if not entry.get(SUBPATH):
+            sys.mount_setattr(whole, set_=options.set | sys.MOUNT_ATTR_RDONLY, propagation=sys.MS_PRIVATE)
+            return whole
+    else:
+        whole = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         part = inroot.open_in_root(whole, entry[SUBPATH], os.O_PATH)
         try:

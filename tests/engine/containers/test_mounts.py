@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dosirak.engine.containers import mounts
-from dosirak.engine.containers.documents import BindOptions, Mount, TmpfsOptions, VolumeOptions
+from dosirak.engine.containers.documents import BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 from dosirak.engine.containers.mounts import MountPlan
-from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
+from dosirak.engine.errors import EngineError, InvalidRequest
 
 
 def plan(**parts):
@@ -83,10 +83,10 @@ def test_bad_mounts(mount, words):
     assert words in str(error.value)
 
 
-def test_what_is_not_there_yet_is_refused_clearly():
-    mount = Mount(type="image", source="x", target="/b")
-    with pytest.raises(NotSupported, match="not supported yet"):
-        mounts.parse_mount(mount)
+def test_an_image_is_read_only():
+    options = ImageOptions(subpath="bin")
+    found = mounts.parse_mount(Mount(type="image", source="busybox", target="/b", image_options=options))
+    assert (found.type, found.name, found.rw, found.subpath) == ("image", "busybox", False, "bin")
 
 
 def test_mounts_are_as_asked():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dosirak.engine.containers.documents import Mount, VolumeOptions
-from dosirak.engine.errors import Conflict, InvalidRequest, StartFailed
+from dosirak.engine.containers.documents import ImageOptions, Mount, VolumeOptions
+from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, StartFailed
 
 
 def names(rig):
@@ -132,3 +132,22 @@ async def test_a_part_of_a_volume_is_mounted_and_nothing_outside_it(rig):
     # Nothing of the image is copied into it.
     await rig.run("true", host=part("a", "/bin/sub"))
     assert (await rig.run("ls", "/v/a", host={"binds": ["data:/v"]})).out == "b\n"
+
+
+async def test_an_image_is_mounted_read_only_and_its_layers_stay_with_the_container(rig):
+    mount = Mount(type="image", source="busybox", target="/image")
+    container_id = await rig.create("sh", "-c", "cat /image/etc/passwd; touch /image/x", host={"mounts": [mount]})
+    (shown,) = rig.containers.get(container_id).mounts
+    image = await rig.images.resolve("busybox")
+    assert (shown.type, shown.name, shown.source, shown.rw) == ("image", "busybox", image.id, False)
+    assert set(image.diff_ids) <= set(rig.containers.kept_layers())
+    waiter = rig.containers.wait(container_id, "next-exit")
+    await rig.containers.start(container_id)
+    assert (await waiter).code == 1
+    assert (await rig.log(container_id)).startswith("root:")
+    assert "Read-only file system" in await rig.log(container_id, "stderr")
+    part = Mount(type="image", source="busybox", target="/image", image_options=ImageOptions(subpath="etc"))
+    ran = await rig.run("sh", "-c", "cat /image/passwd && ! touch /image/x", host={"mounts": [part]})
+    assert ran.code == 0 and ran.out.startswith("root:")
+    with pytest.raises(NotFound, match="No such image: nosuch:latest"):
+        await rig.create("true", host={"mounts": [Mount(type="image", source="nosuch", target="/image")]})
