@@ -1,7 +1,7 @@
 """`cp`, `diff`, `commit` and `export`: a container's files."""
 
 # Path would drop the "/" and "/." at an end, which mean something here.
-# ruff: noqa: PTH
+# ruff: noqa: PTH100, PTH110, PTH112, PTH113, PTH118, PTH120
 
 from __future__ import annotations
 

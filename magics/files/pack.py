@@ -1,7 +1,7 @@
 """Local files into a tar, as a stream."""
 
 # Path would drop the "/" and "/." at an end, which mean something here.
-# ruff: noqa: PTH
+# ruff: noqa: PTH112, PTH114, PTH208
 
 from __future__ import annotations
 

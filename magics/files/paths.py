@@ -1,7 +1,7 @@
 """Where a copy comes from and where it goes: the docker CLI's rules (go-archive, copy.go)."""
 
 # Path would drop the "/" and "/." at an end, which mean something here.
-# ruff: noqa: PTH
+# ruff: noqa: PTH115, PTH116
 
 from __future__ import annotations
 
