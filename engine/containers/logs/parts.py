@@ -6,6 +6,7 @@ file, or was last changed at the same nanosecond: its writer sees to that (`runt
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -15,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-# A log is rotated in 50 microseconds at the fastest, and looked at in 20: after so many looks one was quick enough.
-_SCANS = 50
+# Names move on while one looks: so often it is looked again.
+_LOOKS = 50
 
 
 class Part:
@@ -50,11 +51,6 @@ class Named:
     state: os.stat_result
     live: bool
 
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """Equal for the same file under the same name."""
-        return self.name, self.state.st_dev, self.state.st_ino
-
 
 class Parts:
     """The files of the log at `path`; `files`: those that a running log began since somebody reads along."""
@@ -64,22 +60,13 @@ class Parts:
         self._files = files if files is not None else deque()
 
     def all(self) -> list[Named]:
-        """The files there are, the oldest first, as they stood at one moment."""
-        found = self._scan()
-        for _ in range(_SCANS):
-            again = self._scan()
-            if [entry.key for entry in again] == [entry.key for entry in found]:
-                break
-            found = again  # it was rotated while we looked
-        return found
-
-    def _scan(self) -> list[Named]:
+        """The files there are, the oldest first."""
         found: list[Named] = []
+        newest = self._named(self._path)
         number = 1
         while older := self._named(f"{self._path}.{number}") or self._named(f"{self._path}.{number}.gz"):
             found.insert(0, older)
             number += 1
-        newest = self._named(self._path)
         return [*found, newest] if newest else found
 
     def _named(self, name: str) -> Named | None:
@@ -110,19 +97,25 @@ class Parts:
                 os.close(self._files.popleft())
             if place + 1 < len(files):
                 return self._first_file()
-        for _ in range(_SCANS):
-            following = self._following(part, self.all())
-            if following is None:
-                return None if place is not None else self._oldest_file(part)
-            if (found := self.open(following)) is not None:
-                return found
-        return None  # nobody is that unlucky
+        for _ in range(_LOOKS):
+            found = self.all()
+            own = next((number for number, named in enumerate(found) if part.same(named.state)), -1)
+            if own == len(found) - 1:
+                return None
+            following = found[own + 1] if own >= 0 else self._oldest_after(part, found)
+            opened = self.open(following) if following else self._first_file()
+            if opened is not None and (own < 0 or self._still(found[own])):
+                return opened
+            if opened is not None:
+                opened.close()  # the names moved on while we looked: it may not be the next one
+        return None
 
-    def _following(self, part: Part, found: list[Named]) -> Named | None:
-        own = next((number for number, named in enumerate(found) if part.same(named.state)), None)
-        if own is not None:
-            return found[own + 1] if own + 1 < len(found) else None
-        # It has been rotated out of existence: what is the oldest that there is? A file that was passed to us may be.
+    def _still(self, named: Named) -> bool:
+        now = self._named(named.name)
+        return now is not None and now.state.st_ino == named.state.st_ino
+
+    def _oldest_after(self, part: Part, found: list[Named]) -> Named | None:
+        """It has been rotated out of existence: what is the oldest that there is? None: a file that was passed."""
         first = os.fstat(self._files[0]) if self._files else None
         for named in found:
             if first is not None and (named.live or named.state.st_mtime_ns >= first.st_mtime_ns):
@@ -130,10 +123,6 @@ class Parts:
             if named.live or named.state.st_mtime_ns > part.changed:
                 return named
         return None
-
-    def _oldest_file(self, part: Part) -> Part | None:
-        own = self._named(self._path)
-        return None if own is not None and part.same(own.state) else self._first_file()
 
     def _first_file(self) -> Part | None:
         """Opened anew, since the descriptor that came is for writing."""
@@ -143,19 +132,17 @@ class Parts:
 
 
 def _decompressed(fd: int, folder: Path) -> Part | None:
-    """In a nameless file: a log may be larger than memory. None when it is damaged, or the disk full."""
+    """In a nameless file: a log may be larger than memory. Of a damaged one, or on a full disk, as much as there is."""
     with open(fd, "rb") as packed:
         changed = os.fstat(fd).st_mtime_ns
-        plain = -1
         try:
             with tempfile.TemporaryFile(dir=folder) as file, gzip.GzipFile(fileobj=packed) as unpacked:
-                shutil.copyfileobj(unpacked, file, 1 << 18)
-                file.flush()
+                with contextlib.suppress(OSError, EOFError, zlib.error):
+                    shutil.copyfileobj(unpacked, file, 1 << 16)
+                    file.flush()
                 plain = os.dup(file.fileno())
-                os.lseek(plain, 0, os.SEEK_SET)
-                os.utime(plain, ns=(changed, changed))
-        except (OSError, EOFError, zlib.error):
-            if plain >= 0:
-                os.close(plain)
+        except OSError:
             return None
+    os.utime(plain, ns=(changed, changed))
+    os.lseek(plain, 0, os.SEEK_SET)
     return Part(plain)
