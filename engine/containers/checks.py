@@ -15,6 +15,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.limits import checks as limits
+from dosirak.engine.containers.limits import storage
 from dosirak.engine.containers.logs.options import check_log_config
 from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.restarts import checks as restarts
@@ -33,6 +34,7 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     _check_config(config)
     _refuse_unsupported(host)
     warnings = limits.check(host, facts.limits)
+    storage.parse(host.storage_opt or {})
     _check_modes(host)
     _check_restart(host)
     warnings += check_log_config(host.log_config)
@@ -90,8 +92,6 @@ def _refuse_unsupported(host: HostConfig) -> None:
         request = host.device_requests[0]
         wanted = " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ())
         raise InvalidRequest(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
-    if host.storage_opt:
-        raise NotSupported("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     if host.cgroup:
         raise NotSupported("joining another container's cgroup is not supported")
     if host.userns_mode not in ("", "host"):

@@ -19,6 +19,7 @@ from dosirak.engine.containers.documents import (
     HostConfig,
     NetworkingConfig,
 )
+from dosirak.engine.containers.limits import storage
 from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.networking import asked, links
@@ -163,6 +164,7 @@ async def _make(room: Room, record: Container) -> None:
     """Directory, volumes, record: in that order, so that a record never names what isn't there."""
     record.mount_plans = _plan_mounts(room, record)
     directory = room.bundles.make(record.id, record.layers)
+    storage.bound(directory, record.id, record.host_config.storage_opt or {})
     if record.host_config.log_config.type == "local":
         record.log_path = str(directory / "container.log")
     elif record.host_config.log_config.type != "none":

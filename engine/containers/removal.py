@@ -6,6 +6,7 @@ import asyncio
 from contextlib import nullcontext
 
 from dosirak.engine.containers import ipc, names, stopping
+from dosirak.engine.containers.limits import storage
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import joining
@@ -73,6 +74,8 @@ async def delete(room: Room, live: Live, *, volumes: bool) -> None:
     live.drop_attaches()
     for exec_id in [key for key, found in room.execs.items() if found.record.container == record.id]:
         del room.execs[exec_id]
+    if record.host_config.storage_opt:
+        storage.release(room.directory(record.id))
     room.bundles.discard(record.id)
     for name in dropped:
         room.volumes.forget(name)

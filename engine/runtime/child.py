@@ -170,8 +170,8 @@ def _finish(plan: Plan, root_fd: int) -> None:
         # So that the user can reopen /dev/stdout, as runc does; the null device stays root's.
         if identity.uid and os.fstat(fd).st_rdev != os.makedev(1, 3):
             os.fchown(fd, identity.uid, -1)
-    process.set_limits(settings)
     _keep_only_stdio(plan)
+    process.set_limits(settings)  # not before: a low number of files would be in our own way
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
     process.become(settings, identity, filtered=bool(plan.filter))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from dosirak.engine.runtime import capabilities
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -30,7 +31,19 @@ def open_overlay(
         tree = sys.open_tree(sys.AT_FDCWD, layers[0], sys.OPEN_TREE_CLONE)
         sys.mount_setattr(tree, set_=sys.MOUNT_ATTR_RDONLY)
         return tree
-    writable = [] if upper is None or work is None else [("upperdir", upper), ("workdir", work)]
+    if upper is None or work is None:
+        return _mount_layers(layers, [])
+    effective, permitted, inheritable = sys.capget()
+    # Overlayfs writes as whoever mounted it. With this capability neither a quota nor the blocks that the filesystem
+    # keeps for root would hold a container back.
+    sys.capset(effective & ~capabilities.SYS_RESOURCE, permitted, inheritable)
+    try:
+        return _mount_layers(layers, [("upperdir", upper), ("workdir", work)])
+    finally:
+        sys.capset(effective, permitted, inheritable)
+
+
+def _mount_layers(layers: list[bytes], writable: list[tuple[str, str | bytes]]) -> int:
     try:
         return _mount([("lowerdir+", layer) for layer in layers] + writable)
     except OSError as error:

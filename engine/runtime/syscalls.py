@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import struct
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
+from ctypes import c_char, c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _NUMBERS |= {
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
+    "quotactl_fd": 443,
 }
 
 AT_FDCWD = -100
@@ -201,6 +202,7 @@ _rt_sigaction = _syscall("rt_sigaction", c_int, c_char_p, c_void_p, c_size_t)
 _keyctl = _syscall("keyctl", c_int, c_char_p)
 _seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
 _bpf = _syscall("bpf", c_int, c_char_p, c_uint)
+_quotactl_fd = _syscall("quotactl_fd", c_uint, c_uint, c_uint, c_void_p)
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=_held)
 
 
@@ -375,6 +377,11 @@ def bpf_prog_load(kind: int, program: bytes) -> int:
     code, license_ = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"Apache-2.0")
     where = (ctypes.addressof(code), ctypes.addressof(license_))
     return bpf(_BPF_PROG_LOAD, struct.pack("<IIQQ", kind, len(program) // 8, *where))
+
+
+def quotactl_fd(fd: int, command: int, project: int, data: bytearray) -> None:
+    """quotactl_fd(2) (kernel 5.14): `data` is read or filled."""
+    _quotactl_fd(fd, command, project, ctypes.addressof(c_char.from_buffer(data)))
 
 
 def _strings(values: Sequence[bytes]) -> Any:

@@ -2,7 +2,7 @@
 
 `Limits` is the door, reached as `containers.limits`; `facts` is what the host can limit, `checks` what is refused or
 discarded with a warning, `oci` the limits in the runtime's words, `group` the cgroup's place, `changes` what an update
-makes of a container's limits.
+makes of a container's limits, `storage` is --storage-opt.
 """
 
 from dosirak.engine.containers.limits.door import Limits
