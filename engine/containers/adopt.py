@@ -67,7 +67,7 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
     else:
         # Between two runs: what the monitor knows is when the last one ended.
         record.state.finished_at = task.started_at
-    record.restart_count = task.restarts
+    record.restart_count = task.restarts if task.pid else task.restarts + 1  # as `lifecycle` counts
     record.state.paused = cgroups.frozen(group.path_of(record))
     lifecycle.took_over(room, live, task)
     if task.pid:
@@ -154,7 +154,7 @@ async def sweep(room: Room) -> None:
     root = room.bundles.root
     for directory in await asyncio.to_thread(lambda: list(root.iterdir())):
         name = directory.name
-        if name in room.table or name in room.steps or not _ID.fullmatch(name):
+        if name in room.table or name in room.table.damaged or name in room.steps or not _ID.fullmatch(name):
             continue
         await asyncio.to_thread(cgroups.remove, f"dosirak/{name}")
         ipc.release(directory)

@@ -74,6 +74,9 @@ async def start(room: Room, exec_id: str, attach: Attach | None, size: tuple[int
         record.running = False
         record.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
         _forget_later(room, found)
+        if isinstance(error, StartFailed) and (live.task is None or live.task.ending):
+            # Into a container that was ending; what went wrong in there is of no interest.
+            raise Conflict(f"container {live.record.id} is not running") from error
         raise
     else:
         record.pid = found.task.pid

@@ -225,6 +225,9 @@ class Containers:
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; `force` kills it first, `volumes` removes its anonymous volumes. Raises Conflict."""
+        if force and (damaged := self._room.table.find_damaged(ref)):
+            await self._whole(removal.remove_damaged(self._room, damaged), f"remove {damaged[:12]}")
+            return
         live = self._room.table.find(ref)
         await self._whole(
             removal.remove(self._room, live, ref, force=force, volumes=volumes), f"remove {live.record.short_id}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 
-from dosirak.engine.containers import names, stopping
+from dosirak.engine.containers import ipc, names, stopping
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import joining
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, InvalidRequest
+from dosirak.engine.runtime import cgroups
 
 
 async def remove(room: Room, live: Live, ref: str, *, force: bool, volumes: bool) -> None:
@@ -35,6 +37,14 @@ async def remove(room: Room, live: Live, ref: str, *, force: bool, volumes: bool
                 _check_not_running(live, ref)
     finally:
         state.removing = False
+
+
+async def remove_damaged(room: Room, container_id: str) -> None:
+    """Remove a container whose record can't be read: what runs in it, its folder, its name."""
+    await asyncio.to_thread(cgroups.remove, f"dosirak/{container_id}")
+    ipc.release(room.directory(container_id))
+    room.table.forget_damaged(container_id)
+    room.bundles.discard(container_id)
 
 
 def _check_not_running(live: Live, ref: str) -> None:

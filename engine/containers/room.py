@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.security import Confinement
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
+from dosirak.engine.state import decode_all
 from dosirak.engine.state.pruning import Once
 
 if TYPE_CHECKING:
@@ -43,13 +44,17 @@ class Table:
         self._db = db
         self._by_id: dict[str, Live] = {}
         self._ids: dict[str, str] = {}
+        self._damaged: set[str] = set()  # ids of what is there and can't be read
 
     def load(self) -> None:
         """Read all records."""
-        for (doc,) in self._db.execute("SELECT doc FROM containers"):
-            record = _decode(doc)
+        rows = self._db.execute("SELECT id, name, doc FROM containers").fetchall()
+        then = "left as it is, until it is removed by force"
+        records, damaged = decode_all("container", ((key, doc) for key, _, doc in rows), _decode, then)
+        for record in records:
             self._by_id[record.id] = Live(record)
-            self._ids[record.name] = record.id
+        self._ids = {name: key for key, name, _ in rows}
+        self._damaged = set(damaged)
 
     def transaction(self) -> AbstractContextManager[None]:
         """One commit for a container's record and what belongs to it. No await inside."""
@@ -73,8 +78,10 @@ class Table:
         """By id, by name, by the beginning of an id. Raises NotFound "No such container: x", InvalidRequest."""
         if live := self._by_id.get(ref):
             return live
-        if container_id := self._ids.get(ref.removeprefix("/")):
-            return self._by_id[container_id]
+        if live := self._by_id.get(self._ids.get(ref.removeprefix("/"), "")):  # a name may be no more than reserved
+            return live
+        if damaged := self.find_damaged(ref):
+            raise HostLimit(f"container {damaged[:12]}: its record is damaged; it can only be removed, by force")
         if not ref:
             raise InvalidRequest('invalid name or ID supplied: ""')
         found = list(itertools.islice((live for key, live in self._by_id.items() if key.startswith(ref)), 2))
@@ -83,6 +90,22 @@ class Table:
         if not found:
             raise NotFound(f"No such container: {ref}")
         return found[0]
+
+    @property
+    def damaged(self) -> Collection[str]:
+        """Ids of containers whose records can't be read."""
+        return self._damaged
+
+    def find_damaged(self, ref: str) -> str:
+        """The id of a container whose record can't be read, by id, name or beginning of an id; "" for any other."""
+        name = ref.removeprefix("/")
+        return next((key for key in self._damaged if self._ids.get(name) == key or (ref and key.startswith(ref))), "")
+
+    def forget_damaged(self, container_id: str) -> None:
+        """Remove what there is of its record; its name is free. Raises HostLimit."""
+        self._db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+        self._damaged.discard(container_id)
+        self._ids = {name: key for name, key in self._ids.items() if key != container_id}
 
     def reserve(self, name: str, container_id: str) -> None:
         """Keep a name for a container that is being made. Raises Conflict when another one has it."""

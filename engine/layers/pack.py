@@ -31,7 +31,7 @@ _KINDS = {
 
 
 # Gone, or something else by now: what a directory listing said a moment ago need not be true any more.
-_VANISHED = (FileNotFoundError, NotADirectoryError)
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE})
 
 
 class Body(NamedTuple):
@@ -113,7 +113,7 @@ class Packer:
             try:
                 directory = open_in_root(self._root_fd, path, _DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
             except OSError as error:
-                if path and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                if path and error.errno in _VANISHED:
                     continue
                 raise
             try:
@@ -129,8 +129,9 @@ class Packer:
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             yield from self._entry(directory, name, entry_name, status)
-        except _VANISHED:
-            pass
+        except OSError as error:
+            if error.errno not in _VANISHED:
+                raise
         yield tarwrite.END
 
     def _directory(self, directory: int, path: bytes, subdirectories: list[bytes]) -> Iterator[Piece]:
@@ -144,7 +145,9 @@ class Packer:
                 if self._hidden(below, status):
                     continue
                 yield from self._entry(directory, name, self._prefix + below, status)
-            except _VANISHED:
+            except OSError as error:
+                if error.errno not in _VANISHED:
+                    raise
                 continue
             if stat.S_ISDIR(status.st_mode):
                 subdirectories.append(below)
@@ -175,7 +178,7 @@ class Packer:
             finally:
                 os.close(fd)
         else:
-            link = os.readlink(name, dir_fd=directory) if kind == tarread.SYMLINK else b""
+            link = _read_link(directory, name) if kind == tarread.SYMLINK else b""
             yield _header(path, status, kind, link=link)
         if links:
             self._linked[status.st_dev, status.st_ino] = path
@@ -255,6 +258,15 @@ def _xattrs(fd: int) -> dict[bytes, bytes]:
             raise
         return {}
     return {name: os.getxattr(fd, name) for name in names if whiteouts.is_image_xattr(name)}
+
+
+def _read_link(directory: int, name: bytes) -> bytes:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise FileNotFoundError(errno.ENOENT, "is no symlink any more", os.fsdecode(name)) from error
 
 
 def _join(path: bytes, name: bytes) -> bytes:

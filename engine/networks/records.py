@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dosirak.engine.networks.model import Endpoint, Network
-from dosirak.engine.state.database import Database
+from dosirak.engine.state import Database, decode_all
 
 _encode = msgspec.json.Encoder().encode
 _network = msgspec.json.Decoder(Network).decode
@@ -22,7 +22,11 @@ class Records:
 
     def networks(self) -> list[Network]:
         """All networks, without endpoints."""
-        return [_network(doc) for (doc,) in self._db.execute("SELECT doc FROM networks")]
+        rows = self._db.execute("SELECT id, doc FROM networks")
+        networks, damaged = decode_all("network", rows, _network, "removed; make it again")
+        for identifier in damaged:
+            self._db.execute("DELETE FROM networks WHERE id = ?", (identifier,))
+        return networks
 
     def save_network(self, network: Network) -> None:
         """A new network, or its new shape."""
@@ -34,7 +38,13 @@ class Records:
 
     def endpoints(self) -> list[Endpoint]:
         """Every container's connections, in the order of their making."""
-        return [_endpoint(doc) for (doc,) in self._db.execute("SELECT doc FROM endpoints ORDER BY rowid")]
+        rows = self._db.execute("SELECT container, doc FROM endpoints ORDER BY rowid")
+        endpoints, damaged = decode_all("endpoint of container", rows, _endpoint, "disconnected until its next start")
+        with self._db.transaction():
+            for container in damaged:
+                self._db.execute("DELETE FROM endpoints WHERE container = ?", (container,))
+                self._db.execute("DELETE FROM leases WHERE owner = ?", (container,))
+        return [endpoint for endpoint in endpoints if endpoint.container not in damaged]
 
     def remove_network(self, network: Network) -> None:
         """A network that is no more."""

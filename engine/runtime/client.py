@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dosirak.engine.errors import HostLimit, StartFailed
-from dosirak.engine.runtime import init, launcher, monitor, services, wire
+from dosirak.engine.runtime import init, launcher, monitor, wire
+from dosirak.engine.runtime.conversation import Conversation, connect
 from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, Restart
 
 # Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
@@ -31,7 +33,7 @@ class Task:
     """
 
     def __init__(
-        self, conversation: _Conversation, started: dict[str, Any], pidfd: int, bundle: Path | None = None
+        self, conversation: Conversation, started: dict[str, Any], pidfd: int, bundle: Path | None = None
     ) -> None:
         """Parameters: `bundle`: where its end is noted; None for an exec, whose end is told only."""
         self._conversation, self._bundle = conversation, bundle
@@ -52,6 +54,15 @@ class Task:
     def exited(self) -> bool:
         """Whether it has ended for good."""
         return self.exit is not None
+
+    @property
+    def ending(self) -> bool:
+        """Whether its process is not there, as far as the kernel knows: its end may not have been told yet."""
+        if self.pidfd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def wait(self) -> Exit:
         """The final end (restarts by policy do not count)."""
@@ -170,7 +181,7 @@ class Launcher:
         self._requests: dict[str, socket.socket] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
-        self._last: dict[Path, _Conversation] = {}
+        self._last: dict[Path, Conversation] = {}
 
     async def start(self) -> None:
         """Start the launcher. Raises HostLimit."""
@@ -227,7 +238,7 @@ class Launcher:
         Parameters: `known`: what the service knows of the process, asked for if its monitor lives and does not answer
         (it is stopped); the task then begins with that, and learns the truth when the monitor goes on.
         """
-        conversation = await _connect(bundle)
+        conversation = connect(bundle)
         if conversation is None:
             return _read_exit(bundle)
         try:
@@ -254,7 +265,7 @@ class Launcher:
             for client in launch.attach:
                 client.sock.close()
             raise
-        conversation = _Conversation(ours)
+        conversation = Conversation(ours)
         own = []
         try:
             fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
@@ -291,7 +302,7 @@ class Launcher:
             self._remember(launch.bundle, conversation)
         return Task(conversation, message, fd, launch.bundle if pidfd is None else None)
 
-    def _remember(self, bundle: Path, conversation: _Conversation) -> None:
+    def _remember(self, bundle: Path, conversation: Conversation) -> None:
         if conversation.closed.is_set():
             return
         self._last[bundle] = conversation
@@ -335,115 +346,6 @@ class Launcher:
     async def _restart(self) -> None:
         await self.close()
         await self.start()
-
-
-class _Conversation:
-    """Messages with one monitor over its socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        sock.setblocking(False)
-        self._loop = asyncio.get_running_loop()
-        self._first: asyncio.Future[tuple[dict[str, Any] | None, int]] = self._loop.create_future()
-        self._listener: Callable[[dict[str, Any] | None, int], None] | None = None
-        self._early: list[tuple[dict[str, Any] | None, int]] = []
-        self.closed = asyncio.Event()
-        self.on_close: Callable[[], None] | None = None
-        self._loop.add_reader(sock.fileno(), self._readable)
-
-    async def first(self) -> tuple[dict[str, Any] | None, int]:
-        """The first message: how the launch went. None when the monitor hung up without one."""
-        return await asyncio.shield(self._first)
-
-    def first_is_late(self) -> None:
-        """Nobody waits for the first message any more: it goes to the listener, as all others."""
-        self._first.cancel()
-
-    def catch_up(self) -> None:
-        """Read what has come by now."""
-        self._readable()
-
-    def abandon(self) -> None:
-        """Nobody wants the process that is being started: end it as soon as it is there."""
-
-        def end(started: asyncio.Future[tuple[dict[str, Any] | None, int]]) -> None:
-            _, fd = started.result()
-            if fd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    self.send({"op": "no_restart"})
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-                os.close(fd)
-            self.listen(lambda _message, _fd: None)
-
-        self._first.add_done_callback(end)
-
-    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Tell the monitor something. Raises ProcessLookupError when it is gone."""
-        try:
-            wire.send(self._sock, wire.pack(message), fds)
-        except OSError as error:
-            raise ProcessLookupError(3, "the process has ended") from error
-
-    def close(self) -> None:
-        """Hang up."""
-        if not self.closed.is_set():
-            self._loop.remove_reader(self._sock.fileno())
-            self._sock.close()
-            self.closed.set()
-            if self.on_close:
-                self.on_close()
-
-    def _readable(self) -> None:
-        while not self.closed.is_set():
-            try:
-                data, fds = wire.receive(self._sock, 4)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                # The monitor left with a message of ours unread ("follow"): the kernel reports that once, ahead of the
-                # messages that it sent before. The next call gives those, or the end.
-                continue
-            except OSError:
-                data, fds = b"", []
-            message = wire.unpack(data) if data else None
-            if message is None:
-                self.close()
-            self._deliver(message, fds[0] if fds else -1)
-
-    def listen(self, listener: Callable[[dict[str, Any] | None, int], None]) -> None:
-        """Hand the messages after the first one to `listener`, from the next round of the event loop on."""
-        self._listener = listener
-        self._loop.call_soon(self._flush)
-
-    def _deliver(self, message: dict[str, Any] | None, fd: int) -> None:
-        if not self._first.done():
-            self._first.set_result((message, fd))
-        elif self._listener is None or self._early:
-            self._early.append((message, fd))
-        else:
-            self._listener(message, fd)
-
-    def _flush(self) -> None:
-        assert self._listener is not None
-        early, self._early = self._early, []
-        for message, fd in early:
-            self._listener(message, fd)
-
-
-async def _connect(bundle: Path) -> _Conversation | None:
-    """A conversation with the monitor of a bundle; None where there is none."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    try:
-        directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # The whole path may be longer than the 107 bytes that connect(2) takes.
-            sock.connect(f"/proc/self/fd/{directory}/{services.SOCKET}")
-        finally:
-            os.close(directory)
-    except OSError:
-        sock.close()
-        return None
-    return _Conversation(sock)
 
 
 def _attach_entry(client: Attach) -> dict[str, Any]:

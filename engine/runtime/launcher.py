@@ -56,8 +56,13 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
     due = 0.0
 
     def add(kind: str) -> None:
+        nonlocal owed
         pid = _fork_spare(kind, sockets, taken_write)
-        pidfd = syscalls.pidfd_open(pid)
+        try:
+            pidfd = syscalls.pidfd_open(pid)
+        except ProcessLookupError:
+            owed.append(kind)  # killed before it could wait
+            return
         spares[pidfd] = kind, pid
         poll.register(pidfd, select.POLLIN)
 
@@ -84,9 +89,9 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
                 return
         waiting = {kind for kind, _ in spares.values()}
         if owed and (time.monotonic() >= due or not waiting.issuperset(owed)):
-            for kind in owed:
+            made, owed = owed, []
+            for kind in made:
                 add(kind)
-            owed.clear()
 
 
 def _fork_spare(kind: str, sockets: dict[str, wire.Socket], taken: int) -> int:

@@ -86,7 +86,7 @@ NOTHING_KNOWN = Known(0, -1, 0.0, 0)
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: exit code as a shell has it (128 + signal), whether the kernel killed for want of memory,
-    when (unix time, seconds), and why it never started if it did not. `lost`: its monitor was killed, and it with it."""
+    when (unix time, seconds), and why it never started if it did not. `lost`: its monitor was killed, and it too."""
 
     code: int
     oom: bool

@@ -20,6 +20,7 @@ import msgspec
 from dosirak.engine.content.disk import disk_use
 from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.state import decode_all
 from dosirak.engine.state import filters as match
 from dosirak.engine.state.pruning import Once, Pruned, choice
 from dosirak.engine.volumes.copyup import copy_up
@@ -53,14 +54,17 @@ class Volumes:
         self._root.mkdir(mode=0o710, parents=True, exist_ok=True)
         self._db = db
         self._events = events
-        self._volumes: dict[str, Volume] = {}
         # One filling at a time for each volume: two containers may start on a new one together.
         self._filling: dict[str, asyncio.Lock] = {}
         self._held: Counter[str] = Counter()
         self._pruning = Once()
-        for (doc,) in db.execute("SELECT doc FROM volumes"):
-            volume = _decode(doc)
-            self._volumes[volume.name] = volume
+        read, damaged = decode_all(
+            "volume", db.execute("SELECT name, doc FROM volumes"), _decode, "kept with its data, without its labels"
+        )
+        self._volumes = {volume.name: volume for volume in read}
+        for name in damaged:
+            mountpoint = str(self._root / name / "_data")
+            self._volumes[name] = Volume(name=name, mountpoint=mountpoint, created=time.time())
 
     def get(self, name: str) -> Volume:
         """Raises NotFound "get x: no such volume"."""

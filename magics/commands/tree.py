@@ -19,6 +19,10 @@ _CONTAINER = {
     "rm": "magics.commands.lifecycle:remove",
     "rename": "magics.commands.lifecycle:rename",
     "wait": "magics.commands.lifecycle:wait",
+    "pause": "magics.commands.limits:pause",
+    "unpause": "magics.commands.limits:unpause",
+    "update": "magics.commands.limits:update",
+    "stats": "magics.commands.stats:stats",
     "logs": "magics.commands.logs:logs",
     "top": "magics.commands.top:top",
     "port": "magics.commands.top:port",
@@ -28,7 +32,7 @@ _CONTAINER_ONLY = {
     "inspect": "magics.commands.inspect:inspect_container",
     "prune": "magics.commands.prune:containers",
 }
-_CONTAINER_LATER = dict.fromkeys(("cp", "diff", "commit", "export", "pause", "unpause", "stats", "update"), _LATER)
+_CONTAINER_LATER = dict.fromkeys(("cp", "diff", "commit", "export"), _LATER)
 _IMAGE = {
     "ls": "magics.commands.images:ls",
     "list": "magics.commands.images:ls",
@@ -43,9 +47,14 @@ _IMAGE = {
     "prune": "magics.commands.prune:images",
 }
 _NETWORK = {
+    "create": "magics.commands.networks:create",
     "ls": "magics.commands.networks:ls",
     "list": "magics.commands.networks:ls",
+    "rm": "magics.commands.networks:remove",
+    "remove": "magics.commands.networks:remove",
     "inspect": "magics.commands.inspect:inspect_network",
+    "connect": "magics.commands.networks:connect",
+    "disconnect": "magics.commands.networks:disconnect",
     "prune": "magics.commands.prune:networks",
 }
 _VOLUME = {
@@ -65,12 +74,7 @@ container = Group(
     "container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY, planned=_CONTAINER_LATER
 )
 image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save"), _LATER))
-network = Group(
-    "network",
-    help="Manage networks.",
-    loaders=_NETWORK,
-    planned=dict.fromkeys(("create", "rm", "connect", "disconnect"), _LATER),
-)
+network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
 system = Group(
     "system",

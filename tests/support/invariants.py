@@ -131,11 +131,17 @@ def cgroups(container_id: str) -> list[str]:
     return [str(path) for top in tops if (path := top / "dosirak" / container_id).is_dir()]
 
 
-def monitors(engine: Engine) -> set[int]:
-    """The monitors of an engine's containers and execs: processes that hold a container's folder open."""
+def monitors(engine: Engine) -> dict[int, str]:
+    """The monitors of an engine's containers and execs: processes that hold a container's folder open, with its id."""
     folder = f"{engine.settings.data}/containers/"
     service = engine.pid
-    return {pid for pid in _pids() if pid != service and any(link.startswith(folder) for link in _open_files(pid))}
+    found = {}
+    for pid in _pids():
+        for link in _open_files(pid) if pid != service else ():
+            if link.startswith(folder):
+                found[pid] = link.removeprefix(folder).partition("/")[0]
+                break
+    return found
 
 
 def _pids() -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.containers import merge
+from dosirak.engine.containers import merge, pausing
 from dosirak.engine.containers.documents import ContainerConfig, HealthConfig
 from dosirak.engine.containers.files.changes import changes
 from dosirak.engine.containers.files.stubs import is_stub
@@ -81,8 +82,19 @@ async def _unpack(room: Room, image: Image) -> None:
 
 @asynccontextmanager
 async def _paused(room: Room, live: Live, wanted: bool) -> AsyncIterator[None]:
-    """Inside, a running container stands still, unless it is paused anyway."""
-    yield
+    """Inside, a running container stands still. One that can't be paused is committed as it runs, as in Docker."""
+    state = live.record.state
+    held = False
+    if wanted and state.running and not state.paused:
+        with suppress(EngineError):
+            await pausing.pause(room, live)
+            held = True
+    try:
+        yield
+    finally:
+        if held:
+            with suppress(EngineError):  # it has ended meanwhile, or somebody else was faster
+                await asyncio.shield(room.operate(pausing.unpause(room, live), f"unpause {live.record.short_id}"))
 
 
 def run_config(

@@ -27,13 +27,13 @@ def path_stat(root: int, path: str, ref: str) -> PathStat:
     """What is at `path`; of a symlink at its end, the link itself. Raises NotFound in Docker's words, EngineError."""
     try:
         fd = open_in_root(root, os.fsencode(path), os.O_PATH | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        target = paths.follow(root, path) if stat.S_ISLNK(found.st_mode) else ""
     except OSError as error:
         raise failure(error, path, ref) from error
-    try:
-        found = os.fstat(fd)
-    finally:
-        os.close(fd)
-    target = paths.follow(root, path) if stat.S_ISLNK(found.st_mode) else ""
     return PathStat(
         name=paths.base(path), size=found.st_size, mode=found.st_mode, mtime=found.st_mtime_ns, link_target=target
     )

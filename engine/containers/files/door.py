@@ -14,7 +14,7 @@ from dosirak.engine.containers.files.model import Change, PathStat, Size
 from dosirak.engine.containers.files.planning import plan
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
-from dosirak.engine.errors import Conflict
+from dosirak.engine.errors import Conflict, EngineError
 from dosirak.engine.layers.pack import Piece
 from dosirak.engine.layers.threads import in_thread, outlast, run_thread
 
@@ -77,7 +77,10 @@ class Files:
     async def changes(self, ref: str) -> list[Change]:
         """What differs from the image, parents before what is in them. Raises EngineError."""
         live = self._room.table.find(ref)
-        return await in_thread(changes.changes, self._upper(live), live.record.layers)
+        try:
+            return await in_thread(changes.changes, self._upper(live), live.record.layers)
+        except OSError as error:
+            raise EngineError(f"container {live.record.id}: comparing it with its image: {error.strerror}") from error
 
     async def commit(self, ref: str, request: Request) -> str:
         """Make an image of the container; its id.
