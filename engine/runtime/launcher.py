@@ -59,7 +59,7 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
         nonlocal owed
         pid = _fork_spare(kind, sockets, taken_write)
         try:
-            pidfd = syscalls.pidfd_open(pid)
+            pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             owed.append(kind)  # killed before it could wait
             return
