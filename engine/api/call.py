@@ -103,7 +103,7 @@ class Call:
         return _decode(value.encode(), type, what)
 
     async def json(self, type: type[T]) -> T | None:
-        """The body as JSON of `type`; None when there is no body.
+        """The body as JSON of `type`; None when there is no body, or `null`.
 
         Raises InvalidRequest for another content type, malformed or too deep JSON, NULs in strings, too large bodies.
         """
@@ -115,7 +115,9 @@ class Call:
         if not _is_json(content_type):
             raise InvalidRequest(_not_json(content_type))
         body = await self._read(JSON_LIMIT)
-        if not body.strip():
+        if (bare := body.strip()) == b"null":
+            return None
+        if not bare:
             raise InvalidRequest("invalid JSON: got EOF while reading request body")
         return _decode(body, type, "invalid JSON")
 

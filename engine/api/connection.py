@@ -9,16 +9,21 @@ closes its own descriptor, which ends nothing: closing is not shutdown(2) while 
 from __future__ import annotations
 
 import asyncio
+import http
 import os
 import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
-from dosirak.engine.api import framing
+from dosirak.engine.api import framing, reply
 from dosirak.engine.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+    from aiohttp.web_response import StreamResponse
 
 
 class Connection(RequestHandler):
@@ -50,6 +55,20 @@ class Connection(RequestHandler):
         """Called by asyncio. A streaming handler is cancelled; any other goes on, as in Docker."""
         super().connection_lost(exc)
         self.end_stream()
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> StreamResponse:
+        """Called by aiohttp for what is no HTTP, and for what a handler let through. Answered as Go's server does."""
+        if not isinstance(exc, ConnectionError):  # a client that went away is no error of ours
+            log = self.log_debug if status < 500 else self.log_exception
+            log("Error handling request", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: it can only be cut off")
+        words = f"{status} {http.HTTPStatus(status).phrase}"
+        response = reply.text(f"{words}: {message.splitlines()[0]}" if message else words, status)
+        response.force_close()
+        return response
 
     def end_stream(self) -> None:
         """Cancel the handler if it streams."""
@@ -111,12 +130,15 @@ class Connection(RequestHandler):
         if self.transport is not None and self.transport.is_reading():
             self.transport.pause_reading()
 
-    def request_answered(self) -> None:
-        """Called by the dispatcher when a request's handler has returned: the next bytes begin a new request."""
+    def request_answered(self, whole: bool = True) -> None:
+        """Called by the dispatcher when a request's handler has returned: the next bytes begin a new request.
+
+        Not so if the request's body has not come `whole`: what comes then is the rest of it, which aiohttp drops.
+        """
         self._stream = None
         self.watching = False
         if self._held is None:
-            self._between = True
+            self._between = whole
 
     @property
     def can_be_taken(self) -> bool:

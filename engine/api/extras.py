@@ -58,6 +58,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "container": endpoint.container,
         "name": endpoint.name,
         "veth": endpoint.interface,
+        "interface": endpoint.inner,
         "ip": endpoint.ip,
         "mac": endpoint.mac,
         "ports": [

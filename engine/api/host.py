@@ -35,29 +35,6 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@functools.cache
-def cgroup_version() -> int:
-    """2 on a pure cgroup v2 host, else 1 (legacy or hybrid)."""
-    return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
-
-
-def controllers() -> frozenset[str]:
-    """The cgroup controllers there are, /proc/cgroups (cgroups(7)) and the v2 root's list."""
-    names: set[str] = set()
-    try:
-        names.update(Path("/sys/fs/cgroup/cgroup.controllers").read_text().split())
-    except OSError:
-        pass
-    try:
-        for line in Path("/proc/cgroups").read_text().splitlines()[1:]:
-            name, _, _, enabled = line.split("\t")
-            if enabled == "1":
-                names.add(name)
-    except (OSError, ValueError):
-        pass
-    return frozenset(names)
-
-
 def ipv4_forwarding() -> bool:
     """Whether the host forwards packets."""
     try:

@@ -119,7 +119,7 @@ class Api:
         finally:
             self.active -= 1
             self.last_used = time.monotonic()
-            connection.request_answered()
+            connection.request_answered(request.content.is_eof())
         if connection.can_be_taken or not request.content.is_eof():
             # What follows on this connection was never parsed, or is a body nobody wanted: no further request here.
             response.force_close()

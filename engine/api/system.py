@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.web_response import Response, StreamResponse
 
 from dosirak import __version__
-from dosirak.engine.api import container_view, host, image_view, reply, times, versions, volumes
+from dosirak.engine.api import container_view, host, image_view, limits, reply, times, versions, volumes
 from dosirak.engine.api.router import Route
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.images import platforms
@@ -71,7 +71,10 @@ async def info(call: Call) -> StreamResponse:
     containers = rooms.containers.list(all=True)
     states = [container.state for container in containers]
     release = host.os_release()
-    controllers = host.controllers()
+    forwards = host.ipv4_forwarding()
+    warnings = limits.warnings(rooms.containers.limits.host)
+    if not forwards:
+        warnings.append("WARNING: IPv4 forwarding is disabled")
     document: dict[str, Any] = {
         "ID": _identity(str(rooms.settings.data)),
         "Containers": len(containers),
@@ -87,22 +90,13 @@ async def info(call: Call) -> StreamResponse:
             "Authorization": None,
             "Log": ["json-file", "local", "none"],
         },
-        "MemoryLimit": "memory" in controllers,
-        "SwapLimit": "memory" in controllers,
-        "CpuCfsPeriod": "cpu" in controllers,
-        "CpuCfsQuota": "cpu" in controllers,
-        "CPUShares": "cpu" in controllers,
-        "CPUSet": "cpuset" in controllers,
-        "PidsLimit": "pids" in controllers,
-        "IPv4Forwarding": host.ipv4_forwarding(),
+        **limits.info(rooms.containers.limits.host),
+        "IPv4Forwarding": forwards,
         "Debug": False,
         "NFd": host.open_files(),
-        "OomKillDisable": host.cgroup_version() == 1 and "memory" in controllers,
         "NGoroutines": 0,
         "SystemTime": times.rfc3339_ns(time.time_ns()),
         "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
-        "CgroupVersion": str(host.cgroup_version()),
         "NEventsListener": rooms.events.readers,
         "KernelVersion": os.uname().release,
         "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
@@ -134,7 +128,7 @@ async def info(call: Call) -> StreamResponse:
         "SecurityOptions": [*(["name=seccomp,profile=builtin"] if host.seccomp() else []), "name=cgroupns"],
         "FirewallBackend": {"Driver": "nftables"},
         "CDISpecDirs": [],
-        "Warnings": None,
+        "Warnings": warnings or None,
     }
     return reply.json(_of_version(document, call.version))
 

@@ -33,8 +33,9 @@ T = TypeVar("T")
 # Small pieces are sent together; a file from this size on is copied by the kernel.
 _TOGETHER = 1 << 18
 _BY_KERNEL = 1 << 16
-_CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?\r\n")
+_CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _LONGEST_LINE = 4096
+_AHEAD = 1 << 18
 # What a client still sends of an upload that was refused, or behind an archive's end, is read for so long.
 _DRAIN_SECONDS = 10.0
 
@@ -214,8 +215,11 @@ class IncomingBody(io.RawIOBase):
 
     def __init__(self, fd: int, initial: bytes, length: int | None) -> None:
         self._fd = fd
-        self._ahead = initial
         self._chunked = length is None
+        # What was read ahead: the chunks of most clients are small, and a system call for each would be dear.
+        self._ahead = memoryview(bytearray(max(len(initial), _AHEAD if self._chunked else 0)))
+        self._ahead[: len(initial)] = initial
+        self._at, self._end = 0, len(initial)
         self._left = length or 0
         self._first = True
         self._over = length == 0
@@ -227,19 +231,35 @@ class IncomingBody(io.RawIOBase):
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Read into `buffer`; the number of bytes, 0 at the end. Raises InvalidRequest for malformed chunks."""
-        if not self._left and not self._over:
-            self._next_chunk()
+        whole = memoryview(buffer).cast("B")
+        if not self._chunked:
+            return self._some(whole)
+        done = 0
+        # As much as is there, chunk after chunk; waiting only for the first byte.
+        while done < len(whole) and not self._over and (not done or self._at < self._end):
+            if not self._left:
+                self._next_chunk()
+                continue
+            done += self._some(whole[done:])
+        return done
+
+    def _some(self, whole: memoryview) -> int:
+        """The next bytes of the current chunk (or of the whole body)."""
         if self._over:
             return 0
-        view = memoryview(buffer).cast("B")[: self._left]
-        if self._ahead:
-            count = min(len(view), len(self._ahead))
-            view[:count] = self._ahead[:count]
-            self._ahead = self._ahead[count:]
+        count = min(len(whole), self._left)
+        if self._at < self._end or self._chunked:
+            if self._at == self._end:
+                self._fill()
+            count = min(count, self._end - self._at)
+            whole[:count] = self._ahead[self._at : self._at + count]
+            self._at += count
         else:
-            count = self._receive(view)
+            count = self._read(whole[:count])
+            self._over = not count
         self._left -= count
-        self._over = self._over or (not self._left and not self._chunked)
+        if not self._left and not self._chunked:
+            self._over = True
         return count
 
     def drain(self, seconds: float) -> None:
@@ -252,21 +272,19 @@ class IncomingBody(io.RawIOBase):
         except (OSError, InvalidRequest):
             pass  # nothing more to be had
 
-    def _receive(self, view: memoryview) -> int:
-        # The next chunk's head comes in the same call: half as many system calls for a client that sends small chunks.
-        head = bytearray(64) if self._chunked else bytearray()
-        count = self._read([view, head] if head else [view])
-        if not count:
-            self._over = True
-        elif count > len(view):
-            self._ahead = bytes(head[: count - len(view)])
-            return len(view)
-        return count
+    def _fill(self) -> None:
+        """Read ahead: at least a byte, or it is over."""
+        rest = self._end - self._at
+        self._ahead[:rest] = bytes(self._ahead[self._at : self._end])
+        self._at, self._end = 0, rest
+        count = self._read(self._ahead[rest:])
+        self._end += count
+        self._over = not count
 
-    def _read(self, views: list[Any]) -> int:
+    def _read(self, view: memoryview) -> int:
         while True:
             try:
-                return os.readv(self._fd, views)
+                return os.readv(self._fd, [view])
             except BlockingIOError:
                 left = None if self._deadline is None else self._deadline - time.monotonic()
                 if left is not None and left <= 0:
@@ -276,17 +294,14 @@ class IncomingBody(io.RawIOBase):
                 return 0
 
     def _next_chunk(self) -> None:
-        if not self._chunked:
-            self._over = True
-            return
-        if not self._first and self._line():
+        if not self._first and self._line() and not self._over:
             raise InvalidRequest("malformed chunked encoding")
         self._first = False
         line = self._line()
-        head = _CHUNK_HEAD.fullmatch(line + b"\r\n")
+        if self._over:
+            return  # cut off
+        head = _CHUNK_HEAD.fullmatch(line)
         if head is None:
-            if self._over:
-                return  # cut off
             raise InvalidRequest("malformed chunked encoding")
         self._left = int(head[1], 16)
         if not self._left:
@@ -296,17 +311,17 @@ class IncomingBody(io.RawIOBase):
 
     def _line(self) -> bytes:
         """The next line, without its end; b"" also where the client has gone."""
-        while (end := self._ahead.find(b"\r\n")) < 0:
-            if len(self._ahead) > _LONGEST_LINE:
+        while True:
+            data = bytes(self._ahead[self._at : min(self._end, self._at + _LONGEST_LINE)])
+            end = data.find(b"\r\n")
+            if end >= 0:
+                self._at += end + 2
+                return data[:end]
+            if len(data) == _LONGEST_LINE:
                 raise InvalidRequest("malformed chunked encoding")
-            more = bytearray(_LONGEST_LINE)
-            count = self._read([more])
-            if not count:
-                self._over = True
+            self._fill()
+            if self._over:
                 return b""
-            self._ahead += bytes(more[:count])
-        line, self._ahead = self._ahead[:end], self._ahead[end + 2 :]
-        return line
 
 
 def _wait(fd: int, event: int, seconds: float | None = None) -> None:

@@ -73,7 +73,7 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
     if task.pid:
         health.resume(room, live)
     if record.state != before:
-        room.table.save(live)
+        room.save(live)
 
 
 def _known(live: Live) -> Known:

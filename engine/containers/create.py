@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.containers import checks, launching, logopts, merge, mounts, names
+from dosirak.engine.containers import checks, launching, merge, mounts, names
 from dosirak.engine.containers.documents import (
     ContainerConfig,
     CreateRequest,
@@ -28,6 +28,7 @@ from dosirak.engine.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Image
+    from dosirak.engine.networks import Network
 
 _CONFIG_FIELDS = tuple(ContainerConfig.__struct_fields__)
 
@@ -68,7 +69,7 @@ async def _create(
     name = names.check(name) if name else names.generate(room.table.names, container_id)
     room.table.reserve(name, container_id)
     try:
-        networks = asked.choose(config, host, networking, lambda ref: _network_name(room, ref))
+        networks = asked.choose(config, host, networking, lambda ref: _find_network(room, ref))
         record = _record(container_id, name, command, config, host, networks)
         record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
         record.manifest = _manifest(image)
@@ -127,12 +128,12 @@ def _join_by_id(room: Room, host: HostConfig) -> None:
             setattr(host, field, f"container:{target.record.id}")
 
 
-def _network_name(room: Room, ref: str) -> str:
-    """A network's name; one that doesn't exist may come before the container's start."""
+def _find_network(room: Room, ref: str) -> Network | None:
+    """One that doesn't exist may come before the container's start."""
     try:
-        return room.networks.inspect(ref).name
+        return room.networks.inspect(ref)
     except NotFound:
-        return ref
+        return None
 
 
 def _record(
@@ -162,7 +163,9 @@ async def _make(room: Room, record: Container) -> None:
     """Directory, volumes, record: in that order, so that a record never names what isn't there."""
     record.mount_plans = _plan_mounts(room, record)
     directory = room.bundles.make(record.id, record.layers)
-    if logopts.log_file(record.host_config.log_config, directory):
+    if record.host_config.log_config.type == "local":
+        record.log_path = str(directory / "container.log")
+    elif record.host_config.log_config.type != "none":
         record.log_path = str(directory / f"{record.id}-json.log")
     try:
         with ExitStack() as held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -147,7 +148,9 @@ def write_bundle(
         resolved = resolve(room, record, own, confined, shm, joined)
         network_files.write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
         if record.state.started_at:
-            (directory / "exit.json").unlink(missing_ok=True)  # of an earlier run
+            with contextlib.suppress(FileNotFoundError):
+                # An earlier run's note makes room for the next.
+                (directory / "exit.json").rename(directory / "exit.json.new")
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 

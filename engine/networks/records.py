@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
+from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks.model import Endpoint, Network
 from dosirak.engine.state import Database, decode_all
 
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _network = msgspec.json.Decoder(Network).decode
 _endpoint = msgspec.json.Decoder(Endpoint).decode
@@ -19,6 +23,7 @@ class Records:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._owed: list[Endpoint] = []
 
     def networks(self) -> list[Network]:
         """All networks, without endpoints."""
@@ -51,8 +56,8 @@ class Records:
         self._db.execute("DELETE FROM networks WHERE id = ?", (network.id,))
 
     def add(self, endpoints: Iterable[Endpoint]) -> None:
-        """Connections and the leases of their addresses, in one commit."""
-        with self._db.transaction():
+        """Connections and the leases of their addresses, in one commit. Raises HostLimit."""
+        with self._removing(()):
             for endpoint in endpoints:
                 if endpoint.ip:
                     self._db.execute(
@@ -74,10 +79,22 @@ class Records:
                 )
 
     def remove(self, endpoints: Iterable[Endpoint]) -> None:
-        """These connections and their leases, in one commit."""
+        """These connections and their leases, in one commit. On a full disk they go together with the next change."""
+        try:
+            with self._removing(endpoints):
+                pass
+        except HostLimit as error:
+            _log.warning("%s: %d connections stay on record for now", error, len(self._owed))
+
+    @contextmanager
+    def _removing(self, endpoints: Iterable[Endpoint]) -> Iterator[None]:
+        """A commit that first removes these connections, and those that could not be removed before."""
+        self._owed += endpoints
         with self._db.transaction():
-            for endpoint in endpoints:
+            for endpoint in self._owed:
                 key = (endpoint.container, endpoint.network_id)
                 self._db.execute("DELETE FROM endpoints WHERE container = ? AND network = ?", key)
                 key = (endpoint.network_id, endpoint.ip)
                 self._db.execute("DELETE FROM leases WHERE network = ? AND address = ?", key)
+            yield
+        self._owed.clear()

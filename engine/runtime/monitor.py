@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dosirak.engine.runtime.starter import Request
 
 EXIT_FILE = "exit.json"
+NEXT_EXIT_FILE = "exit.json.new"
 
 # So often is a function called before the interpreter has specialised it.
 _REHEARSALS = 10
@@ -174,14 +175,13 @@ class Monitor:
         self._end(137 if self._process else code, error)
 
     def _note_exit(self, ended: dict[str, Any]) -> None:
-        """Beside and renamed: a reader sees all or nothing. Not fsynced: after a power failure no container of this
-        boot runs anyway, and the service then records that."""
-        beside = EXIT_FILE + ".new"
+        """Beside and renamed: a reader sees all or nothing. The file is there, so that a full disk has room for it. Not
+        fsynced: after a power failure no container of this boot runs anyway, and the service then records that."""
         try:
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._bundle)
+            fd = os.open(NEXT_EXIT_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._bundle)
             with open(fd, "wb", buffering=0) as file:
-                file.write(_json(ended).encode())
-            os.rename(beside, EXIT_FILE, src_dir_fd=self._bundle, dst_dir_fd=self._bundle)
+                file.truncate(file.write(_json(ended).encode()))
+            os.rename(NEXT_EXIT_FILE, EXIT_FILE, src_dir_fd=self._bundle, dst_dir_fd=self._bundle)
         except OSError:
             pass  # disk full or the bundle removed under us: the service, if there is one, is told all the same
 

@@ -3,8 +3,8 @@
 WAL with synchronous=NORMAL never syncs on commit, only at checkpoints: a commit costs some 30 µs and survives a killed
 service whole; a power cut may lose the last commits but never tears one (SQLite's manual, PRAGMA synchronous).
 
-A full disk must not keep the engine from recording what it removes, so a small file beside the database holds some
-space in reserve, given up when SQLite runs out of it.
+A full disk must not keep the engine from recording what ends and what it removes, so a small file beside the database
+holds some space in reserve, given up to updates and removals when SQLite runs out of it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _RESERVE = 256 << 10
 """Bytes kept for the database on a full disk: some dozens of commits."""
 _RESERVE_AGAIN = 5.0
 """Seconds after which a reserve that was given up is asked for again."""
+Statements = Sequence[tuple[str, Sequence[Any]]]
 _SCHEMA = Path(__file__).with_name("schema.sql")
 
 
@@ -79,7 +80,7 @@ class Database:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            if not self._depth and self._give_up_reserve(error):
+            if not self._depth and self._make_room(error, ((sql, params),)):
                 return self._again(((sql, params),))
             raise self._limit(error) from error
 
@@ -88,11 +89,11 @@ class Database:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             # SQLite has rolled back by now; nobody else writes, so the same statements do the same once more.
-            if not self._give_up_reserve(error):
+            if not self._make_room(error, self._said):
                 raise self._limit(error) from error
             self._again((("BEGIN IMMEDIATE", ()), *self._said, ("COMMIT", ())))
 
-    def _again(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> sqlite3.Cursor:
+    def _again(self, statements: Statements) -> sqlite3.Cursor:
         """Once more, on the space set free."""
         try:
             done = [self._connection.execute(sql, params) for sql, params in statements][-1]
@@ -113,20 +114,21 @@ class Database:
         except OSError:
             self._reserve_at = time.monotonic() + _RESERVE_AGAIN
 
-    def _give_up_reserve(self, error: sqlite3.Error) -> bool:
-        """Whether `error` is a full disk and there was a reserve to set free."""
-        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+    def _make_room(self, error: sqlite3.Error, statements: Statements) -> bool:
+        """Whether `error` is a full disk, and there was room to be made.
+
+        What adds rows gets none: else there would be none left to remove them again.
+        """
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL or any(sql.startswith("INSERT") for sql, _ in statements):
             return False
-        try:
+        with contextlib.suppress(OSError):
             os.truncate(self._reserve, 0)
-        except OSError:
-            return False
         self._reserve_at = time.monotonic() + _RESERVE_AGAIN
         if self._connection.in_transaction:
             self._connection.rollback()
         with contextlib.suppress(sqlite3.Error):
-            # The log's space serves the next commits, which so need no more.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # The next commits overwrite the log from its beginning, in the blocks it has, instead of adding to it.
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         return True
 
     def _limit(self, error: sqlite3.Error) -> HostLimit:

@@ -11,6 +11,7 @@ from dosirak.magics.streams.pump import Input, Sink
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
     from dosirak.magics.engine import Engine
+    from dosirak.magics.usage.live import View
 
 
 class Door(Protocol):
@@ -44,6 +45,9 @@ class Door(Protocol):
 
     def build_view(self) -> BuildView:
         """Return what shows a build's progress."""
+
+    def table_view(self) -> View:
+        """Return what shows a table that changes."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from dosirak.magics.streams.sanitize import Text
 
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
+    from dosirak.magics.usage.live import View
 
 
 class NotebookSink:
@@ -74,5 +75,11 @@ class Notebook:
     def build_view(self) -> BuildView:
         """Return a view that updates in place."""
         from dosirak.magics.building.view import CellView
+
+        return CellView()
+
+    def table_view(self) -> View:
+        """Return a table that updates in place."""
+        from dosirak.magics.usage.live import CellView
 
         return CellView()

@@ -11,6 +11,7 @@ from dosirak.magics.streams.pump import Input, Sink
 
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
+    from dosirak.magics.usage.live import View
 
 
 class TerminalSink:
@@ -81,3 +82,9 @@ class Terminal:
         from dosirak.magics.building.view import TextView
 
         return TextView(self)
+
+    def table_view(self) -> View:
+        """Return the screen."""
+        from dosirak.magics.usage.live import ScreenView
+
+        return ScreenView(is_terminal=sys.stdout.isatty())

@@ -22,7 +22,7 @@ def pools(
     found: list[tuple[_Subnet, dict[str, Any]]] = []
     for text in subnets:
         subnet = _network(text)
-        if any(subnet.version == other.version and subnet.overlaps(other) for other, _ in found):  # type: ignore[arg-type]
+        if any(subnet.version == other.version and subnet.overlaps(other) for other, _ in found):
             raise ValueError("multiple overlapping subnet configuration is not supported")
         found.append((subnet, {"Subnet": text}))
     for text in ranges:

@@ -29,7 +29,7 @@ class Network(DockerNetwork):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         lines = [f"{one_line(str(self.name))}  {words.short_id(self.id)}  {one_line(self._summary)}"]
-        lines += [f"  {address:<18}  {one_line(name)}" for name, address in self._members]
+        lines += [f"  {address:<18}  {one_line(name)}" for address, name in self._members]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -39,7 +39,7 @@ class Network(DockerNetwork):  # type: ignore[misc]
             join("  ", mono(words.short_id(self.id))),
             tag("span", f"  {self._summary}", style=f"color:{theme.GREY}"),
         )
-        return card(head, [(address or "–", name) for name, address in self._members])
+        return card(head, [(address or "–", join(name)) for address, name in self._members])
 
     @property
     def _summary(self) -> str:

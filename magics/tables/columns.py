@@ -67,6 +67,11 @@ def size(value: Any, look: Look) -> str:
     return words.size(float(value))
 
 
+def percent(value: Any, look: Look) -> str:
+    """Return "12.34%"."""
+    return f"{value:.2f}%"
+
+
 def created_by(value: Any, look: Look) -> str:
     """Return a layer's command within 45 characters, as `history` has it."""
     text = str(value).replace("\t", " ")
@@ -121,6 +126,19 @@ _EVENTS = [
     Column("NAME"),
     Column("ATTRIBUTES", "object", lambda value, look: words.pairs(value)),
 ]
+_STATS = [
+    Column("CONTAINER ID", word=identity),
+    Column("NAME"),
+    Column("CPU %", "float64", percent, right=True),
+    Column("MEM USAGE / LIMIT"),
+    Column("MEM %", "float64", percent, right=True),
+    Column("NET I/O"),
+    Column("BLOCK I/O"),
+    Column("PIDS", "int64", right=True),
+    *(Column(f"MEM {what}", "int64", size, "MEM USAGE / LIMIT", right=True) for what in ("USAGE", "LIMIT")),
+    *(Column(f"NET {way}", "int64", size, "NET I/O", right=True) for way in ("IN", "OUT")),
+    *(Column(f"BLOCK {way}", "int64", size, "BLOCK I/O", right=True) for way in ("READ", "WRITTEN")),
+]
 _TOP = [Column(name, "Int64", right=True) for name in ("PID", "PPID", "C", "NI", "VSZ", "RSS")]
 
 COLUMNS: dict[str, dict[str, Column]] = {
@@ -131,6 +149,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "history": _HISTORY,
         "networks": _NETWORKS,
         "top": _TOP,
+        "stats": _STATS,
         "usage": _USAGE,
         "events": _EVENTS,
     }.items()

@@ -166,7 +166,7 @@ class _Placing:
     def _box(self, member: Member, kind: str, column: int, top: float) -> Box:
         lines = [("image", member.image)]
         if member.ip:
-            lines.append(("mono", member.ip))
+            lines.append(("mono", f"{member.inner}  {member.ip}" if member.also else member.ip))
         if member.mac:
             lines.append(("mono", member.mac))
         if member.pid:

@@ -12,7 +12,10 @@ from dosirak.magics.look.words import Port, Ports
 
 @dataclass(frozen=True)
 class Member:
-    """A container as it hangs on a network. `veth` is the host's end of its pair; empty where it has none."""
+    """A container as it hangs on a network; on several it is a member of each.
+
+    `veth` is the host's end of its pair, empty where it has none, `inner` the container's; `also` are its other networks.
+    """
 
     id: str
     name: str
@@ -21,6 +24,7 @@ class Member:
     status: str = ""
     pid: int = 0
     veth: str = ""
+    inner: str = "eth0"
     ip: str = ""
     mac: str = ""
     also: tuple[str, ...] = ()
@@ -53,8 +57,8 @@ class System:
     @property
     def running(self) -> int:
         """How many containers run."""
-        wired = sum(len(bridge.members) for bridge in self.bridges)
-        return wired + len(self.shared) + len(self.alone) + len(self.joined)
+        wired = {member.id for bridge in self.bridges for member in bridge.members}
+        return len(wired) + len(self.shared) + len(self.alone) + len(self.joined)
 
 
 _LIVE = ("running", "paused", "restarting")
@@ -73,9 +77,9 @@ def read(document: Mapping[str, Any], names: Iterable[str] = ()) -> System:
         if not network.get("bridge"):
             continue
         endpoints = [e for e in network.get("endpoints") or [] if e["container"] in wanted]
-        first = [e for e in endpoints if e["container"] not in drawn and e["container"] in containers]
-        drawn |= {endpoint["container"] for endpoint in first}
-        members = tuple(_wired(containers[e["container"]], e, network["name"]) for e in first)
+        known = [endpoint for endpoint in endpoints if endpoint["container"] in containers]
+        drawn |= {endpoint["container"] for endpoint in known}
+        members = tuple(_wired(containers[e["container"]], e, network["name"]) for e in known)
         if members or not names:
             bridges.append(_bridge(network, members))
     left = [containers[key] for key in containers if key in wanted and key not in drawn]
@@ -134,6 +138,7 @@ def _wired(container: Mapping[str, Any], endpoint: Mapping[str, Any], network: s
     return _member(
         container,
         veth=str(endpoint.get("veth") or ""),
+        inner=str(endpoint.get("interface") or "eth0"),
         ip=str(endpoint.get("ip") or ""),
         mac=str(endpoint.get("mac") or ""),
         also=tuple(name for name in container.get("networks") or [] if name != network),

@@ -66,7 +66,7 @@ def _branch(title: str, members: tuple[Member, ...], *, wired: bool = False) -> 
     lines = [f"├─ {one_line(title)}"]
     for position, member in enumerate(members):
         mark = "└─" if position == len(members) - 1 else "├─"
-        veth = f"{member.veth} ⇄ eth0  " if wired and member.veth else ""
+        veth = f"{member.veth} ⇄ {one_line(member.inner)}  " if wired and member.veth else ""
         published = Ports(port for port in member.ports if port.public)
         facts = [member.ip, member.mac, str(published), member.status or member.state]
         told = "  ".join(one_line(fact) for fact in facts if fact)

@@ -6,5 +6,6 @@ makes of a container's limits.
 """
 
 from dosirak.engine.containers.limits.door import Limits
+from dosirak.engine.containers.limits.facts import HostFacts
 
-__all__ = ["Limits"]
+__all__ = ["HostFacts", "Limits"]

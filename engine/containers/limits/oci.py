@@ -60,9 +60,7 @@ def _block_io(limits: Resources) -> dict[str, Any]:
     if limits.blkio_weight:
         found["weight"] = limits.blkio_weight
     if limits.blkio_weight_device:
-        found["weightDevice"] = [
-            {**_numbers(of.path), "weight": of.weight} for of in limits.blkio_weight_device
-        ]
+        found["weightDevice"] = [{**_numbers(of.path), "weight": of.weight} for of in limits.blkio_weight_device]
     for name, devices in (
         ("throttleReadBpsDevice", limits.blkio_device_read_bps),
         ("throttleWriteBpsDevice", limits.blkio_device_write_bps),

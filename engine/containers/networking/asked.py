@@ -23,15 +23,19 @@ def check(endpoints: Mapping[str, EndpointSettings | None]) -> None:
     for name, endpoint in endpoints.items():
         if endpoint is None:
             raise InvalidRequest(f"invalid config for network {name}: EndpointsConfig is nil")
-        try:
-            check_endpoint(name, endpoint)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"invalid config for network {name}: {error}") from error
+        _check_named(name, endpoint)
     if len(endpoints) > 1:
         if "none" in endpoints:
             raise InvalidRequest(NONE)
         if "host" in endpoints:
             raise InvalidRequest(SHARED)
+
+
+def _check_named(name: str, endpoint: EndpointSettings, network: Network | None = None) -> None:
+    try:
+        check_endpoint(name, endpoint, network)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"invalid config for network {name}: {error}") from error
 
 
 def check_endpoint(name: str, endpoint: EndpointSettings, network: Network | None = None) -> None:
@@ -74,17 +78,28 @@ def _wrong_address(text: str, network: Network | None) -> str:
 
 
 def choose(
-    config: ContainerConfig, host: HostConfig, networking: NetworkingConfig, name_of: Callable[[str], str]
+    config: ContainerConfig,
+    host: HostConfig,
+    networking: NetworkingConfig,
+    find: Callable[[str], Network | None],
 ) -> dict[str, EndpointSettings]:
     """The networks of a new container by name, the main one first; none of its own with another container's.
 
-    Parameters: `name_of` makes an id a network's name. What the request names counts; without any it is the mode's.
+    Parameters: `find` looks a network up by name or id. What the request names counts; without any it is the mode's.
+    Raises InvalidRequest for what a network can't give.
     """
     mode = host.network_mode
     if mode.startswith("container:"):
         return {}
-    asked = {name_of(name): endpoint for name, endpoint in (networking.endpoints_config or {}).items() if endpoint}
-    main = name_of(mode)
+    asked = {}
+    for name, endpoint in (networking.endpoints_config or {}).items():
+        network = find(name)
+        if endpoint and network:
+            _check_named(name, endpoint, network)
+        if endpoint:
+            asked[network.name if network else name] = endpoint
+    named = find(mode)
+    main = named.name if named else mode
     if not asked:
         asked[main] = EndpointSettings()
     chosen = {main: asked.pop(main)} if main in asked else {}

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import msgspec
 
 from dosirak.engine.errors import HostLimit, InvalidRequest
-from dosirak.engine.networks import bridges, links, names, options
+from dosirak.engine.networks import bridges, conntrack, links, names, options
 from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
@@ -334,10 +334,12 @@ def _wire(kernel: Kernel, wiring: Wiring, request: Request) -> Prepared:
 
 def _publish(kernel: Kernel, opened: Sequence[Publication]) -> None:
     kernel.firewall.publish(opened)
+    conntrack.forget(opened)
 
 
 def _withdraw(kernel: Kernel, closed: Sequence[Publication]) -> None:
     kernel.firewall.withdraw(closed)
+    conntrack.forget(closed)
 
 
 def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Publication]) -> None:
@@ -348,7 +350,7 @@ def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Pu
         if prepared.address and bridge:
             links.forget_neighbour(kernel.netlink, bridge, prepared.address.ip)
         if closed:
-            kernel.firewall.withdraw(closed)
+            _withdraw(kernel, closed)
     finally:
         prepared.close()
 

@@ -71,8 +71,8 @@ def test_an_unknown_route_is_page_not_found(ask: Callable[..., Any], method: str
 @pytest.mark.parametrize(
     ("method", "path", "what"),
     [
-        ("GET", "/containers/x/archive?path=/", "docker cp"),
-        ("POST", "/containers/x/pause", "docker pause"),
+        ("GET", "/containers/x/checkpoints", "docker checkpoint"),
+        ("GET", "/distribution/busybox/json", "docker manifest inspect"),
         ("POST", "/images/x/y/push", "docker push"),
         ("POST", "/session", "BuildKit"),
     ],

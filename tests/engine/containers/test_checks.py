@@ -143,7 +143,6 @@ def test_refusals_of_the_configuration(config, words):
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ({"links": ["db:db"]}, "--link"),
         ({"storage_opt": {"size": "1G"}}, "--storage-opt"),
         ({"userns_mode": "keep-id"}, "userns mode"),
     ],

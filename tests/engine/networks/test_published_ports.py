@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterator
@@ -92,6 +93,25 @@ async def test_udp(networks: Networks, host: Namespace, outside: Namespace) -> N
                 server.sendto(b"answer to " + question, sender)
                 answer, answerer = client.recvfrom(64)
                 assert (answer, answerer) == (b"answer to question", (address, 5353))
+
+
+async def test_a_udp_client_that_goes_on_sending_finds_the_port_s_next_owner(
+    networks: Networks, host: Namespace, outside: Namespace
+) -> None:
+    """The kernel remembers where a flow went, and to whom, as long as somebody sends."""
+    with outside.socket(socket.SOCK_DGRAM) as client:
+        client.connect((HOST_ADDRESS, 5353))
+        client.send(b"too early")  # a flow to the host itself
+        for number, name in enumerate(("first", "second")):
+            box = await networks.connect(name, name, ports=[PortBinding(53, "udp", host_port=5353)])
+            with inside(box.netns_fd).socket(socket.SOCK_DGRAM) as server:
+                server.bind(("", 53))
+                with contextlib.suppress(ConnectionRefusedError):
+                    client.send(b"old error")  # an ICMP answer from before may be waiting
+                client.send(b"ping%d" % number)
+                while server.recv(64) != b"ping%d" % number:
+                    pass
+            await networks.disconnect(name)
 
 
 async def test_a_free_port_of_the_ephemeral_range_is_found(networks: Networks, host: Namespace) -> None:

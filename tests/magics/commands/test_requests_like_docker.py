@@ -34,6 +34,12 @@ kill --signal=9 x
 rm x
 rm -fv x
 rename a b
+pause x
+unpause x
+update -m 64m x
+update --memory 64m --memory-swap -1 --memory-reservation 32m x
+update --pids-limit 5 --restart on-failure:3 -c 5 --blkio-weight 20 --cpus 1.5 x
+update --cpu-period 1000 --cpu-quota 2000 --cpuset-cpus 0 --cpuset-mems 0 --pids-limit -1 x
 wait x
 pull busybox
 pull -q busybox:1.36

@@ -119,3 +119,19 @@ def test_the_text_form_is_a_tree() -> None:
         "├─ not running",
         "│  └─ stopped0 [x]  Exited (1) 2 hours ago",
     ]
+
+
+def test_a_container_on_several_networks_hangs_on_each() -> None:
+    drawn = document(2)
+    back = drawn["networks"][0] | {"id": "b", "name": "back", "bridge": "br-b", "subnet": "10.0.0.0/24"}
+    own = drawn["containers"][1]["id"]
+    back["endpoints"] = [{"container": own, "name": "web1", "veth": "vethb", "interface": "eth1", "ip": "10.0.0.2"}]
+    drawn["networks"].append(back)
+    drawn["containers"][1]["networks"] = ["back", "bridge"]
+    system = read(drawn)
+    assert system.running == 2
+    assert [[member.name for member in bridge.members] for bridge in system.bridges] == [["web0", "web1"], ["web1"]]
+    picture = Topology(system)
+    assert "vethb ⇄ eth1  web1" in repr(picture) and "veth1 ⇄ eth0  web1" in repr(picture)
+    shown = "".join(ElementTree.fromstring(picture.svg).itertext())
+    assert "eth1  10.0.0.2" in shown and "also on back" in shown and "also on bridge" in shown
