@@ -48,8 +48,9 @@ test-security: root docker $(READY) ## Try the known attacks, and say how many w
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(SECURITY) $(ARGS)
 
 .PHONY: bench
-bench: root peers $(READY) ## Time starting a container, side by side with runc, crun, bubblewrap, docker, podman
+bench: root peers $(READY) ## Time starting one container and many, side by side with runc, crun, bubblewrap, docker, podman
 	@$(BIN)/python tests/benchmarks/start.py $(ARGS)
+	@$(BIN)/python tests/benchmarks/many.py --peers
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and layers (the tests do too)

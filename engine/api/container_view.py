@@ -89,7 +89,7 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "ResolvConfPath": str(directory / "resolv.conf"),
         "HostnamePath": str(directory / "hostname"),
         "HostsPath": str(directory / "hosts"),
-        "LogPath": container.log_path,
+        "LogPath": container.log_path if container.host_config.log_config.type == "json-file" else "",
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
         "Driver": container.driver,

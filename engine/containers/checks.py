@@ -15,7 +15,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.limits import checks as limits
-from dosirak.engine.containers.logopts import check_log_config
+from dosirak.engine.containers.logs.options import check_log_config
 from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.restarts import checks as restarts
 from dosirak.engine.errors import InvalidRequest, NotSupported

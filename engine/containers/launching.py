@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dosirak.engine.containers import ipc, logopts, security, spec
+from dosirak.engine.containers import ipc, security, spec
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.limits import group
 from dosirak.engine.containers.live import Live, alive
+from dosirak.engine.containers.logs.options import log_of
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.networking import joining, links
@@ -83,7 +84,7 @@ def _launch_of(room: Room, record: Container, confined: Filter | None, join: dic
     return Launch(
         id=record.id,
         bundle=room.directory(record.id),
-        log=logopts.log_file(host.log_config, Path(record.log_path)) if record.log_path else None,
+        log=log_of(record),
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
         attach=attaches,

@@ -90,7 +90,7 @@ class Container(msgspec.Struct, omit_defaults=True):
     ("sha256:…"), `config.image` the name it was asked by. `path` and `args`: the command line. `networks`: what was
     asked, by network name; addresses stand in the networks room (`Containers.endpoints`). `links`: those of the default
     bridge, alias → container's id. `layers`: the image's
-    overlay lower directories, the topmost first; `diff_ids`: their names. `log_path`: the json-file, "" without one.
+    overlay lower directories, the topmost first; `diff_ids`: their names. `log_path`: its log, "" without one.
     """
 
     id: str

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import msgspec
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import init, launcher, monitor, wire
 from dosirak.engine.runtime.conversation import Conversation, connect
-from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, Restart
+from dosirak.engine.runtime.following import Follower, Growth
+from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, LogFile, Restart
 
 # Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
 _ANSWER_SECONDS = 2.0
@@ -46,8 +47,7 @@ class Task:
         self.on_exit: Callable[[Exit, bool], None] | None = None
         self.on_restart: Callable[[], None] | None = None
         self._ended = asyncio.get_running_loop().create_future()
-        self._log_seen = 0
-        self._log_grew = asyncio.Event()
+        self._growth = Growth(conversation.send)
         conversation.listen(self._hear)
 
     @property
@@ -99,20 +99,9 @@ class Task:
             for fd in fds[1:]:
                 os.close(fd)
 
-    async def follow_log(self) -> AsyncIterator[None]:
-        """Yields at once, then whenever the log has grown; ends with the process."""
-        seen = -1
-        while True:
-            if seen != self._log_seen or seen < 0:
-                seen = self._log_seen
-                yield
-                continue
-            if self.exit is not None:
-                return
-            self._log_grew.clear()
-            with contextlib.suppress(ProcessLookupError):
-                self._conversation.send({"op": "follow", "seen": self._log_seen})
-            await self._log_grew.wait()
+    def follow_log(self) -> Follower:
+        """Reads along with the log: yields at once, then whenever it has grown; ends with the process."""
+        return self._growth.follow()
 
     async def stop_restarting(self) -> None:
         """No restart by policy any more: the next end is final."""
@@ -136,8 +125,9 @@ class Task:
             return
         event = message["event"]
         if event == "log":
-            self._log_seen = message["seen"]
-            self._log_grew.set()
+            self._growth.grew(message["seen"])
+        elif event == "rotated" and fd >= 0:
+            self._growth.rotated(fd)
         elif event == "exited":
             self._finish(_exit(message))
         elif event == "restarting":
@@ -162,8 +152,7 @@ class Task:
     def _finish(self, end: Exit) -> None:
         self.exit = end
         self._set_pid(0, -1)
-        self._log_seen += 1
-        self._log_grew.set()
+        self._growth.end()
         self._ended.set_result(end)
         if self.on_exit:
             self.on_exit(end, False)
@@ -360,11 +349,10 @@ def _attach_entry(client: Attach) -> dict[str, Any]:
 
 
 def _launch_entry(launch: Launch) -> dict[str, Any]:
-    log = launch.log
     return {
         "id": launch.id,
         "bundle": str(launch.bundle),
-        "log": {"path": str(log.path), "max_size": log.max_size, "max_files": log.max_files} if log else None,
+        "log": _log_entry(launch.log) if launch.log else None,
         "stdin": launch.stdin,
         "stdin_once": launch.stdin_once,
         "init": launch.init,
@@ -373,6 +361,17 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "filter": launch.filter is not None,
         "restart": _restart_entry(launch.restart),
         "size": launch.size or (0, 0),
+    }
+
+
+def _log_entry(log: LogFile) -> dict[str, Any]:
+    return {
+        "driver": log.driver,
+        "path": str(log.path),
+        "max_size": log.max_size,
+        "max_files": log.max_files,
+        "compress": log.compress,
+        "attributes": log.attributes,
     }
 
 

@@ -1,32 +1,74 @@
 """An attached client: a stream socket, often the HTTP client's own connection.
 
-Output goes to it in Docker's multiplexed frames, or raw with a terminal.
+Output goes to it in Docker's multiplexed frames, or raw with a terminal. One that does not take it holds nobody up: it
+waits in a file, where the container has a log; without one (`--log-driver none`, exec) the process waits, as in Docker.
 """
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 
+from dosirak.engine.runtime.spill import Spill
+
 _CHUNK = 65536
-# Seconds for which a client may take nothing before it is let go.
-PATIENCE = 10.0
+# Bytes that wait in memory for a client before they go to a file, if they may.
+_IN_MEMORY = 1 << 18
+# With so many there, the process's output has to wait.
+_BACKLOG = 1 << 20
 
 
 class Client:
-    """One attached client: what it wants (1 stdout, 2 stderr), whether its input goes to the process."""
+    """One attached client: what it wants (1 stdout, 2 stderr), whether its input goes to the process.
 
-    __slots__ = ("_matched", "backlog", "detach_keys", "framed", "gone", "moved", "reading", "sock", "stdin", "wants")
+    Bytes that it does not take wait in a spill file, then (the newer ones) in memory. `moved`: when it last took some.
+    """
 
-    def __init__(self, sock: socket.socket, *, stdin: bool, wants: set[int], framed: bool, detach_keys: bytes) -> None:
+    __slots__ = (
+        "_backlog",
+        "_folder",
+        "_matched",
+        "_spill",
+        "detach_keys",
+        "framed",
+        "gone",
+        "moved",
+        "reading",
+        "sock",
+        "stdin",
+        "wants",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        stdin: bool,
+        wants: set[int],
+        framed: bool,
+        detach_keys: bytes,
+        folder: str = "",
+    ) -> None:
+        """Parameters: `folder`: where a spill file may be made; "" for nowhere."""
         sock.setblocking(False)
         self.sock, self.stdin, self.wants, self.framed, self.detach_keys = sock, stdin, wants, framed, detach_keys
         self.reading = True  # until it half-closes
         self.gone = False  # it has closed, and input that it sent before is still to be read
-        self.backlog = bytearray()
         self.moved = time.monotonic()
+        self._folder = folder
+        self._backlog = bytearray()
+        self._spill: Spill | None = None
         self._matched = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something that it has not taken."""
+        return bool(self._backlog or self._spill)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait for it."""
+        return len(self._backlog) > _BACKLOG
 
     def put(self, stream: int, data: bytes) -> bool:
         """Send a piece of output, keeping what the socket does not take. False: the client is gone."""
@@ -34,16 +76,35 @@ class Client:
             return True
         if self.framed:
             data = bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
-        if self.backlog:
-            self.backlog += data
-            return True
-        return self._send(data)
+        if not self.waiting:
+            return self._send(data)
+        self._backlog += data
+        if len(self._backlog) > _IN_MEMORY and self._folder:
+            self._spill_over()
+        return True
 
-    def send_backlog(self) -> bool:
+    def send_waiting(self) -> bool:
         """Send on. False: the client is gone."""
-        data = bytes(self.backlog)
-        self.backlog.clear()
-        return self._send(data)
+        if self._spill is None:
+            data = bytes(self._backlog)
+            self._backlog.clear()
+            return self._send(data)
+        try:
+            self._spill.send(self.sock)
+            self.moved = time.monotonic()
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not self._spill:
+            self._close_spill()
+        return True
+
+    def forget_waiting(self) -> None:
+        """It takes no more."""
+        self.wants = set()
+        self._backlog.clear()
+        self._close_spill()
 
     def _send(self, data: bytes) -> bool:
         sent = 0
@@ -54,11 +115,27 @@ class Client:
             pass
         except OSError:
             return False
-        self.backlog += data[sent:]
+        self._backlog += data[sent:]
         return True
+
+    def _spill_over(self) -> None:
+        try:
+            if self._spill is None:
+                self._spill = Spill(self._folder)
+            del self._backlog[: self._spill.write(self._backlog)]
+        except OSError:
+            pass  # disk full, or the container is being removed: memory has to do
+        if self._spill is not None and not self._spill:
+            self._close_spill()
+
+    def _close_spill(self) -> None:
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None
 
     def finish(self) -> None:
         """End the conversation, also for those who hold a duplicate of the socket."""
+        self._close_spill()
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
             # Closing a socket with unread input would give its peer ECONNRESET in place of the end.
@@ -84,21 +161,3 @@ class Client:
             if self._matched == len(keys):
                 return bytes(passed), True
         return bytes(passed), False
-
-
-def send_all(clients: list[Client]) -> None:
-    """Send what is left to each, waiting as long as it moves."""
-    poll = select.poll()
-    waiting = {client.sock.fileno(): client for client in clients if client.backlog}
-    for fd, client in waiting.items():
-        client.moved = time.monotonic()
-        poll.register(fd, select.POLLOUT)
-    while waiting:
-        ready = [fd for fd, _ in poll.poll(1000)]
-        now = time.monotonic()
-        for fd, client in list(waiting.items()):
-            if fd in ready and not client.send_backlog():
-                client.backlog.clear()
-            if not client.backlog or now - client.moved > PATIENCE:
-                poll.unregister(fd)
-                del waiting[fd]

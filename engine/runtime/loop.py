@@ -47,16 +47,20 @@ class Loop:
     def run(self) -> None:
         """Serve until stopped."""
         while not self._stopped:
-            timeout = -1.0
-            if self._timers:
-                timeout = max(0.0, min(self._timers.values()) - time.monotonic())
-            ready = [(fd, events, self._handlers[fd]) for fd, events in self._poll.poll(timeout)]
-            for fd, events, cell in ready:
-                # A handler before this one may have closed the descriptor, and another opened one of its number.
-                if self._handlers.get(fd) is cell:
-                    cell[0](events)
-            if self._timers:
-                self._fire()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for something, and serve it."""
+        timeout = -1.0
+        if self._timers:
+            timeout = max(0.0, min(self._timers.values()) - time.monotonic())
+        ready = [(fd, events, self._handlers[fd]) for fd, events in self._poll.poll(timeout)]
+        for fd, events, cell in ready:
+            # A handler before this one may have closed the descriptor, and another opened one of its number.
+            if self._handlers.get(fd) is cell:
+                cell[0](events)
+        if self._timers:
+            self._fire()
 
     def _fire(self) -> None:
         now = time.monotonic()

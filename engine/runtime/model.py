@@ -31,11 +31,15 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A json-file log: `max_size` in bytes before it is rotated (0: never), `max_files` kept."""
+    """A log: `driver` "json-file" or "local"; `max_size` in bytes before it is rotated (0: never), `max_files` kept,
+    the rotated ones compressed if `compress`; `attributes`: a JSON object that each entry of a json-file carries."""
 
     path: Path
     max_size: int = 0
     max_files: int = 1
+    driver: str = "json-file"
+    compress: bool = False
+    attributes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, clients, devices, starter, streams, wire
+from dosirak.engine.runtime import cgroups, child, clients, devices, logs, starter, streams, wire
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.container import Process
-from dosirak.engine.runtime.jsonlog import JsonLog
+from dosirak.engine.runtime.logs.compressor import Compressor
 from dosirak.engine.runtime.services import Services, report
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from dosirak.engine.runtime.logs.rotating import Log
     from dosirak.engine.runtime.starter import Request
 
 EXIT_FILE = "exit.json"
@@ -67,6 +68,17 @@ class Monitor:
             report(error)
             self._fail(f"{type(error).__name__}: {error}")
         self._services.finish()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Stay until the clients have all that the process wrote: one that is slow may take its time."""
+        if self._started_at and self._pump.leaving:
+            self._services.close()
+            for fd in (self._bundle, *self._request.join.values()):
+                if fd >= 0:
+                    os.close(fd)
+            while self._pump.leaving:
+                self._loop.turn()
 
     def _prepare(self) -> OSError | None:
         """While the starter is at work: open what the request names. Returns why that is not possible."""
@@ -78,9 +90,11 @@ class Monitor:
             if not self._is_exec:
                 # Before the launch is over: a service that comes up in its middle must find it.
                 self._services.listen(self._bundle)
-            self._log = JsonLog(log["path"], log["max_size"], log["max_files"]) if log else None
+            self._log = self._open_log(log) if log else None
         except OSError as error:
             problem = error
+        # Beside the log, if there is one, clients that lag may leave what they have not taken yet.
+        self._folder = os.path.dirname(log["path"]) if log else ""
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
         self._pump.stdin_once = document["stdin_once"]
         for entry, fd in zip(document["attach"], self._request.clients, strict=True):
@@ -243,6 +257,18 @@ class Monitor:
 
     # Streams
 
+    def _open_log(self, entry: dict[str, Any]) -> Log:
+        log = logs.open_log(entry)
+        compressor = Compressor(self._loop, log) if entry["compress"] else None
+
+        def rotated(fd: int) -> None:
+            self._services.log_rotated(fd)
+            if compressor:
+                compressor.rotated()
+
+        log.on_rotate = rotated
+        return log
+
     def _attach(self, entry: dict[str, Any], fd: int, initial: bytes) -> None:
         wants = {number for number, name in ((1, "stdout"), (2, "stderr")) if entry[name]}
         client = clients.Client(
@@ -251,6 +277,7 @@ class Monitor:
             wants=wants,
             framed=entry["framed"],
             detach_keys=entry["detach_keys"],
+            folder=self._folder,
         )
         self._pump.attach(client, initial)
 

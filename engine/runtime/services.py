@@ -2,8 +2,8 @@
 
 Messages are those of `wire`; with later services over `monitor.sock` in the bundle.
 
-    to the service   started, failed, restarting, exited, log
-    from it          attach (+ socket), resize, follow, policy, no_restart
+    to the service   started, failed, restarting, exited, log, rotated (+ the new log file)
+    from it          attach (+ socket), resize, follow, unfollow, policy, no_restart
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SOCKET = "monitor.sock"
 # So many messages may wait for a service that does not read (it is stopped, or very busy) before it is given up.
 _UNSENT = 1000
+# Rotated log files are passed only up to here: each is a descriptor, and a process has a thousand.
+_UNSENT_FILES = 200
 # While a monitor is stopped, every service that comes up knocks and stays in the queue: none may find it full, which
 # looks like a monitor that has gone.
 _BACKLOG = 1000
@@ -47,7 +49,8 @@ class Services:
         self._unsent: dict[wire.Socket, list[tuple[bytes, int]]] = {}
         self._listener: wire.Socket | None = None
         self._seen = 0  # grows with the log; what followers have seen is told by this number
-        self._followers: dict[wire.Socket, int] = {}
+        self._followers: dict[wire.Socket, int] = {}  # those that wait to be told
+        self._reading: set[wire.Socket] = set()  # those that are passed each new log file
 
     def add(self, service: wire.Socket) -> None:
         """Talk to one more."""
@@ -71,6 +74,14 @@ class Services:
             except OSError:
                 continue  # exit.json tells it
 
+    def close(self) -> None:
+        """Talk to nobody any more: to them this process has ended."""
+        for service in list(self._unsent):
+            self._drop(service)
+        if self._listener is not None:
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+
     def listen(self, bundle: int) -> None:
         """Wait for later services. `bundle`: its directory. Raises OSError."""
         # bind(2) takes 107 bytes of path: a name in the working directory is always short enough.
@@ -92,6 +103,12 @@ class Services:
         self._seen += 1
         if self._followers:
             self._tell_followers()
+
+    def log_rotated(self, fd: int) -> None:
+        """Pass the new log file to those who read along: by its name they may come too late."""
+        for service in list(self._reading):
+            if len(self._unsent[service]) < _UNSENT_FILES:
+                self._send(service, {"event": "rotated"}, fd)
 
     def _tell_followers(self) -> None:
         """A follower is told once, and again after it has asked again: no queue can grow."""
@@ -137,8 +154,12 @@ class Services:
         try:
             message = wire.unpack(data)
             if message["op"] == "follow":
+                self._reading.add(service)
                 self._followers[service] = message["seen"]
                 self._tell_followers()
+            elif message["op"] == "unfollow":
+                self._reading.discard(service)
+                self._followers.pop(service, None)
             else:
                 self._on_message(message, fds)
         except Exception as error:  # whatever a service asks: the container must not die of it
@@ -175,6 +196,7 @@ class Services:
             if fd >= 0:
                 os.close(fd)
         self._followers.pop(service, None)
+        self._reading.discard(service)
         self._loop.forget(service.fileno())
         service.close()
 

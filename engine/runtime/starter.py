@@ -15,6 +15,7 @@ import signal
 import time
 
 from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, process, rootfs, vfork, wire
+from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
@@ -169,6 +170,8 @@ def fork(monitor_end: wire.Socket, starter_end: wire.Socket, run: Any) -> int:
     if pid == 0:
         status = 1
         try:
+            # Without its monitor it must take no request.
+            sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             monitor_end.close()
             run()

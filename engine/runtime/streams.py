@@ -1,7 +1,8 @@
 """Moving bytes between a process, its log and its attached clients.
 
-A client that lags makes the container's writes wait, as with any pipe; one that takes nothing at all for a while is
-let go, so that it never holds the container up for good.
+A client that lags does not make a logged container wait: its bytes go to a file (`spill`), up to a limit. At that
+limit, and without a log at once, the process's writes wait as with any pipe. With a log, one that then takes nothing
+at all for a while is let go; without one its bytes would be lost, so it is waited for, as in Docker.
 """
 
 from __future__ import annotations
@@ -11,32 +12,32 @@ import os
 import time
 
 from dosirak.engine.runtime import loop as loops
-from dosirak.engine.runtime.clients import PATIENCE, Client, send_all
+from dosirak.engine.runtime.clients import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dosirak.engine.runtime.container import Process
-    from dosirak.engine.runtime.jsonlog import JsonLog
+    from dosirak.engine.runtime.logs.rotating import Log
 
 _CHUNK = 65536
-# A client may lag this many bytes before reading from the process pauses.
-_BACKLOG = 1 << 20
+# Seconds for which a client that is a spill's limit behind may take nothing.
+_PATIENCE = 10.0
 # So much input waits for the process before reading from clients pauses.
 _STDIN_LIMIT = 65536
 # Seconds between looks whether a process that has closed its terminal has opened it again.
 _REOPEN = 0.2
 
-_NAMES = {1: "stdout", 2: "stderr"}
-
 
 class Pump:
     """The streams of one process at a time: output to log and clients, clients' input to it."""
 
-    def __init__(self, loop: loops.Loop, log: JsonLog | None, on_log: Callable[[], None]) -> None:
+    def __init__(self, loop: loops.Loop, log: Log | None, on_log: Callable[[], None]) -> None:
         self._loop, self._log, self._on_log = loop, log, on_log
         self._clients: dict[int, Client] = {}
+        # No longer attached, and not finished: they have not taken all of their output yet.
+        self.leaving: set[Client] = set()
         self._outputs: dict[int, int] = {}
         self._stdin = -1
         self._typed = bytearray()
@@ -85,13 +86,20 @@ class Pump:
             self._on_log()
 
     def close(self) -> None:
-        """Let the clients go, each with all its output unless it takes nothing for a while."""
-        clients = list(self._clients.values())
-        self._clients.clear()
-        for client in clients:
+        """Let the clients go, each once it has all its output: those that haven't are `leaving` and need the loop."""
+        for client in list(self._clients.values()):
             self._loop.forget(client.sock.fileno())
-        send_all(clients)
-        for client in clients:
+            self.leaving.add(client)
+            self._send_last(client)
+        self._clients.clear()
+
+    def _send_last(self, client: Client, events: int = loops.OUT) -> None:
+        alive = not events & loops.GONE and (not client.waiting or client.send_waiting())
+        if alive and client.waiting:
+            self._loop.watch(client.sock.fileno(), loops.OUT, lambda events: self._send_last(client, events))
+        else:
+            self._loop.forget(client.sock.fileno())
+            self.leaving.discard(client)
             client.finish()
 
     # The process's side
@@ -126,7 +134,7 @@ class Pump:
                 self._await_reopening()
             else:
                 self._close_output(fd)
-        elif not self._paused and any(len(client.backlog) > _BACKLOG for client in self._clients.values()):
+        elif not self._paused and any(client.full for client in self._clients.values()):
             self._pause()
 
     def _read(self, fd: int) -> int | None:
@@ -141,12 +149,12 @@ class Pump:
             return None
         stream = self._outputs[fd]
         if self._log:
-            self._log.write(_NAMES[stream], data)
+            self._log.write(stream, data)
             self._on_log()
         for client in list(self._clients.values()):
             if not client.put(stream, data):
                 self._lose_reader(client)
-            elif client.backlog:
+            elif client.waiting:
                 self._watch_client(client)
         return len(data)
 
@@ -182,14 +190,14 @@ class Pump:
             return
         now = time.monotonic()
         for client in list(self._clients.values()):
-            if client.backlog and now - client.moved > PATIENCE:
+            if client.full and self._log and now - client.moved > _PATIENCE:
                 self._drop(client)
         self._resume()
         if self._paused:
             self._loop.after(1.0, self._check_stalled)
 
     def _resume(self) -> None:
-        if self._paused and all(len(client.backlog) <= _BACKLOG for client in self._clients.values()):
+        if self._paused and not any(client.full for client in self._clients.values()):
             self._paused = False
             self._watch_process()
 
@@ -197,7 +205,7 @@ class Pump:
 
     def _watch_client(self, client: Client) -> None:
         events = loops.GONE
-        if client.backlog:
+        if client.waiting:
             events |= loops.OUT
         if client.reading and len(self._typed) < _STDIN_LIMIT:
             events |= loops.IN
@@ -207,7 +215,7 @@ class Pump:
             self._loop.watch(client.sock.fileno(), events, lambda events: self._client_ready(client, events))
 
     def _client_ready(self, client: Client, events: int) -> None:
-        if events & loops.OUT and not client.send_backlog():
+        if events & loops.OUT and not client.send_waiting():
             self._lose_reader(client)
         elif events & loops.IN:
             self._read_client(client)
@@ -258,8 +266,7 @@ class Pump:
     def _lose_reader(self, client: Client) -> None:
         """It takes no more output. What it sent as input before may still lie in its socket."""
         if client.stdin and client.reading:
-            client.wants = set()
-            client.backlog.clear()
+            client.forget_waiting()
         else:
             self._drop(client)
 

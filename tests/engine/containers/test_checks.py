@@ -95,7 +95,6 @@ REFUSED = [
     ({"log_config": LogConfig(type="syslog")}, "logger: no log driver named 'syslog' is registered"),
     ({"log_config": LogConfig(config={"bogus": "1"})}, "unknown log opt 'bogus' for json-file log driver"),
     ({"log_config": LogConfig(config={"max-size": "x"})}, "invalid size: 'x'"),
-    ({"log_config": LogConfig(config={"max-file": "3"})}, "max-file option requires the max-size option"),
     ({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]}, "could not select device driver"),
     ({"runtime": "kata"}, "unknown or invalid runtime name: kata"),
     ({"isolation": "hyperv"}, "invalid isolation (hyperv): linux only supports 'default'"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dosirak.engine.runtime import clients
-from dosirak.engine.runtime.clients import Client, send_all
+from dosirak.engine.runtime import clients, spill
+from dosirak.engine.runtime.clients import Client
 from support.bundles import split
 
 DEFAULT = b"\x10\x11"
@@ -26,8 +26,8 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def client(sock: socket.socket, *, keys: bytes = DEFAULT, framed: bool = True) -> Client:
-    return Client(sock, stdin=True, wants={1, 2}, framed=framed, detach_keys=keys)
+def client(sock: socket.socket, *, keys: bytes = DEFAULT, framed: bool = True, folder: str = "") -> Client:
+    return Client(sock, stdin=True, wants={1, 2}, framed=framed, detach_keys=keys, folder=folder)
 
 
 def typed(keys: bytes, pieces: list[bytes]) -> tuple[bytes, bool]:
@@ -105,12 +105,12 @@ def test_a_full_socket_keeps_frames_whole_and_in_order(pair: tuple[socket.socket
     pieces = [(1 + number % 2, bytes([number % 251]) * 5000) for number in range(200)]
     for stream, data in pieces:
         assert made.put(stream, data)
-    assert made.backlog
+    assert made.waiting
     ours.settimeout(0.2)
     got = bytearray()
-    while made.backlog or len(got) < 200 * 5008:
+    while made.waiting or len(got) < 200 * 5008:
         got += ours.recv(1 << 16)
-        assert made.send_backlog()
+        assert made.send_waiting()
     assert split(bytes(got)) == tuple(b"".join(data for kind, data in pieces if kind == want) for want in (1, 2))
 
 
@@ -143,18 +143,42 @@ def test_the_end_reaches_a_client_whose_socket_somebody_else_holds_too(
     held.close()
 
 
-def test_at_the_end_one_that_stalls_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "PATIENCE", 0.5)
-    pairs = [socket.socketpair() for _ in range(4)]
-    made = [client(theirs) for _, theirs in pairs]
-    for one in made:
-        for _ in range(30):
-            one.put(1, b"x" * 20000)
-        assert one.backlog
-    pairs[0][0].close()  # gone; 1 to 3 stall
-    begin = time.monotonic()
-    send_all(made)
-    assert time.monotonic() - begin < 2.5
-    for ours, theirs in pairs[1:]:
-        ours.close()
-        theirs.close()
+@pytest.mark.parametrize("limit", [1 << 30, 100_000])
+def test_what_a_client_does_not_take_waits_in_a_nameless_file(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """As much as may wait there, the file used in a circle; the rest in memory."""
+    monkeypatch.setattr(clients, "_IN_MEMORY", 50_000)
+    monkeypatch.setattr(spill, "LIMIT", limit)
+    ours, theirs = pair
+    made = client(theirs, folder=str(tmp_path))
+    sent = got = b""
+    for turn in range(200):
+        data = bytes([turn]) * 5000
+        made.put(1, data)
+        sent += data
+    assert made.waiting and made.full == (limit < 1 << 30 and len(sent) > (1 << 20) + limit)
+    assert not list(tmp_path.iterdir())
+    while made.waiting:
+        got += ours.recv(3000)
+        assert made.send_waiting()
+        if len(sent) < 3_000_000:
+            made.put(1, b"x" * 5000)
+            sent += b"x" * 5000
+    theirs.shutdown(socket.SHUT_WR)
+    while piece := ours.recv(1 << 16):
+        got += piece
+    assert split(got)[0] == sent
+
+
+def test_without_room_on_disk_memory_has_to_do(pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
+    ours, theirs = pair
+    made = client(theirs, folder=str(tmp_path / "gone"))
+    for _ in range(400):
+        made.put(1, b"x" * 5000)
+    assert made.full
+    got = b""
+    while made.waiting:
+        got += ours.recv(1 << 16)
+        assert made.send_waiting()
+    assert not made.full

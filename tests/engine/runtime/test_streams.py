@@ -183,18 +183,58 @@ async def test_a_client_that_vanishes_does_not_disturb(box: Box) -> None:
     assert result.code == 0
 
 
-async def test_a_client_that_stalls_is_let_go_in_the_end(box: Box) -> None:
-    """It takes nothing at all: the container waits a while, then goes on; the other client and the log lose nothing."""
+async def test_a_client_that_stalls_holds_nobody_up_and_gets_all_of_it_later(box: Box) -> None:
+    """Long after the process has ended: its container may be started anew, and be removed, meanwhile."""
     stalled, reading = box.wire(), box.wire()
     bundle = box.bundle(["seq", "400000"])
-    begin = time.monotonic()
     task = await box.launch(bundle, attach=(stalled.attach(), reading.attach()))
-    out, _ = split(bytes(await reading.all()))
+    numbers = b"".join(b"%d\n" % number for number in range(1, 400_001))
+    assert split(bytes(await reading.all()))[0] == numbers
     assert (await ended(task)).code == 0
-    assert out.endswith(b"\n400000\n")
-    assert 8 < time.monotonic() - begin < 20
-    assert bundle.log_path.read_bytes().count(b"\n") == 400000
-    # What it got is whole frames up to where it was cut.
+    assert bundle.log_path.read_bytes().count(b"\n") == 400_000
+    again = await box.launch(bundle)
+    assert (await ended(again)).code == 0
+    bundle.log_path.unlink()
+    assert split(bytes(await stalled.all()))[0] == numbers
+
+
+async def test_a_terminals_client_that_stalls_gets_every_byte_later(box: Box) -> None:
+    started = await box.start("stty raw; head -c 3000000 /dev/urandom | tee /tmp/said", tty=True)
+    async with asyncio.timeout(30):
+        await started.task.wait()
+    said = bytes(await started.wire.all())
+    assert len(said) == 3_000_000
+    assert said.decode("utf-8", "replace") == "".join(entry["log"] for entry in started.bundle.log())
+
+
+async def test_with_no_log_the_process_waits_for_its_client(box: Box) -> None:
+    """As in Docker: nothing else has its output. A client that goes frees it."""
+    wire = box.wire()
+    task = await box.launch(box.bundle(["seq", "400000"]), attach=(wire.attach(),), log=False)
+    await asyncio.sleep(0.5)
+    assert not task.exited
+    assert split(bytes(await wire.all()))[0].endswith(b"\n400000\n")
+    await ended(task)
+    wire = box.wire()
+    task = await box.launch(box.bundle(["seq", "400000"]), attach=(wire.attach(),), log=False)
+    await asyncio.sleep(0.2)
+    wire.close()
+    assert (await ended(task)).code == 0
+
+
+async def test_a_client_too_far_behind_is_let_go(box: Box) -> None:
+    """What may wait for it is limited; a disk that is nearly full is such a limit too (here: there is no folder)."""
+    stalled = box.wire()
+    bundle = box.bundle(["sh", "-c", "read x; seq 400000"])
+    log = LogFile(bundle.path / "logs" / "log")
+    log.path.parent.mkdir()
+    task = await box.launch(bundle, attach=(stalled.attach(stdin=True),), stdin=True, log_file=log)
+    log.path.parent.rename(bundle.path / "elsewhere")
+    begin = time.monotonic()
+    await stalled.send(b"\n")
+    assert (await ended(task)).code == 0
+    assert 8 < time.monotonic() - begin < 30
+    assert (bundle.path / "elsewhere" / "log").read_bytes().count(b"\n") == 400_000
     assert (await stalled.read())[:4] == b"\1\0\0\0"
 
 
@@ -364,7 +404,8 @@ async def test_much_typing_into_a_raw_terminal_comes_back(box: Box) -> None:
 
 async def test_typing_goes_on_after_output_had_to_wait_for_a_client(box: Box) -> None:
     """The client does not read until both directions are full."""
-    started = await box.start("stty raw -echo; echo ready; exec cat", tty=True, stdin=True)
+    script = "stty raw -echo; echo ready; exec cat"
+    started = await box.start(script, tty=True, stdin=True, options={"log": False})
     await started.wire.until(b"ready\n")
     at = len(started.wire.data)
     data = bytes(range(32, 127)) * 40000  # 3.8 MB

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
-from dosirak.engine.containers import logfile, logs
-from dosirak.engine.containers.logfile import LogReader, parse
+from dosirak.engine.containers import logs
+from dosirak.engine.containers.documents import HostConfig, LogConfig
+from dosirak.engine.containers.logs import entries
+from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery
-from dosirak.engine.runtime.jsonlog import JsonLog
+from dosirak.engine.runtime.logs.jsonlog import JsonLog
 
 
 def line(text, stream="stdout", second=0):
@@ -18,10 +20,10 @@ def line(text, stream="stdout", second=0):
 
 def read(path, tail=None):
     found = []
-    with LogReader(str(path)) as reader:
+    with LogReader(str(path), "json-file") as reader:
         reader.seek(tail)
-        while data := reader.read():
-            found += [entry.log.rstrip("\n") for entry in parse(data)]
+        while some := reader.read():
+            found += [entry.log.rstrip("\n") for entry in some]
     return found
 
 
@@ -35,7 +37,7 @@ def test_tail(tmp_path, tail, numbers):
 
 
 def test_tail_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(logfile, "_BACKWARDS", 64)
+    monkeypatch.setattr(entries, "_BACKWARDS", 64)
     path = tmp_path / "log"
     path.write_text("".join(line("x" * number) for number in range(200)))
     for tail in (1, 2, 7, 150, 199, 200):
@@ -71,15 +73,15 @@ def test_a_reader_follows_through_rotations(tmp_path):
     path = str(tmp_path / "log")
     log = JsonLog(path, max_size=2000, max_files=4)
     found = []
-    with LogReader(path) as reader:
+    with LogReader(path, "json-file") as reader:
         reader.seek(None)
         for number in range(300):
-            log.write("stdout", f"{number}\n".encode())
+            log.write(1, f"{number}\n".encode())
             if number % 7 == 0:
-                while data := reader.read():
-                    found += [int(entry.log) for entry in parse(data)]
-        while data := reader.read():
-            found += [int(entry.log) for entry in parse(data)]
+                while some := reader.read():
+                    found += [int(entry.log) for entry in some]
+        while some := reader.read():
+            found += [int(entry.log) for entry in some]
     log.close()
     assert found == list(range(300))
 
@@ -87,12 +89,12 @@ def test_a_reader_follows_through_rotations(tmp_path):
 def test_a_single_file_that_is_cut_goes_on_from_its_beginning(tmp_path):
     path = tmp_path / "log"
     path.write_text(line("a") * 10)
-    with LogReader(str(path)) as reader:
+    with LogReader(str(path), "json-file") as reader:
         reader.seek(None)
         while reader.read():
             pass
         path.write_text(line("b"))
-        assert [entry.log for entry in parse(reader.read())] == ["b\n"]
+        assert [entry.log for entry in reader.read()] == ["b\n"]
 
 
 class Plain:
@@ -101,7 +103,8 @@ class Plain:
     task = None
 
     def __init__(self, path):
-        self.record = type("Record", (), {"log_path": str(path)})()
+        host = HostConfig(log_config=LogConfig(type="json-file"))
+        self.record = type("Record", (), {"log_path": str(path), "host_config": host})()
 
 
 async def stream(path, *, framed=True, **query):

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dosirak.engine.runtime.jsonlog import JsonLog, timestamp
+from dosirak.engine.runtime.logs.jsonlog import JsonLog, timestamp
 
 LONGEST = 16384
+NUMBERS = {"stdout": 1, "stderr": 2}
 
 
 def entries(path: Path) -> list[dict[str, str]]:
@@ -33,7 +34,7 @@ def written(pieces: list[tuple[str, bytes]]) -> list[dict[str, str]]:
         path = Path(folder) / "log"
         log = JsonLog(str(path))
         for stream, data in pieces:
-            log.write(stream, data)
+            log.write(NUMBERS[stream], data)
         log.flush()
         log.close()
         return entries(path)
@@ -164,7 +165,7 @@ def test_rotation_keeps_the_newest_files(tmp_path: Path, files: int, pieces: int
     lines = [f"line {number}\n" for number in range(400)]
     step = len(lines) // pieces
     for at in range(0, len(lines), step):
-        log.write("stdout", "".join(lines[at : at + step]).encode())
+        log.write(1, "".join(lines[at : at + step]).encode())
     log.flush()
     log.close()
     kept = rotated(path)
@@ -181,7 +182,7 @@ def test_an_entry_longer_than_the_limit_is_kept_whole(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = JsonLog(str(path), max_size=1000, max_files=2)
     for number in range(5):
-        log.write("stdout", b"%d" % number + b"x" * 5000 + b"\n")
+        log.write(1, b"%d" % number + b"x" * 5000 + b"\n")
     log.close()
     assert [entries(p)[0]["log"][0] for p in rotated(path)] == ["3", "4"]
 
@@ -190,7 +191,7 @@ def test_a_log_goes_on_where_an_earlier_one_ended(tmp_path: Path) -> None:
     path = tmp_path / "log"
     for number in range(30):
         log = JsonLog(str(path), max_size=1000, max_files=2)
-        log.write("stdout", b"run %d\n" % number)
+        log.write(1, b"run %d\n" % number)
         log.close()
     said = [entry["log"] for p in rotated(path) for entry in entries(p)]
     assert said[-1] == "run 29\n"
@@ -203,16 +204,16 @@ def test_a_rotation_that_fails_writes_nowhere_else(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     log = JsonLog(str(folder / "log"), max_size=300, max_files=2)
-    log.write("stdout", b"a" * 100 + b"\n")
+    log.write(1, b"a" * 100 + b"\n")
     os.unlink(folder / "log")
     folder.rmdir()
-    log.write("stdout", b"b" * 200 + b"\n")
+    log.write(1, b"b" * 200 + b"\n")
     bystander = os.open(tmp_path / "bystander", os.O_RDWR | os.O_CREAT)
     for _ in range(5):
-        log.write("stdout", b"c" * 200 + b"\n")
+        log.write(1, b"c" * 200 + b"\n")
     assert os.fstat(bystander).st_size == 0
     folder.mkdir()
-    log.write("stdout", b"d" * 200 + b"\n")
+    log.write(1, b"d" * 200 + b"\n")
     os.close(bystander)
     log.close()
     assert [entry["log"][0] for entry in entries(folder / "log")] == ["d"]
@@ -226,9 +227,9 @@ def test_a_full_disk_loses_entries_but_leaves_no_half_one(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         log = JsonLog(str(path))
         for number in range(50):
-            log.write("stdout", b"line %d\n" % number)
+            log.write(1, b"line %d\n" % number)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        log.write("stdout", b"room again\n")
+        log.write(1, b"room again\n")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     said = [entry["log"] for entry in entries(path)]
@@ -248,7 +249,7 @@ def test_a_million_short_lines_are_quick(tmp_path: Path) -> None:
     log = JsonLog(str(path))
     begin = time.process_time()
     for at in range(0, len(data), 65536):
-        log.write("stdout", data[at : at + 65536])
+        log.write(1, data[at : at + 65536])
     assert time.process_time() - begin < 5
     log.close()
     with open(path, "rb") as file:

@@ -1,0 +1,150 @@
+"""`logs`: choosing, following, and the bytes of the answer. Files are read in a thread, a chunk at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TypeVar
+from urllib.parse import quote_plus
+
+from dosirak.engine.containers.live import Live
+from dosirak.engine.containers.logs.attributes import attributes
+from dosirak.engine.containers.logs.entries import Entry
+from dosirak.engine.containers.logs.reader import LogReader
+from dosirak.engine.containers.model import LogQuery, LogRecord
+from dosirak.engine.errors import Conflict, InvalidRequest, NotSupported
+from dosirak.engine.runtime.following import Follower
+
+T = TypeVar("T")
+_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+def check(live: Live, query: LogQuery) -> None:
+    """Raises InvalidRequest, Conflict, NotSupported in Docker's words."""
+    if not (query.stdout or query.stderr):
+        raise InvalidRequest("You must choose at least one stream")
+    if live.record.state.removing or live.record.state.dead:
+        raise Conflict("can not get logs from container which is dead or marked for removal")
+    if not live.record.log_path:
+        raise NotSupported("configured logging driver does not support reading")
+
+
+async def records(live: Live, query: LogQuery) -> AsyncIterator[LogRecord]:
+    """See `Containers.logs`."""
+    async for batch in _batches(live, query):
+        for entry in batch:
+            yield LogRecord(entry.stream, entry.time, _bytes(entry.log))
+
+
+async def stream(live: Live, query: LogQuery, *, framed: bool) -> AsyncIterator[bytes]:
+    """See `Containers.log_stream`. `framed`: with Docker's 8-byte header before each piece."""
+    local = live.record.host_config.log_config.type == "local"
+    # In a json-file each entry has them; in a local log they are not repeated.
+    common = _details(attributes(live.record)) if query.details and local else ""
+    async for batch in _batches(live, query):
+        yield _encode(batch, query, common, framed=framed) if batch else b""
+
+
+def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -> bytes:
+    """The answer's bytes. Neighbouring entries of one stream share a frame: clients only see the stream."""
+    texts = [entry.log for entry in batch]
+    if query.timestamps or query.details:
+        texts = [_marked(entry, query, common) for entry in batch]
+    if not framed:
+        return _bytes("".join(texts))
+    pieces = []
+    for name, group in groupby(zip(texts, batch, strict=True), key=lambda pair: pair[1].stream):
+        body = _bytes("".join([text for text, _ in group]))
+        pieces += [bytes((_STREAMS.get(name, 1), 0, 0, 0)), len(body).to_bytes(4, "big"), body]
+    return b"".join(pieces)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _marked(entry: Entry, query: LogQuery, common: str) -> str:
+    """Each line of the entry with its time and its attributes in front."""
+    mark = f"{entry.time} " if query.timestamps else ""
+    if query.details:
+        mark += f"{_details(entry.attrs) if entry.attrs else common} "
+    body = entry.log.removesuffix("\n")
+    return mark + body.replace("\n", "\n" + mark) + entry.log[len(body) :]
+
+
+def _details(found: dict[str, str]) -> str:
+    """As moby's httputils writes them: sorted, escaped like a query."""
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(found.items()))
+
+
+async def _batches(live: Live, query: LogQuery) -> AsyncIterator[list[Entry]]:
+    """The chosen entries; an empty batch first: the log is open, and from there on the container may be removed."""
+    choose, record = _Choice(query), live.record
+    with ExitStack() as stack:
+        follower = stack.enter_context(live.task.follow_log()) if query.follow and live.task is not None else None
+        grown = aiter(_grown(follower, query.until)) if follower is not None else None
+        if grown is not None:
+            await anext(grown, None)  # from here on no new file escapes
+        files = follower.files if follower is not None else None
+        reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files))
+        await _in_thread(lambda: reader.seek(query.tail))
+        yield []
+        while True:
+            while entries := await _in_thread(reader.read):
+                if chosen := choose(entries):
+                    yield chosen
+            if grown is None:
+                return
+            try:
+                await anext(grown)
+            except StopAsyncIteration:
+                grown = None  # what was written last is read once more
+
+
+async def _grown(follower: Follower, until: float) -> AsyncIterator[None]:
+    """Yields when there may be more to read, until the process ends or `until` has come."""
+    while True:
+        # Not asyncio.timeout around a yield: it would cancel whoever reads this generator.
+        left = until - time.time() if until else None
+        try:
+            await asyncio.wait_for(anext(follower), left)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Cancelled, it waits for the thread all the same: that has a file in its hands."""
+    work = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
+
+
+class _Choice:
+    """Which entries the query wants. Times are compared as text: the log writes them all with nine digits, in UTC."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self._stream = None if query.stdout and query.stderr else "stdout" if query.stdout else "stderr"
+        self._since = _timestamp(query.since) if query.since else ""
+        self._until = _timestamp(query.until) if query.until else ""
+
+    def __call__(self, entries: list[Entry]) -> list[Entry]:
+        if self._stream:
+            entries = [entry for entry in entries if entry.stream == self._stream]
+        if self._since:
+            entries = [entry for entry in entries if entry.time >= self._since]
+        if self._until:
+            entries = [entry for entry in entries if entry.time <= self._until]
+        return entries
+
+
+def _timestamp(seconds: float) -> str:
+    moment = datetime.fromtimestamp(int(seconds), UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(seconds % 1 * 1e9):09d}Z"

@@ -1,0 +1,87 @@
+"""Compressing rotated parts while the log is rotated on."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dosirak.engine.runtime.logs import compress
+from dosirak.engine.runtime.logs.compressor import Compressor
+from dosirak.engine.runtime.logs.jsonlog import JsonLog
+from dosirak.engine.runtime.loop import Loop
+
+
+def run(path: Path, files: int) -> None:
+    subprocess.run([sys.executable, "-S", "-E", "-I", compress.__file__, path, str(files)], check=True, env={})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.name: gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for path in folder.iterdir()
+    }
+
+
+def test_every_part_but_the_current_one(tmp_path: Path) -> None:
+    for name in ("log", "log.1", "log.2"):
+        (tmp_path / name).write_text(name)
+    os.utime(tmp_path / "log.1", ns=(5, 123456789))
+    run(tmp_path / "log", 4)
+    assert contents(tmp_path) == {"log": b"log", "log.1.gz": b"log.1", "log.2.gz": b"log.2"}
+    assert (tmp_path / "log.1.gz").stat().st_mtime_ns == 123456789  # by which a reader knows the part
+
+
+def test_what_an_interrupted_one_left_is_done_again(tmp_path: Path) -> None:
+    (tmp_path / "log.1").write_text("whole")
+    inode = (tmp_path / "log.1").stat().st_ino
+    (tmp_path / f"log.gz-of-{inode}").write_text("half")
+    run(tmp_path / "log", 2)
+    assert contents(tmp_path) == {"log.1.gz": b"whole"}
+
+
+def test_a_part_that_another_one_is_at_work_on_is_left_to_it(tmp_path: Path) -> None:
+    for name in ("log.1", "log.2"):
+        (tmp_path / name).write_text(name)
+    with open(tmp_path / "log.1") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run(tmp_path / "log", 3)
+    assert contents(tmp_path) == {"log.1": b"log.1", "log.2.gz": b"log.2"}
+
+
+def test_a_part_that_moves_on_meanwhile_is_found_by_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "log.1").write_text("first")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as the monitor while it rotates
+    program = subprocess.Popen([sys.executable, "-I", compress.__file__, tmp_path / "log", "3"])
+    deadline = time.monotonic() + 10
+    while not list(tmp_path.glob("log.gz-of-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (tmp_path / "log.1").rename(tmp_path / "log.2")
+    (tmp_path / "log.1").write_text("second")
+    os.close(folder)
+    assert program.wait(10) == 0
+    assert contents(tmp_path) == {"log.1.gz": b"second", "log.2.gz": b"first"}
+
+
+def test_a_log_that_is_rotated_without_end_is_compressed_behind_its_back(tmp_path: Path) -> None:
+    path, loop = tmp_path / "log", Loop()
+    log = JsonLog(str(path), max_size=20_000, max_files=3, compressed=True)
+    compressor = Compressor(loop, log)
+    log.on_rotate = lambda _fd: compressor.rotated()
+    data = b"".join(b"%d\n" % number for number in range(3000))
+    for at in range(0, len(data), 300):
+        log.write(1, data[at : at + 300])
+    deadline = time.monotonic() + 20
+    while {file.name for file in tmp_path.iterdir()} != {"log", "log.1.gz", "log.2.gz"}:
+        assert time.monotonic() < deadline
+        loop.after(0.05, lambda: None)
+        loop.turn()
+    while compressor.busy:
+        loop.turn()
+    log.close()
+    assert b'"log":"2999\\n"' in contents(tmp_path)["log"].splitlines()[-1]
