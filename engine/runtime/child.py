@@ -123,8 +123,7 @@ def _build(plan: Plan) -> int:
     # The last mount there wins; a host's /dev bound by the user is left as it is.
     kinds = [entry.get("type") for entry in spec.get("mounts") or () if entry["destination"] == "/dev"]
     if kinds[-1:] == ["tmpfs"]:
-        host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        devices.make_nodes(spec, root_fd, host_dev)
+        devices.make_nodes(spec, root_fd, filled=plan.ready.has_nodes and len(kinds) == 1)
     if plan.process.get("terminal"):
         _open_terminal(plan, root_fd, console=True)
     if linux.get("sysctl"):

@@ -35,6 +35,8 @@ _LINKS = (
     ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 )
+# Where other file systems are mounted.
+_PLACES = ("pts", "shm", "mqueue")
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 _DEVPTS_SUPER_MAGIC = 0x1CD1  # linux/magic.h
@@ -43,23 +45,38 @@ _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 
 
-def make_nodes(spec: dict[str, Any], root_fd: int, host_dev: int) -> None:
-    """Make /dev's nodes and links on its fresh tmpfs. `host_dev`: the host's /dev, for hosts where mknod is refused.
+def fill(dev: int, host_dev: int) -> None:
+    """Make what every /dev has, on a fresh tmpfs `dev`; what is there already is left.
 
-    Raises OSError.
+    Parameters: `host_dev`: the host's /dev, for hosts where mknod is refused. Raises OSError.
     """
-    dev = inroot.open_in_root(root_fd, "/dev", os.O_PATH | os.O_DIRECTORY, resolve=sys.RESOLVE_NO_SYMLINKS)
-    try:
-        for name, major, minor in _NODES:
-            _make_node(dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), host_dev)
-        for name, target in _LINKS:
-            try:
-                os.symlink(target, name, dir_fd=dev)
-            except FileExistsError:
-                continue
-    finally:
-        os.close(dev)
-    for device in spec.get("linux", {}).get("devices") or ():
+    for name, major, minor in _NODES:
+        _make_node(dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), host_dev)
+    for name, target in _LINKS:
+        try:
+            os.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            continue
+    for name in _PLACES:
+        try:
+            os.mkdir(name, 0o755, dir_fd=dev)
+        except FileExistsError:
+            continue
+
+
+def make_nodes(spec: dict[str, Any], root_fd: int, *, filled: bool) -> None:
+    """Make /dev's nodes and links, and those of linux.devices. `filled`: `fill` has done its part. Raises OSError."""
+    devices = spec.get("linux", {}).get("devices") or ()
+    if filled and not devices:
+        return
+    host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not filled:
+        dev = inroot.open_in_root(root_fd, "/dev", os.O_PATH | os.O_DIRECTORY, resolve=sys.RESOLVE_NO_SYMLINKS)
+        try:
+            fill(dev, host_dev)
+        finally:
+            os.close(dev)
+    for device in devices:
         _make_asked(device, root_fd, host_dev)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dosirak.engine.runtime import devices
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -20,13 +21,27 @@ class Ready:
 
     def __init__(self, entries: list[dict[str, Any]]) -> None:
         self._made: dict[tuple[str, ...], int] = {}
+        self._dev: tuple[str, ...] = ()
+        self.has_nodes = False
+        """Whether a /dev with all its nodes was taken."""
+        self.cgroups = -1
+        """A detached directory for v1's hierarchies (`rootfs.make_cgroup_base`), or -1."""
         for entry in entries:
             if entry["type"] in _EARLY:
                 self._made[_key(entry)] = _make(entry)
 
+    def fill(self, entry: dict[str, Any]) -> None:
+        """Make /dev's nodes in the tmpfs of this entry. Raises OSError."""
+        self._dev = _key(entry)
+        host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        devices.fill(self._made[self._dev], host_dev)
+        os.close(host_dev)
+
     def take(self, entry: dict[str, Any]) -> int:
         """A detached mount of the file system that `entry` of config.json describes. Raises OSError."""
-        made = self._made.pop(_key(entry), -1)
+        key = _key(entry)
+        made = self._made.pop(key, -1)
+        self.has_nodes |= made >= 0 and key == self._dev
         return made if made >= 0 else _make(entry)
 
 

@@ -59,7 +59,7 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
         nonlocal owed
         pid = _fork_spare(kind, sockets, taken_write)
         try:
-            pidfd = syscalls.pidfd_open(pid)
+            pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             owed.append(kind)  # killed before it could wait
             return
@@ -108,7 +108,7 @@ def _fork_spare(kind: str, sockets: dict[str, wire.Socket], taken: int) -> int:
 
 def _be_spare(requests: wire.Socket, taken: int) -> NoReturn:
     def tell() -> None:
-        os.write(taken, _PID.pack(os.getppid()))
+        os.write(taken, _PID.pack(os.getpid()))
         os.close(taken)
 
     monitor.main(requests, tell)
@@ -139,6 +139,7 @@ def main() -> None:
     os.chdir("/")
     os.environ.clear()
     _stop_ignoring_signals()
+    monitor.rehearse()
     # Monitors are reaped by the kernel; the terminal's signals are for the client, not for containers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -146,7 +147,6 @@ def main() -> None:
     # Inherited by all that is forked from here until it execs: a process of a container that an exec joins can't trace
     # it, nor open its /proc/N/exe and /proc/N/fd, not even in its first moments there (CVE-2016-9962).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    monitor.rehearse()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, every page in each fork
     serve(sockets)

@@ -84,6 +84,7 @@ class Monitor:
         """While the starter is at work: open what the request names. Returns why that is not possible."""
         document = self._request.document
         log = document.get("log")
+        problem = self._log = None
         try:
             self._bundle = os.open(document["bundle"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if not self._is_exec:
@@ -91,19 +92,20 @@ class Monitor:
                 self._services.listen(self._bundle)
             self._log = self._open_log(log) if log else None
         except OSError as error:
-            return error
+            problem = error
         # Beside the log, if there is one, clients that lag may leave what they have not taken yet.
         self._folder = os.path.dirname(log["path"]) if log else ""
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
         self._pump.stdin_once = document["stdin_once"]
         for entry, fd in zip(document["attach"], self._request.clients, strict=True):
             self._attach(entry, fd, entry["initial"])
-        return None
+        return problem
 
     # Life of the process
 
     def _await_start(self, channel: wire.Socket, starter_pid: int, problem: OSError | None = None) -> bool:
-        """Hear from the starter how it went. Returns whether there is a process; with a `problem` there must not be."""
+        """Hear from the starter how it went. Returns whether there is a process to stay with; with a `problem` there
+        must not be."""
         self._tried_at = time.monotonic()
         data, fds = wire.receive(channel, len(starter.STREAMS))
         channel.close()
@@ -111,7 +113,8 @@ class Monitor:
         self._cgroup, self._shared_pids = told["cgroup"], told["shared_pids"]
         if problem is not None and "error" not in told:
             os.kill(told["pid"], signal.SIGKILL)
-            told |= {"error": child.describe(problem), "exit_code": child.exit_code(problem)}
+            self._started_at = told["at"]
+            told |= {"error": child.describe(problem), "exit_code": 128 + signal.SIGKILL}
         if "error" in told:
             _reap(starter_pid, told["pid"])
             self._end(told["exit_code"], error=told["error"])
@@ -123,7 +126,8 @@ class Monitor:
         self._process, self._started_at = process, told["at"]
         self._pump.start(process)
         self._loop.watch(process.pidfd, loops.IN, lambda _events: self._exited())
-        self._services.tell(*self._present())
+        if self._request.again:  # else the starter has done it
+            self._services.tell(*self._present())
         _reap(starter_pid)
         return True
 
@@ -163,9 +167,9 @@ class Monitor:
         self._finished = True
         self._loop.stop()
         if self._started_at:
+            self._services.tell({"event": "exited", **ended})
             if not self._is_exec:
                 self._note_exit(ended)
-            self._services.tell({"event": "exited", **ended})
             self._pump.close()
         if self._cgroup:
             cgroups.remove(self._cgroup)
@@ -190,7 +194,7 @@ class Monitor:
         try:
             fd = os.open(NEXT_EXIT_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._bundle)
             with open(fd, "wb", buffering=0) as file:
-                file.truncate(file.write(json.dumps(ended).encode()))
+                file.truncate(file.write(_json(ended).encode()))
             os.rename(NEXT_EXIT_FILE, EXIT_FILE, src_dir_fd=self._bundle, dst_dir_fd=self._bundle)
         except OSError:
             pass  # disk full or the bundle removed under us: the service, if there is one, is told all the same
@@ -286,6 +290,13 @@ class Monitor:
                 pass
 
 
+def _json(ended: dict[str, Any]) -> str:
+    """By hand: the encoder touches a quarter of a megabyte."""
+    error = json.dumps(ended["error"]) if ended["error"] else '""'
+    numbers = f'"code": {ended["code"]}, "at": {ended["at"]!r}, "restarts": {ended["restarts"]}'
+    return f'{{{numbers}, "oom": {"true" if ended["oom"] else "false"}, "error": {error}}}'
+
+
 def _reap(*pids: int) -> None:
     """Wait for children that have ended or are about to; 0: there is none."""
     for pid in pids:
@@ -300,18 +311,20 @@ def rehearse() -> None:
         **{"op": "exec", "bundle": "/", "log": None, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
         **{"filter": False, "init": False, "restart": {"policy": "no", "max_retries": 0, "restarts": 0}},
     }
-    told = {"pid": 1, "at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False]}
+    told = {"at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False]}
     for _ in range(_REHEARSALS):
         (status, service), (channel, starter_end) = wire.pair(), wire.pair()
         outputs = [os.pipe() for _ in range(3)]
         wire.send_long(starter_end, wire.pack(document), [status.fileno(), os.open("/", os.O_PATH)])
         monitor = Monitor(starter.read(*wire.receive(channel)))
-        wire.send(starter_end, wire.pack(told), [read for read, _ in outputs])
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        wire.send(starter_end, wire.pack(told | {"pid": pid}), [read for read, _ in outputs])
         monitor._await_start(channel, 0, monitor._prepare())
-        monitor._loop.stop()
-        monitor._loop.run()
         for _, write in outputs:
             os.close(write)
+        monitor._loop.run()
         for sock in (status, service, starter_end):
             sock.close()
 
@@ -319,17 +332,18 @@ def rehearse() -> None:
 def main(requests: wire.Socket, on_taken: Callable[[], None]) -> NoReturn:
     """The whole life of a monitor process: it waits, with its starter, until there is something to do.
 
-    Parameters: `requests`: of the service; `on_taken`: called (by the starter) once there is.
+    Parameters: `requests`: of the service; `on_taken`: called once there is.
     """
     status = 0
     try:
         os.setsid()
         os.umask(0o022)
         ours, theirs = wire.pair()
-        pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs, on_taken))
+        pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs))
         requests.close()
         data, fds = wire.receive(ours)
         if data:
+            on_taken()
             Monitor(starter.read(data, fds)).run(ours, pid)
     except BaseException as error:
         status = 1

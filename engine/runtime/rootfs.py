@@ -124,7 +124,7 @@ def mount_all(
         options = MountOptions(entry.get("options") or [])
         try:
             if entry.get("type") == "cgroup":
-                _mount_cgroup(entry["destination"], root_fd, options, cgroup)
+                _mount_cgroup(entry["destination"], root_fd, options, cgroup, ready)
             elif _is_bind(entry, options):
                 _attach(entry["destination"], root_fd, binds.pop(0))
             else:
@@ -207,35 +207,42 @@ def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
             sys.mount_setattr(tree, set_=readonly)
 
 
-def _mount_cgroup(destination: str, root_fd: int, options: MountOptions, cgroup: str | None) -> None:
+def make_cgroup_base() -> int:
+    """On v1: a detached tmpfs with a directory for each hierarchy and the links beside them; -1 on v2."""
+    binds = cgroups.binds("")
+    if not all(name for name, _ in binds):
+        return -1
+    base = filesystems.create("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
+    for name, _ in binds:
+        os.mkdir(name, 0o755, dir_fd=base)
+    for name, target in cgroups.links():
+        os.symlink(target, name, dir_fd=base)
+    return base
+
+
+def _mount_cgroup(
+    destination: str, root_fd: int, options: MountOptions, cgroup: str | None, ready: filesystems.Ready
+) -> None:
     """Bind the container's own group(s): the same view as a cgroup mount in a cgroup namespace, without the price of
     a superblock each (they cost again at teardown)."""
     if cgroup is None:
         return
-    binds = cgroups.binds(cgroup)
     bind = MountOptions([])
     bind.set = options.set
-    whole = [directory for name, directory in binds if not name]
+    binds = cgroups.binds(cgroup)
     place = _open_place(root_fd, destination, True)
-    try:
-        if whole:
-            tree = _clone_tree(whole[0], bind)
-            sys.move_mount(tree, place)
+    whole = [directory for name, directory in binds if not name]
+    base = _clone_tree(whole[0], bind) if whole else ready.cgroups
+    if base < 0:
+        base = make_cgroup_base()
+    sys.move_mount(base, place)
+    os.close(place)
+    if not whole:
+        for name, directory in binds:
+            tree = _clone_tree(directory, bind)
+            sys.move_mount(tree, base, name)
             os.close(tree)
-            return
-        # v1: a directory a hierarchy, on a small tmpfs
-        base = filesystems.create("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
-        sys.move_mount(base, place)
-    finally:
-        os.close(place)
-    for name, directory in binds:
-        tree = _clone_tree(directory, bind)
-        os.mkdir(name, 0o755, dir_fd=base)
-        sys.move_mount(tree, base, name)
-        os.close(tree)
-    for name, target in cgroups.links():
-        os.symlink(target, name, dir_fd=base)
-    sys.mount_setattr(base, set_=options.set)
+        sys.mount_setattr(base, set_=options.set)
     os.close(base)
 
 

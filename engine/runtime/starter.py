@@ -7,13 +7,16 @@ is the monitor's child all the same (CLONE_PARENT).
 
 from __future__ import annotations
 
+import _socket
 import errno
 import json
 import os
 import signal
 import time
 
-from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, vfork, wire
+from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, rootfs, vfork
+from dosirak.engine.runtime import syscalls as sys
+from dosirak.engine.runtime import wire
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
@@ -48,17 +51,16 @@ def read(data: bytes, fds: list[int]) -> Request:
     return Request(wire.unpack(wire.open_long(data, fds)), fds)
 
 
-def wait(requests: wire.Socket, monitor: wire.Socket, on_taken: Any) -> NoReturn:
+def wait(requests: wire.Socket, monitor: wire.Socket) -> NoReturn:
     """A spare's starter: get ready, wait for a request, hand it on to the monitor, do it.
 
-    Parameters: `requests`: of the service; `monitor`: our parent; `on_taken`: called once there is something to do.
+    Parameters: `requests`: of the service; `monitor`: our parent.
     """
     ready = get_ready()
     data, fds = wire.receive(requests)
     if not data:
         os._exit(0)  # the service has ended
     wire.send(monitor, data, fds)
-    on_taken()
     requests.close()
     start(read(data, fds), monitor, ready)
 
@@ -74,7 +76,14 @@ def get_ready() -> filesystems.Ready:
     cgroups.get_ready(defaults.DEVICE_RULES)
     if "time" in defaults.NAMESPACES:
         namespaces.get_ready()
-    return filesystems.Ready(defaults.mounts())
+    mounts = defaults.mounts()
+    ready = filesystems.Ready(mounts)
+    try:
+        ready.fill(next(entry for entry in mounts if entry["destination"] == "/dev"))
+    except PermissionError:
+        pass  # where mknod is refused, each node is a mount, which a detached tree can't take
+    ready.cgroups = rootfs.make_cgroup_base()
+    return ready
 
 
 def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | None = None) -> NoReturn:
@@ -91,9 +100,12 @@ def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | Non
             spaces = (spec.get("linux") or {}).get("namespaces") or ()
             kinds = [entry["type"] for entry in spaces if not entry.get("path")]
             shared = "pid" not in kinds or "pid" in request.join
+        _check_log(request.document)
         started = _launch(request, spec, ready)
         streams = [getattr(started, name) for name in STREAMS]
         told: dict[str, Any] = {"pid": started.pid, "at": time.time()}
+        if not request.again:
+            _tell_service(request, told, started.pidfd)
     except StartError as error:
         told = {"error": str(error), "exit_code": error.exit_code, "pid": error.pid}
     except OSError as error:
@@ -103,6 +115,21 @@ def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | Non
     told |= {"cgroup": cgroup, "shared_pids": shared, "streams": [fd >= 0 for fd in streams]}
     wire.send(monitor, wire.pack(told), [fd for fd in streams if fd >= 0])
     os._exit(0)
+
+
+def _check_log(document: dict[str, Any]) -> None:
+    """There is no start without a log. Raises OSError."""
+    if log := document.get("log"):
+        os.close(os.open(log["path"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640))
+
+
+def _tell_service(request: Request, told: dict[str, Any], pidfd: int) -> None:
+    """That it has started, ahead of the monitor, which has other things to do yet."""
+    message = {"event": "started", **told, "restarts": request.document["restart"]["restarts"]}
+    try:
+        wire.send(_socket.socket(fileno=request.status), wire.pack(message), [pidfd])
+    except OSError:
+        pass  # it has ended; the next one hears from the monitor
 
 
 def _launch(request: Request, spec: dict[str, Any], ready: filesystems.Ready | None) -> container.Process:
@@ -146,6 +173,8 @@ def fork(monitor_end: wire.Socket, starter_end: wire.Socket, run: Any) -> int:
     if pid == 0:
         status = 1
         try:
+            # Without its monitor it must take no request.
+            sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             monitor_end.close()
             run()

@@ -457,7 +457,8 @@ async def test_a_killed_monitor_of_an_exec_takes_only_the_exec_along(box: Box) -
 
 
 async def test_a_bundle_whose_monitor_was_killed_can_be_started_again(box: Box) -> None:
-    bundle = box.bundle(["sh", "-c", "echo run; [ -e /second ] && exit 0; touch /second; exec sleep 60"])
+    script = "[ -e /second ] && second=yes; touch /second; echo run; [ $second ] && exit 0; exec sleep 60"
+    bundle = box.bundle(["sh", "-c", script])
     task = await box.launch(bundle)
     await until(lambda: bundle.logged() == "run\n", "the first run")
     os.kill(monitor_of(task), signal.SIGKILL)
