@@ -14,9 +14,19 @@ import os
 import signal
 import time
 
-from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, rootfs, vfork
+from dosirak.engine.runtime import (
+    cgroups,
+    child,
+    container,
+    defaults,
+    filesystems,
+    namespaces,
+    process,
+    rootfs,
+    vfork,
+    wire,
+)
 from dosirak.engine.runtime import syscalls as sys
-from dosirak.engine.runtime import wire
 from dosirak.engine.runtime.container import StartError
 
 TYPE_CHECKING = False
