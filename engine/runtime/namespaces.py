@@ -125,6 +125,8 @@ def _enter_user(namespace: int) -> None:
     sys.setns(namespace, sys.CLONE_NEWUSER)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    # The kernel has made us dumpable again where fs.suid_dumpable is 1 (proc(5)).
+    sys.prctl(sys.PR_SET_DUMPABLE, 0)
 
 
 def _make_user(linux: dict[str, Any]) -> int:

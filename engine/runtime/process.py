@@ -129,6 +129,8 @@ def become(process: dict[str, Any], identity: Identity, *, filtered: bool) -> No
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
     sys.prctl(sys.PR_SET_KEEPCAPS, 0)
+    # The kernel has made us dumpable again where fs.suid_dumpable is 1 (proc(5)).
+    sys.prctl(sys.PR_SET_DUMPABLE, 0)
     os.umask((process.get("user") or {}).get("umask", 0o022))
     if process.get("noNewPrivileges"):
         sys.prctl(sys.PR_SET_NO_NEW_PRIVS, 1)
