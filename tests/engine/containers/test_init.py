@@ -100,6 +100,11 @@ async def test_it_holds_nothing_of_the_host(rig):
     container_id = await rig.start("sleep", "100", host=INIT, user="1000")
     pid = rig.containers.get(container_id).state.pid
     proc = Path(f"/proc/{pid}")
+
+    async def running():  # a start returns in the middle of execve(2), before the program is mapped
+        return (proc / "comm").read_text() == "docker-init\n"
+
+    await until(running)
     assert sorted(os.listdir(proc / "fd")) == ["0", "1", "2"]
     mapped = {line.split()[-1] for line in (proc / "maps").read_text().splitlines() if "/" in line}
     assert mapped == {"(deleted)"}  # the memfd it is executed from
