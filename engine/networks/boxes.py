@@ -6,58 +6,37 @@ the gateway endpoint). Which one that is may change as networks come and go; the
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import msgspec
 
-from dosirak.engine.errors import Forbidden, InvalidRequest, NotFound
-from dosirak.engine.networks import bridges, files, links, names
+from dosirak.engine.errors import Forbidden, InvalidRequest
+from dosirak.engine.networks import bridges, files, jobs, links, names
+from dosirak.engine.networks.box import (
+    Box,
+    Link,
+    as_asked,
+    free_interface,
+    has_names,
+    open_namespace,
+    taken_over,
+    way_out,
+)
 from dosirak.engine.networks.dns import service as dns
 from dosirak.engine.networks.dns.service import NameService
 from dosirak.engine.networks.drivers import Attachment, Driver, Request
-from dosirak.engine.networks.model import PREDEFINED, BoundPort, Endpoint, Join, PortBinding, Resolver, Sandbox
-from dosirak.engine.networks.namespaces import Prepared
+from dosirak.engine.networks.model import PREDEFINED, Endpoint, Join, PortBinding, Resolver, Sandbox
 from dosirak.engine.networks.ports import Ports
 from dosirak.engine.networks.records import Records
 from dosirak.engine.networks.registry import Registry
-from dosirak.engine.networks.worker import Kernel, Worker
+from dosirak.engine.networks.worker import Worker
 
 _LOG = logging.getLogger(__name__)
-
-
-class _Link(msgspec.Struct):
-    """One connection: what is recorded of it, and what the driver needs to undo it."""
-
-    endpoint: Endpoint
-    attachment: Attachment
-
-
-class _Box(msgspec.Struct):
-    """One container. `fd` is a descriptor of the namespace of its own; `way_out` a network's id, "" without.
-
-    `sockets`: a name server's, as long as it has not got them.
-    """
-
-    id: str
-    container: str
-    name: str
-    hostname: str
-    resolver: Resolver = Resolver()
-    bindings: tuple[PortBinding, ...] = ()
-    sockets: tuple[int, ...] = ()
-    named: bool = False
-    fd: int | None = None
-    way_out: str = ""
-    links: dict[str, _Link] = msgspec.field(default_factory=dict)
-
-    def sandbox(self) -> Sandbox:
-        return Sandbox(self.id, self.fd, tuple(link.endpoint for link in self.links.values()), self.named)
 
 
 class Boxes:
@@ -69,7 +48,7 @@ class Boxes:
         self._records = records
         self._worker = worker
         self._ports = ports
-        self._boxes: dict[str, _Box] = {}
+        self._boxes: dict[str, Box] = {}
 
     def get(self, container_id: str) -> Sandbox | None:
         """A running container's sandbox."""
@@ -94,7 +73,7 @@ class Boxes:
         """See `Networks.join`."""
         if container_id in self._boxes:
             raise Forbidden(f"endpoint with name {name} already exists in network {joins[0].network}")
-        box = _Box(names.new_id(), container_id, name, hostname, resolver, tuple(ports))
+        box = Box(names.new_id(), container_id, name, hostname, resolver, tuple(ports))
         try:
             for join in joins:
                 await self._link(box, join)
@@ -114,8 +93,10 @@ class Boxes:
         """See `Networks.connect`."""
         box = self._boxes.get(container_id)
         if box is None:  # it had left its last network when an earlier service ended
-            box = _Box(names.new_id(), container_id, name, hostname, resolver, fd=_open_namespace(pid))
+            box = Box(names.new_id(), container_id, name, hostname, resolver, fd=open_namespace(pid))
             self._boxes[container_id] = box
+        if not box.named:
+            box.resolver = resolver
         link = await self._link(box, join)
         try:
             self._records.add([link.endpoint])
@@ -177,21 +158,23 @@ class Boxes:
         adopted: dict[str, list[Attachment]] = defaultdict(list)
         for endpoint in self._records.endpoints():
             driver = self._registry.get(endpoint.network_id)
-            attachment = _readopt(endpoint, running.get(endpoint.container)) if driver else None
+            attachment = taken_over(endpoint, running.get(endpoint.container)) if driver else None
             if attachment is None:
                 gone.append(endpoint)
                 continue
             box = self._boxes.get(endpoint.container)
             if box is None:
-                box = _Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname, endpoint.resolver)
+                box = Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname, endpoint.resolver)
                 box.fd = os.dup(attachment.prepared.fd) if attachment.prepared else None
                 self._boxes[endpoint.container] = box
-            box.links[endpoint.network_id] = _Link(endpoint, attachment)
+            box.links[endpoint.network_id] = Link(endpoint, attachment)
+            if has_names(endpoint):
+                box.resolver = endpoint.resolver
             adopted[endpoint.network_id].append(attachment)
         for box in self._boxes.values():
-            box.way_out = _way_out(box)
-            box.bindings = tuple(map(_as_asked, box.sandbox().ports))
-            box.named = any(_has_names(link.endpoint) for link in box.links.values())
+            box.way_out = way_out(box)
+            box.bindings = tuple(map(as_asked, box.sandbox().ports))
+            box.named = any(has_names(link.endpoint) for link in box.links.values())
             self._tell(box)
         if gone:
             self._records.remove(gone)
@@ -202,7 +185,7 @@ class Boxes:
         for driver in self._registry:
             await driver.take_over(adopted[driver.network.id])
 
-    async def _link(self, box: _Box, join: Join) -> _Link:
+    async def _link(self, box: Box, join: Join) -> Link:
         """Connects a box to one more network; nothing is recorded yet."""
         driver = self._registry.find(join.network)
         network = driver.network
@@ -210,7 +193,7 @@ class Boxes:
             raise Forbidden(f"endpoint with name {box.name} already exists in network {network.name}")
         if join.ip and network.name in PREDEFINED:
             raise InvalidRequest("user specified IP address is supported on user defined networks only")
-        inner = _free_interface(box)
+        inner = free_interface(box)
         attachment = await driver.connect(Request(join.mac, join.ip, box.fd, inner))
         prepared = attachment.prepared
         if box.fd is None and prepared:
@@ -238,10 +221,10 @@ class Boxes:
             priority=join.priority,
             resolver=box.resolver,
         )
-        link = box.links[network.id] = _Link(endpoint, attachment)
+        link = box.links[network.id] = Link(endpoint, attachment)
         return link
 
-    async def _unlink(self, box: _Box, link: _Link) -> None:
+    async def _unlink(self, box: Box, link: Link) -> None:
         """Takes a network away from a box whose container runs on."""
         del box.links[link.endpoint.network_id]
         self._names.remove_endpoint(link.endpoint.id)
@@ -251,13 +234,13 @@ class Boxes:
         self._records.save(link.endpoint for link in box.links.values())
         self._tell(box)
 
-    async def _prepare_names(self, box: _Box) -> None:
+    async def _prepare_names(self, box: Box) -> None:
         """A container on a network of somebody's own has a name server, from then on."""
-        if box.named or not any(_has_names(link.endpoint) for link in box.links.values()):
+        if box.named or not any(has_names(link.endpoint) for link in box.links.values()):
             return
         assert box.fd is not None
         try:
-            sockets = box.sockets or await self._worker.submit(_listen, box.fd)
+            sockets = box.sockets or await self._worker.submit(jobs.listen, box.fd)
         except OSError as error:
             _LOG.warning("container %s: no name server: %s", box.container[:12], error.strerror)
             return
@@ -266,13 +249,13 @@ class Boxes:
                 os.close(fd)
         box.sockets, box.named = sockets[: 2 if box.resolver.tcp else 1], True
 
-    def _tell(self, box: _Box) -> None:
+    def _tell(self, box: Box) -> None:
         """Let the name server know all that concerns it of a container."""
         if not box.named or box.fd is None:
             return
         order = sorted((link.endpoint for link in box.links.values()), key=lambda one: (-one.priority, one.network))
         for endpoint in order:
-            if _has_names(endpoint):
+            if has_names(endpoint):
                 self._names.set_endpoint(endpoint)
         outside = [(server, False) for server in files.nameservers(files.read_resolv_conf())]
         told = dns.Box(
@@ -289,31 +272,31 @@ class Boxes:
         self._names.set_box(told)
 
     async def _listen(self, box: dns.Box) -> tuple[int, ...]:
-        return await self._worker.submit(_listen, box.namespace)
+        return await self._worker.submit(jobs.listen, box.namespace)
 
-    async def _settle(self, box: _Box) -> None:
+    async def _settle(self, box: Box) -> None:
         """Sees to it that default route and published ports are at the way out."""
-        chosen = _way_out(box)
+        chosen = way_out(box)
         link = box.links.get(chosen)
         if chosen != box.way_out and box.fd is not None:
             gateway = IPv4Address(link.endpoint.gateway) if link else None
-            await self._worker.submit(_route, box.fd, link.endpoint.inner if link else "", gateway)
+            await self._worker.submit(jobs.route, box.fd, link.endpoint.inner if link else "", gateway)
             box.way_out = chosen
         ports = box.bindings
         for other in box.links.values():
             if other is not link and other.attachment.ports:
                 # What was "any free port" stays the one that it became.
-                ports = box.bindings = tuple(map(_as_asked, other.attachment.ports))
+                ports = box.bindings = tuple(map(as_asked, other.attachment.ports))
                 self._change(other, self._driver(other).unpublish(other.attachment))
         if link and ports and not link.attachment.ports:
             where = f"{box.name} ({link.endpoint.id})"
             self._change(link, await self._driver(link).publish(link.attachment, ports, where))
 
-    def _change(self, link: _Link, attachment: Attachment) -> None:
+    def _change(self, link: Link, attachment: Attachment) -> None:
         link.attachment = attachment
         link.endpoint = msgspec.structs.replace(link.endpoint, ports=attachment.ports)
 
-    def _undo(self, box: _Box) -> None:
+    def _undo(self, box: Box) -> None:
         self._names.remove_box(box.id)
         for link in box.links.values():
             self._names.remove_endpoint(link.endpoint.id)
@@ -326,60 +309,7 @@ class Boxes:
             os.close(box.fd)
             box.fd = None
 
-    def _driver(self, link: _Link) -> Driver:
+    def _driver(self, link: Link) -> Driver:
         driver = self._registry.get(link.endpoint.network_id)
         assert driver  # a network with connections is not removed
         return driver
-
-
-def _way_out(box: _Box) -> str:
-    """The network that is the way out: the highest priority, then by name, as Docker chooses; "" when none is one."""
-    candidates: Iterable[Endpoint] = (link.endpoint for link in box.links.values() if link.attachment.gateway)
-    return min(candidates, key=lambda one: (-one.priority, one.network), default=_NOWHERE).network_id
-
-
-_NOWHERE = Endpoint(id="", sandbox_id="", container="", name="", network_id="", network="")
-
-
-def _has_names(endpoint: Endpoint) -> bool:
-    return endpoint.network not in PREDEFINED
-
-
-def _free_interface(box: _Box) -> str:
-    taken = {link.endpoint.inner for link in box.links.values()}
-    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
-
-
-def _as_asked(port: BoundPort) -> PortBinding:
-    return PortBinding(port.container_port, port.protocol, port.host_ip, port.host_port)
-
-
-def _readopt(endpoint: Endpoint, where: int | str | None) -> Attachment | None:
-    """A running container's connection again, by its process or its namespace's path; None if that has ended."""
-    if where is None:
-        return None
-    prepared = None
-    if endpoint.network != "host":
-        with contextlib.suppress(NotFound):
-            fd = _open_namespace(where)
-            address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
-            index = links.index_of(endpoint.interface) or 0 if endpoint.interface else 0
-            prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
-        if prepared is None:
-            return None
-    return Attachment(prepared, endpoint.gateway, endpoint.ports)
-
-
-def _open_namespace(where: int | str) -> int:
-    try:
-        return os.open(f"/proc/{where}/ns/net" if isinstance(where, int) else where, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NotFound(f"process {where} has no network namespace: {error.strerror}") from error
-
-
-def _route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
-    kernel.namespaces.route(namespace, interface, gateway)
-
-
-def _listen(kernel: Kernel, namespace: int) -> tuple[int, ...]:
-    return kernel.namespaces.listen(namespace)

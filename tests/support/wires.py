@@ -225,7 +225,7 @@ def tables(namespace: Namespace) -> list[str]:
     return namespace.run(look)
 
 
-def until(condition: Callable[[], bool], seconds: float = 3.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"

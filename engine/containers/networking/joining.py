@@ -25,7 +25,7 @@ async def join(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox |
             [request(record, name, settings) for name, settings in record.networks.items()],
             ports=ports.published(record.config, record.host_config),
             hostname=record.config.hostname,
-            resolver=resolver(record),
+            resolver=resolver(record) if any(name not in PREDEFINED for name in record.networks) else Resolver(),
         )
     except EngineError as error:
         raise type(error)(f"failed to set up container networking: {error}") from error

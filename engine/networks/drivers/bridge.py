@@ -9,7 +9,6 @@ made for them (2 ms).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import msgspec
 
 from dosirak.engine.errors import HostLimit, InvalidRequest
-from dosirak.engine.networks import bridges, conntrack, links, names, options
+from dosirak.engine.networks import bridges, jobs, links, names, options
 from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
@@ -28,7 +27,7 @@ from dosirak.engine.networks.pool import Pool
 from dosirak.engine.networks.ports import Ports, PortTaken, publications
 from dosirak.engine.networks.rules import Bridge as BridgeRules
 from dosirak.engine.networks.rules import Publication
-from dosirak.engine.networks.worker import Kernel, Worker
+from dosirak.engine.networks.worker import Worker
 
 _LOG = logging.getLogger(__name__)
 # Seconds without a container after which bridge, rules and prepared namespaces are given back.
@@ -63,6 +62,7 @@ class Bridge(Driver):
         self._allocator = self._new_allocator()
         self._changing = asyncio.Lock()
         self._raised: Raised | None = None
+        self._raising: asyncio.Future[Raised] | None = None
         self._pool: Pool | None = None
         self._users = 0  # containers connected or being connected
         self._attached: set[str] = set()  # the veths of those that are
@@ -117,10 +117,10 @@ class Bridge(Driver):
             raise HostLimit(f"driver failed programming external connectivity on endpoint {where}: {error}") from error
         opened = publications(bound, ip)
         try:
-            await self._worker.submit(_publish, opened)
+            await self._worker.submit(jobs.publish, opened)
         except BaseException:
             self._ports.release(bound)
-            self._later(self._worker.submit(_withdraw, opened))
+            self._later(self._worker.submit(jobs.withdraw, opened))
             raise
         return msgspec.structs.replace(attachment, ports=tuple(bound))
 
@@ -130,7 +130,7 @@ class Bridge(Driver):
             assert attachment.prepared and attachment.prepared.address
             self._ports.release(attachment.ports)
             closed = publications(attachment.ports, attachment.prepared.address.ip)
-            self._later(self._worker.submit(_withdraw, closed))
+            self._later(self._worker.submit(jobs.withdraw, closed))
         return msgspec.structs.replace(attachment, ports=())
 
     async def adopt(self, attachments: Sequence[Attachment]) -> None:
@@ -211,7 +211,9 @@ class Bridge(Driver):
             publications=opened,
             forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
         )
-        self._raised = await self._worker.submit(bridges.raise_bridge, wanted)
+        # Whoever waits may give up; what is being made is made all the same, and `_lower` has to know.
+        self._raising = self._worker.submit(bridges.raise_bridge, wanted)
+        self._raised = await asyncio.shield(self._raising)
         if self._raised.subnet != subnet:
             moved = {"subnet": str(self._raised.subnet), "gateway": str(self._raised.gateway)}
             self.network = msgspec.structs.replace(network, **moved)
@@ -227,11 +229,15 @@ class Bridge(Driver):
             self._release(prepared)
 
     async def _lower(self) -> None:
+        if self._raising:
+            await asyncio.wait([self._raising])
+            self._raising.exception()  # was told to whoever waited
+            self._raising = None
         if self._raised or links.index_of(self.network.bridge) is not None:
             self._raised = None
             leaving, self._leaving = self._leaving, []
             await _wait_gone(leaving)
-            await self._worker.submit(_lower, self.network.bridge, leaving)
+            await self._worker.submit(jobs.lower, self.network.bridge, leaving)
 
     def _make(
         self, ip: IPv4Address | None = None, mac: str | None = None, request: Request | None = None
@@ -248,7 +254,7 @@ class Bridge(Driver):
             isolated=not self._options.neighbours,
             named=self.network.name not in PREDEFINED,
         )
-        future = self._worker.submit(_wire, wiring, request or Request())
+        future = self._worker.submit(jobs.wire, wiring, *((request.namespace, request.interface) if request else ()))
         future.add_done_callback(lambda done: allocator.release(ip) if done.cancelled() or done.exception() else None)
         return future
 
@@ -258,7 +264,7 @@ class Bridge(Driver):
         self._leaving.append(prepared.veth)
         if self._linger_timer is None:
             self._linger_timer = asyncio.get_running_loop().call_later(_LINGER, self._sweep)
-        future = self._worker.submit(_let_go, prepared, self._raised.index if self._raised else 0, closed)
+        future = self._worker.submit(jobs.let_go, prepared, self._raised.index if self._raised else 0, closed)
         if prepared.address:
             address = prepared.address.ip
             future.add_done_callback(lambda done: allocator.release(address))
@@ -321,40 +327,3 @@ def _parse_ip(text: str) -> IPv4Address:
         return IPv4Address(text)
     except ValueError as error:
         raise InvalidRequest(f"invalid IPv4 address: {text}") from error
-
-
-# The jobs of the network thread.
-
-
-def _wire(kernel: Kernel, wiring: Wiring, request: Request) -> Prepared:
-    if request.namespace is None:
-        return kernel.namespaces.wired(wiring)
-    return kernel.namespaces.extend(request.namespace, wiring, request.interface)
-
-
-def _publish(kernel: Kernel, opened: Sequence[Publication]) -> None:
-    kernel.firewall.publish(opened)
-    conntrack.forget(opened)
-
-
-def _withdraw(kernel: Kernel, closed: Sequence[Publication]) -> None:
-    kernel.firewall.withdraw(closed)
-    conntrack.forget(closed)
-
-
-def _let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Publication]) -> None:
-    """Taking the veth off the bridge is quick (0.3 ms); its end is the kernel's, once the namespace is let go."""
-    try:
-        with contextlib.suppress(OSError):  # the link is gone already: so is what held the address
-            links.detach(kernel.netlink, prepared.index)
-        if prepared.address and bridge:
-            links.forget_neighbour(kernel.netlink, bridge, prepared.address.ip)
-        if closed:
-            _withdraw(kernel, closed)
-    finally:
-        prepared.close()
-
-
-def _lower(kernel: Kernel, bridge: str, leaving: Sequence[str]) -> None:
-    bridges.delete_links(kernel, leaving)
-    bridges.lower_bridge(kernel, bridge)

@@ -218,7 +218,9 @@ async def test_a_bridge_taken_away_by_others_comes_back(networks: Networks, host
 
 async def test_a_connect_finds_a_namespace_ready(networks: Networks) -> None:
     await networks.connect("0" * 64, "first")
-    await asyncio.sleep(0.15)
+    pool = networks._registry.find("bridge")._pool  # type: ignore[attr-defined]
+    while len(pool._ready) < SIZE:
+        await asyncio.sleep(0.01)
     times = []
     for number in range(1, SIZE + 1):
         began = time.perf_counter()
