@@ -14,7 +14,7 @@ from dosirak.magics.look.words import Port, Ports
 class Member:
     """A container as it hangs on a network; on several it is a member of each.
 
-    `veth` is the host's end of its pair, empty where it has none, `inner` the container's; `also` are its other networks.
+    `veth` is the host's end of its pair, empty where it has none, `inner` the container's; `also`: its other networks.
     """
 
     id: str
