@@ -15,7 +15,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.facts import Facts
 from dosirak.engine.containers.limits import checks as limits
-from dosirak.engine.containers.limits import storage
+from dosirak.engine.containers.limits import group, storage
 from dosirak.engine.containers.logs.options import check_log_config
 from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.restarts import checks as restarts
@@ -35,6 +35,7 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     _refuse_unsupported(host)
     warnings = limits.check(host, facts.limits)
     storage.parse(host.storage_opt or {})
+    group.check(host.cgroup_parent)
     _check_modes(host)
     _check_restart(host)
     warnings += check_log_config(host.log_config)

@@ -94,8 +94,8 @@ def remove(directory: str) -> None:
         try:
             os.rmdir(directory)
             return
-        except FileNotFoundError:
-            return
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone, or never made: a file of the parent's has that name
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.ENOTEMPTY) or time.monotonic() > deadline:
                 raise

@@ -164,7 +164,7 @@ class Hierarchies:
         """From every hierarchy that has it."""
         try:
             os.rmdir(self._freezer(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
             self.kill(path)  # frozen processes would not die

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dosirak.engine.containers import HostConfig, UpdateRequest
+from dosirak.engine.containers import Container, ContainerConfig, HostConfig, UpdateRequest
 from dosirak.engine.containers.documents import DeviceMapping, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice
-from dosirak.engine.containers.limits import changes, checks
+from dosirak.engine.containers.limits import changes, checks, group
 from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.errors import Conflict, InvalidRequest
 
@@ -123,6 +123,29 @@ def test_a_device_that_is_not_there():
     after = HostConfig(blkio_device_write_bps=[ThrottleDevice(path="/dev/no-such", rate=1)])
     with pytest.raises(InvalidRequest, match=r"^stat /dev/no-such: no such file or directory$"):
         changes.resources(HostConfig(), after)
+
+
+@pytest.mark.parametrize(
+    ("parent", "path"),
+    [
+        ("", "dosirak/1"),
+        ("/web", "web/1"),
+        ("web/front/", "web/front/1"),
+        ("../../x/../web", "web/1"),
+        ("/", "1"),
+        ("..", "1"),
+    ],
+)
+def test_where_the_cgroup_is(parent, path):
+    config = HostConfig(cgroup_parent=parent)
+    record = Container("1", "name", 0.0, "", "true", [], ContainerConfig(), config)
+    assert group.path_of(record) == path
+
+
+@pytest.mark.parametrize("parent", ["/a\nb", "/" + "x" * 256, "\x7f"])
+def test_a_parent_that_can_not_be(parent):
+    with pytest.raises(InvalidRequest, match="invalid cgroup parent"):
+        group.check(parent)
 
 
 def test_an_update_of_swap_alone_is_allowed():

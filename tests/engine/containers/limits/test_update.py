@@ -12,7 +12,7 @@ import pytest
 from dosirak.engine.containers import UpdateRequest
 from dosirak.engine.containers.documents import RestartPolicy
 from dosirak.engine.containers.limits import group
-from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound
+from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1
 
@@ -135,6 +135,15 @@ async def test_contradictions_name_the_container(rig):
         await update(rig, "nope", memory=5)
 
 
+async def test_a_parent_that_is_no_cgroup_is_an_error_and_leaves_nothing(rig):
+    name = "cgroup.procs"
+    container_id = await rig.create("true", host={"cgroup_parent": f"/dosirak/{name}"})
+    with pytest.raises(StartFailed, match="not a directory"):
+        await rig.containers.start(container_id)
+    assert rig.containers.get(container_id).state.status == "created"
+    await rig.containers.remove(container_id)
+
+
 async def test_a_cgroup_parent_holds_the_container(rig):
     parent = "/dosirak/../dosirak/test-parent"
     container_id = await rig.start("sleep", "60", host={"cgroup_parent": parent, "pids_limit": 50})
@@ -150,6 +159,5 @@ async def test_a_cgroup_parent_holds_the_container(rig):
     await rig.containers.kill(container_id)
     backend = cgroups.backend()
     tops = set(backend.mounts.values()) if isinstance(backend, v1.Hierarchies) else {backend.root}
-    left = [str(path) for top in tops for path in Path(top, "dosirak/test-parent").glob(container_id)]
-    assert left == []
+    await until(lambda: not any(Path(top, "dosirak/test-parent", container_id).exists() for top in tops))
     cgroups.remove_parent("dosirak/test-parent")
