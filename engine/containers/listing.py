@@ -16,7 +16,7 @@ KNOWN_FILTERS = frozenset(
     | {"publish", "since", "status", "volume"}
 )
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
-_HEALTH = ("starting", "healthy", "unhealthy", "none")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 
 Find = Callable[[str], Container]
 Ports = Callable[[Container], Mapping[str, Sequence[PortBinding] | None]]
@@ -53,13 +53,13 @@ def _check(filters: Filters) -> None:
     for key, valid in (("status", _STATES), ("health", _HEALTH)):
         for value in filters.get(key, ()):
             if value not in valid:
-                words = f"{', '.join(valid[:-1])}, or {valid[-1]}"
                 raise InvalidRequest(
-                    f"invalid filter '{key}={value}': invalid value for {_noun(key)} ({value}): must be one of {words}"
+                    f"invalid filter '{key}={value}': invalid value for {_noun(key)} ({value}): must be one of"
+                    f" {', '.join(valid)}"
                 )
     for value in filters.get("exited", ()):
         if not value.removeprefix("-").isdecimal():
-            raise InvalidRequest(f"invalid filter 'exited={value}': invalid syntax")
+            raise InvalidRequest(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
 
 
 def _noun(key: str) -> str:

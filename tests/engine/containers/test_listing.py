@@ -109,8 +109,17 @@ def test_a_status_filter_shows_stopped_ones_without_all():
     ("filters", "words"),
     [
         ({"colour": ["red"]}, "invalid filter 'colour'"),
-        ({"status": ["odd"]}, "invalid filter 'status=odd'"),
-        ({"exited": ["x"]}, "invalid filter 'exited=x'"),
+        (
+            {"status": ["odd"]},
+            "invalid filter 'status=odd': invalid value for state (odd): must be one of created, running, paused,"
+            " restarting, removing, exited, dead",
+        ),
+        (
+            {"health": ["odd"]},
+            "invalid filter 'health=odd': invalid value for health (odd): must be one of none, starting, healthy,"
+            " unhealthy",
+        ),
+        ({"exited": ["x"]}, "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax"),
         ({"publish": ["1:2"]}, "filter for 'publish' should not contain ':': 1:2"),
     ],
 )
