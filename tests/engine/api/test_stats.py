@@ -113,3 +113,29 @@ def test_the_shape_on_a_v2_host():
     ]
     assert found["blkio_stats"]["io_serviced_recursive"] is None
     assert "networks" not in found
+
+
+def test_the_docker_cli_follows_containers_as_they_come_and_go(engine, client, busybox, sleeper):
+    process = engine.docker_popen("stats", "--format", "<{{.Name}} {{.PIDs}}>")
+
+    def until(words):
+        seen = ""
+        while words not in seen:
+            seen += process.stdout.readline()
+
+    try:
+        until("<sleeper 1>")
+        until("<sleeper 1>")
+        client.containers.run(busybox, "sleep 60", detach=True, name="second")
+        until("<second 1>")
+        sleeper.remove(force=True)
+        # Two frames in a row with the second alone.
+        seen = [""]
+        while "sleeper" in "".join(seen[-2:]) or len(seen) < 3:
+            seen.append(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+        process.stdin.close()
