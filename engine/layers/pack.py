@@ -20,6 +20,7 @@ from dosirak.engine.runtime.syscalls import RESOLVE_NO_SYMLINKS
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+_SMALL = 1 << 15
 _KINDS = {
     stat.S_IFREG: tarread.REGULAR,
     stat.S_IFLNK: tarread.SYMLINK,
@@ -192,10 +193,16 @@ class Packer:
             self.size += status.st_size
             if self._room is not None and self.size > self._room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fsdecode(path))
-            yield _header(path, status, tarread.REGULAR, _xattrs(fd), size=status.st_size)
-            if status.st_size:
-                yield Body(fd, status.st_size)
-                yield tarwrite.padding(status.st_size)
+            size = status.st_size
+            header = _header(path, status, tarread.REGULAR, _xattrs(fd), size=size)
+            if size > _SMALL:
+                yield header
+                yield Body(fd, size)
+                yield tarwrite.padding(size)
+            else:
+                # One piece: most files of most trees are small, and each piece has its price.
+                data = os.read(fd, size) if size else b""
+                yield header + data + bytes(size - len(data) + -size % tarread.BLOCK)
         finally:
             os.close(fd)
 

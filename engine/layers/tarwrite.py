@@ -28,6 +28,9 @@ def header(
     xattrs: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
     """One entry's header blocks; `mtime` in whole seconds. The same arguments give the same bytes."""
+    plain = len(name) <= 100 >= len(link) and name.isascii() and link.isascii() and not xattrs
+    if plain and uid <= _OCTAL_8 >= gid and size <= _OCTAL_12 and 0 <= mtime <= _OCTAL_12:
+        return _block(name, kind, mode, uid, gid, size, mtime, link, major, minor)  # as almost every entry
     records = {b"SCHILY.xattr." + key: value for key, value in sorted((xattrs or {}).items())}
     for key, text in ((b"path", name), (b"linkpath", link)):
         # Readers of pax take names as UTF-8, and as they stand where they are not.
