@@ -14,6 +14,7 @@ _STOP_SECONDS = 10
 _SIGKILL = 9
 # How long a SIGKILLed process may take before we say that it did not work (a process in the kernel can't be killed).
 _KILL_SECONDS = 10
+_LOOK_SECONDS = 0.2
 
 
 async def kill(room: Room, live: Live, number: int) -> None:
@@ -31,7 +32,7 @@ async def kill_running(room: Room, live: Live) -> None:
     waiter = live.wait_stop()
     try:
         await send(room, live, _SIGKILL)
-        await _wait_killed(live, waiter)
+        await _wait_killed(room, live, waiter)
     finally:
         waiter.cancel()
 
@@ -57,10 +58,14 @@ async def send(room: Room, live: Live, number: int) -> None:
         await pausing.go_on(room, live)
 
 
-async def _wait_killed(live: Live, waiter: asyncio.Future[WaitResult]) -> None:
+async def _wait_killed(room: Room, live: Live, waiter: asyncio.Future[WaitResult]) -> None:
     try:
         async with asyncio.timeout(_KILL_SECONDS):
-            await asyncio.shield(waiter)
+            while not waiter.done():
+                await asyncio.wait([waiter], timeout=_LOOK_SECONDS)
+                if live.record.state.paused and not waiter.done():
+                    # Frozen at the very moment: it would not die of the signal until it is thawed.
+                    await pausing.go_on(room, live)
     except TimeoutError:
         raise HostLimit(
             f"container {live.record.id}: tried to kill container, but did not receive an exit event"

@@ -119,7 +119,7 @@ class Modelled:
     def on_exec(self, ref: str) -> tuple[int, str]:
         """POST exec."""
         if self.state == "paused":
-            return 409, f"container {ref} is paused, unpause the container before exec"
+            return 409, f"Container {ref} is paused, unpause the container before exec"
         return (201, "") if self.running else (409, f"container {self.id} is not running")
 
     # What happens to it
