@@ -64,7 +64,7 @@ class Copy:
             await self.rig.start("sh", "-c", f"{{ {script}; }} && touch /done; sleep 100", **options) for _ in range(2)
         ]
         for ref in (running, paused):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await self.rig.exec(ref, "test", "-e", "/done"))[0]:
                     await asyncio.sleep(0.02)
             await self.sh(ref, "rm /done")
