@@ -25,6 +25,7 @@ from typing import Any
 from dosirak.engine.runtime import cgroups, defaults, syscalls
 from dosirak.engine.runtime.client import Launcher, Task
 from dosirak.engine.runtime.model import Attach, Exit, Launch, LogFile
+from dosirak.engine.runtime.seccomp import Filter
 
 CGROUPS = Path("/sys/fs/cgroup")
 PATIENCE = 20.0
@@ -335,6 +336,7 @@ class Box:
         stdin: bool = False,
         tty: bool = False,
         size: tuple[int, int] | None = None,
+        filter: Filter | None = None,
         **process: Any,
     ) -> tuple[Task, Wire]:
         """Start a further process in a container."""
@@ -346,10 +348,11 @@ class Box:
             stdin=stdin,
             stdin_once=True,
             attach=(wire.attach(stdin=stdin, framed=not tty),),
+            filter=filter,
             size=size,
         )
         async with asyncio.timeout(PATIENCE):
-            task = await self.launcher.exec(asked, started.task.pidfd, document)
+            task = await self.launcher.exec(asked, started.task.pidfd, document, started.bundle.spec)
         self.tasks.append(task)
         return task, wire
 
