@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import threading
 
 import docker
@@ -71,6 +72,7 @@ def test_logs_come_as_a_stream_of_lines(client: docker.DockerClient, busybox: st
     container = client.containers.run(busybox, ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"], detach=True)
     assert [line.strip() for line in container.logs(stream=True)] == [b"1", b"2", b"3"]
     assert container.wait(timeout=10)["StatusCode"] == 0
+    assert list(container.logs(stream=True)) == [b"1\n", b"2\n", b"3\n"]
     assert container.logs(tail=1) == b"3\n"
     assert container.logs(stdout=False) == b""
     assert b"Z 1\n" in container.logs(timestamps=True)
@@ -90,6 +92,46 @@ def test_exec_in_every_form(client: docker.DockerClient, busybox: str) -> None:
     client.api.exec_start(made)
     wait_for(lambda: client.api.exec_inspect(made)["ExitCode"] == 5, 5)
     container.remove(force=True)
+
+
+def test_files_go_in_and_come_out(client: docker.DockerClient, busybox: str) -> None:
+    container = client.containers.create(busybox, "true")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("note")
+        member.size = 5
+        tar.addfile(member, io.BytesIO(b"hello"))
+    assert container.put_archive("/tmp", archive.getvalue()) is True
+    pieces, stat = container.get_archive("/tmp/note")
+    assert (stat["name"], stat["size"], stat["linkTarget"]) == ("note", 5, "")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+        assert tar.extractfile("note").read() == b"hello"
+    assert {"Path": "/tmp/note", "Kind": 1} in container.diff()
+    image = container.commit("kept", "1", message="a note", changes='CMD ["cat", "/tmp/note"]')
+    assert client.containers.run(image.id, remove=True) == b"hello"
+    assert b"".join(container.export())[:100]
+    container.remove()
+    client.images.remove("kept:1")
+
+
+def test_a_running_container_is_changed_and_measured(client: docker.DockerClient, busybox: str) -> None:
+    container = client.containers.run(busybox, "sleep 1000", detach=True)
+    container.pause()
+    container.reload()
+    assert container.status == "paused"
+    container.unpause()
+    container.update(mem_limit="64m", memswap_limit="64m", cpu_shares=300)
+    container.reload()
+    assert container.attrs["HostConfig"]["Memory"] == 64 << 20
+    assert container.stats(stream=False)["memory_stats"]["limit"] == 64 << 20
+    own = client.networks.create("own", labels={"a": "b"})
+    own.connect(container, aliases=["sleeper"])
+    container.reload()
+    assert "sleeper" in container.attrs["NetworkSettings"]["Networks"]["own"]["Aliases"]
+    own.disconnect(container)
+    own.remove()
+    container.remove(force=True)
+    assert client.containers.prune()["ContainersDeleted"] in (None, [])
 
 
 def test_errors_are_docker_pys_own(client: docker.DockerClient, busybox: str) -> None:

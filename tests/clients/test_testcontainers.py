@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.engines import Engine
+from support.engines import Engine, wait_for
 
 testcontainers = pytest.importorskip("testcontainers")
 
@@ -64,6 +64,18 @@ def test_a_port_is_waited_for_and_a_name_given(container_class: type, engine: En
     named = container_class("busybox:latest").with_command(SERVER).with_exposed_ports(8000).with_name("given-name")
     with named.waiting_for(PortWaitStrategy(8000)):
         assert engine.client.containers.get("given-name").attrs["Config"]["Labels"]["org.testcontainers"] == "true"
+
+
+def test_two_on_a_network_of_their_own_find_each_other(container_class: type, engine: Engine) -> None:
+    from testcontainers.core.network import Network
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+    with Network() as network:
+        server = container_class("busybox:latest").with_command(SERVER).with_network(network)
+        server.with_network_aliases("shop").waiting_for(LogMessageWaitStrategy("Ready"))
+        with server, container_class("busybox:latest").with_command("sleep 100").with_network(network) as client:
+            wait_for(lambda: client.exec(["wget", "-qO-", "http://shop:8000/"]).output == b"hi\n", 10)
+    assert [one.name for one in engine.client.networks.list(filters={"type": "custom"})] == []
 
 
 def test_one_that_ends_too_soon_fails_its_wait(container_class: type, engine: Engine) -> None:

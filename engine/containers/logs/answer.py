@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import TypeVar
 from urllib.parse import quote_plus
 
@@ -21,6 +21,7 @@ from dosirak.engine.runtime.following import Follower
 
 T = TypeVar("T")
 _STREAMS = {"stdout": 1, "stderr": 2}
+_HEAD = struct.Struct(">BxxxL")
 
 
 def check(live: Live, query: LogQuery) -> None:
@@ -50,17 +51,23 @@ async def stream(live: Live, query: LogQuery, *, framed: bool) -> AsyncIterator[
 
 
 def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -> bytes:
-    """The answer's bytes. Neighbouring entries of one stream share a frame: clients only see the stream."""
+    """The answer's bytes. A frame an entry, as in Docker: who uses docker-py takes each frame for a line."""
     texts = [entry.log for entry in batch]
     if query.timestamps or query.details:
         texts = [_marked(entry, query, common) for entry in batch]
     if not framed:
         return _bytes("".join(texts))
-    pieces = []
-    for name, group in groupby(zip(texts, batch, strict=True), key=lambda pair: pair[1].stream):
-        body = _bytes("".join([text for text, _ in group]))
-        pieces += [bytes((_STREAMS.get(name, 1), 0, 0, 0)), len(body).to_bytes(4, "big"), body]
-    return b"".join(pieces)
+    numbers = [_STREAMS.get(entry.stream, 1) for entry in batch]
+    if all(map(str.isascii, texts)) and max(map(len, texts)) < 1 << 16:
+        # Header and text as characters below 256, encoded all at once: half the time of packing each for itself.
+        return "".join(
+            [
+                f"{chr(number)}\0\0\0\0\0{chr(len(text) >> 8)}{chr(len(text) & 255)}{text}"
+                for number, text in zip(numbers, texts, strict=True)
+            ]
+        ).encode("latin-1")
+    bodies = zip(numbers, map(_bytes, texts), strict=True)
+    return b"".join([part for number, body in bodies for part in (_HEAD.pack(number, len(body)), body)])
 
 
 def _bytes(text: str) -> bytes:

@@ -30,6 +30,13 @@ LEFT_OUT = re.compile(
     | \.IPAM\.Config\[\]\.(AuxiliaryAddresses|IPRange|Gateway)
     | \.Volumes\[\]\.(ClusterVolume|Status)
     | \.Error
+    | \.memory_stats\.(commitbytes|commitpeakbytes|failcnt|privateworkingset|max_usage)
+    | \.networks\.\{\}\.(endpoint_id|instance_id)
+    | \.pids_stats\.limit
+    | \.BuildCache\[\]\.Parents
+    | \.(pre)?cpu_stats\.(cpu_usage\.percpu_usage|system_cpu_usage|online_cpus)
+    | \.storage_stats\.\w+
+    | \.(Deleted|Untagged)
     """,
     re.VERBOSE,
 )
@@ -173,6 +180,28 @@ def test_the_rest_is_described_as_published(make: Callable[..., str], ask: Calla
             assert wrong(operation, answer.json) == [], operation
     waited = ask("POST", "/containers/create", PLAIN).json["Id"]
     assert wrong("POST /containers/{id}/wait", ask("POST", f"/containers/{waited}/wait").json) == []
+
+
+def test_what_changes_things_answers_as_published(make: Callable[..., str], ask: Callable[..., Any]) -> None:
+    ident = make(PLAIN)
+    body: Any
+    for operation, path, body in (
+        ("POST /networks/create", "/networks/create", {"Name": "own"}),
+        ("GET /networks/{id}", "/networks/own", None),
+        ("GET /containers/{id}/stats", f"/containers/{ident}/stats?stream=0&one-shot=1", None),
+        ("GET /containers/{id}/changes", f"/containers/{ident}/changes", None),
+        ("POST /containers/{id}/update", f"/containers/{ident}/update", {"Memory": 64 << 20, "MemorySwap": -1}),
+        ("POST /commit", f"/commit?container={ident}&repo=kept", None),
+        ("DELETE /images/{name}", "/images/kept", None),
+        ("POST /networks/prune", "/networks/prune", None),
+        ("POST /containers/prune", "/containers/prune", None),
+        ("POST /images/prune", "/images/prune", None),
+        ("POST /volumes/prune", "/volumes/prune", None),
+        ("POST /build/prune", "/build/prune", None),
+    ):
+        answer = ask(operation.split(" ", 1)[0], f"/v1.51{path}", body)
+        assert answer.status in (200, 201), (path, answer.body)
+        assert wrong(operation, answer.json) == [], operation
 
 
 def test_a_comparison_can_fail() -> None:

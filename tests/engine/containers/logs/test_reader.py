@@ -123,8 +123,8 @@ def both(tmp_path):
     return path
 
 
-async def test_neighbours_of_one_stream_share_a_frame(both):
-    assert await stream(both) == frame(1, "a\nb\n") + frame(2, "e\n") + frame(1, "c\n")
+async def test_each_entry_has_a_frame_of_its_own(both):
+    assert await stream(both) == frame(1, "a\n") + frame(1, "b\n") + frame(2, "e\n") + frame(1, "c\n")
 
 
 async def test_one_stream_alone(both):
