@@ -32,7 +32,7 @@ from .conftest import (
 BASE, TOP = layer("base", "shared"), layer("top", ".wh.shared")
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
-    "gzip": gzip.compress,
+    "gzip": lambda data: gzip.compress(data, mtime=0),
     "zstd": zstandard.compress,
     "xz": lambda data: lzma.compress(data, preset=0),
     "bzip2": bz2.compress,
