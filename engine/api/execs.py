@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from dosirak.engine.api import hijack, reply
 from dosirak.engine.api.containers import size
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import ExecConfig, wire
-from dosirak.engine.errors import EngineError, InvalidRequest
+from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest
 from dosirak.engine.runtime.model import Attach
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ async def create(call: Call) -> StreamResponse:
     """`POST /containers/{name}/exec`."""
     body = await call.json(dict[str, Any])
     config, _ = wire.parse(ExecConfig, body or {})
+    try:
+        hijack.detach_keys(config.detach_keys)
+    except InvalidRequest:
+        # 500 and "escape", as in Docker; attach says "detach" and 400.
+        raise HostLimit(f"Invalid escape keys ({hijack.shown(config.detach_keys)}) provided") from None
     if not config.cmd:
         raise InvalidRequest("No exec command specified")
     return reply.json({"Id": call.rooms.containers.exec_create(call.vars["name"], config)}, 201)
@@ -89,7 +95,7 @@ async def inspect(call: Call) -> StreamResponse:
             "OpenStdout": config.attach_stdout,
             "CanRemove": found.can_remove,
             "ContainerID": found.container,
-            "DetachKeys": config.detach_keys,
+            "DetachKeys": base64.b64encode(hijack.detach_keys(config.detach_keys, default=b"")).decode(),
             "Pid": found.pid,
         }
     )

@@ -63,6 +63,7 @@ class Stream:
         """Say in the stream why it ends here, as Docker words it: a line of its own on standard output."""
         line = f"{message}\r\n".encode()
         try:
+            await until_read(self._spare)
             await asyncio.get_running_loop().sock_sendall(self._spare, frame(STDOUT, line) if self.framed else line)
             self._spare.shutdown(socket.SHUT_RDWR)
             # Closing with unread input would give the client ECONNRESET in place of the end.
@@ -92,7 +93,6 @@ async def take(call: Call, framed: bool) -> tuple[Stream, StreamResponse]:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {RAW}\r\n\r\n"
     try:
         await asyncio.get_running_loop().sock_sendall(sock, head.encode())
-        await _until_read(sock)
     except BaseException:
         sock.close()
         stream.release()
@@ -100,12 +100,12 @@ async def take(call: Call, framed: bool) -> tuple[Stream, StreamResponse]:
     return stream, taken()
 
 
-async def _until_read(sock: socket.socket) -> None:
+async def until_read(sock: socket.socket) -> None:
     """Wait, for half a second at most, until the client has taken everything out of its end of the socket.
 
     docker-py reads the head through a buffer and the stream past it: bytes of the stream that it finds together with
-    the head are lost to it. dockerd is slow enough never to be caught by that; here output could come in the same
-    breath. SIOCOUTQ, unix(7): what a unix socket's peer has not read yet.
+    the head are lost to it. Whoever sends the first of them waits for that; a monitor does so by itself
+    (`runtime/clients.py`). SIOCOUTQ, unix(7): what a unix socket's peer has not read yet.
     """
     deadline = time.monotonic() + 0.5
     rounds = 0
@@ -131,13 +131,13 @@ _CONTROL = {f"ctrl-{chr(code)}": code - 96 for code in range(97, 123)} | {
 _DEFAULT_KEYS = b"\x10\x11"
 
 
-def detach_keys(text: str) -> bytes:
+def detach_keys(text: str, default: bytes = _DEFAULT_KEYS) -> bytes:
     """Docker's `detachKeys` ("ctrl-p,ctrl-q", "a,ctrl-@") as the bytes a terminal sends; "" is the default.
 
     Raises InvalidRequest for an unknown key.
     """
     if not text:
-        return _DEFAULT_KEYS
+        return default
     codes = bytearray()
     for key in text.split(","):
         if len(key) == 1 and ord(key) < 128:
@@ -145,9 +145,10 @@ def detach_keys(text: str) -> bytes:
         elif key in _CONTROL:
             codes.append(_CONTROL[key])
         else:
-            raise InvalidRequest(f"Invalid detach keys ({_shown(text)}) provided")
+            raise InvalidRequest(f"Invalid detach keys ({shown(text)}) provided")
     return bytes(codes)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A client's text, fit for a message."""
     return re.sub(r"[^\x20-\x7e]", "?", text)[:80]

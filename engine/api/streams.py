@@ -37,8 +37,11 @@ async def attach(call: Call) -> StreamResponse:
             detach_keys=keys,
             initial=stream.initial,
         )
+        logs = call.flag("logs")
         try:
-            await call.rooms.containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
+            if logs:
+                await hijack.until_read(stream.sock)
+            await call.rooms.containers.attach(container.id, client, logs=logs, stream=call.flag("stream"))
         except EngineError as error:
             # The head says 101 already: what went wrong can only be said in the stream.
             await stream.fail(error.message)

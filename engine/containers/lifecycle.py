@@ -62,6 +62,7 @@ def took_over(room: Room, live: Live, task: Task) -> None:
     live.task = task
     live.record.state.running = True
     live.record.state.restarting = task.pid == 0
+    task.on_detach = lambda: room.tell(live, "detach")
     task.on_exit = lambda end, again: _ended_once(room, live, end) if again else None
     task.on_restart = lambda: _restarted(room, live, task)
     room.supervise(_supervise(room, live, task), f"supervise {live.record.short_id}")

@@ -156,12 +156,12 @@ class Containers:
         return found.own, found.whole
 
     def exec_ids(self, ref: str) -> builtins.list[str]:
-        """The execs running in the container."""
+        """The container's execs that have not ended, those not started yet among them."""
         container_id = self.get(ref).id
         return [
             key
             for key, found in self._room.execs.items()
-            if found.record.container == container_id and found.record.running
+            if found.record.container == container_id and found.record.exit_code is None
         ]
 
     def using_image(self, image_id: str) -> builtins.list[Container]:

@@ -46,6 +46,7 @@ class Task:
         self.network_fd = -1
         self.on_exit: Callable[[Exit, bool], None] | None = None
         self.on_restart: Callable[[], None] | None = None
+        self.on_detach: Callable[[], None] | None = None
         self._ended = asyncio.get_running_loop().create_future()
         self._growth = Growth(conversation.send)
         conversation.listen(self._hear)
@@ -126,6 +127,9 @@ class Task:
         event = message["event"]
         if event == "log":
             self._growth.grew(message["seen"])
+        elif event == "detached":
+            if self.on_detach:
+                self.on_detach()
         elif event == "rotated" and fd >= 0:
             self._growth.rotated(fd)
         elif event == "exited":
@@ -214,12 +218,13 @@ class Launcher:
             await previous.closed.wait()  # it still owns the cgroup and the control socket
         return await self._ask(launch, {"op": "create"}, None)
 
-    async def exec(self, launch: Launch, pidfd: int, process: dict[str, Any]) -> Task:
+    async def exec(self, launch: Launch, pidfd: int, process: dict[str, Any], spec: dict[str, Any]) -> Task:
         """Start a further process in the container whose first process `pidfd` names.
 
-        `process` is an OCI process object, `launch.bundle` the container's. Raises StartFailed, HostLimit.
+        `process` is an OCI process object; `spec`: of the container's document `annotations` and of `linux`
+        `namespaces`, `cgroupsPath`, `seccomp`. Raises StartFailed, HostLimit.
         """
-        return await self._ask(launch, {"op": "exec", "process": process}, pidfd)
+        return await self._ask(launch, {"op": "exec", "process": process, "spec": spec}, pidfd)
 
     async def adopt(self, bundle: Path, known: Callable[[], Known] = lambda: NOTHING_KNOWN) -> Task | Exit | None:
         """What became of a launch of an earlier service: running (Task), ended (Exit) or no trace (None).

@@ -6,6 +6,7 @@ waits in a file, where the container has a log; without one (`--log-driver none`
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import time
 
@@ -16,6 +17,9 @@ _CHUNK = 65536
 _IN_MEMORY = 1 << 18
 # With so many there, the process's output has to wait.
 _BACKLOG = 1 << 20
+# Seconds for which a client may not have read the head of the answer that made it one, and how often that is looked at.
+_HEAD, _LOOK = 0.2, 0.0002
+_SIOCOUTQ = 0x5411
 
 
 class Client:
@@ -27,6 +31,7 @@ class Client:
     __slots__ = (
         "_backlog",
         "_folder",
+        "_fresh",
         "_matched",
         "_spill",
         "detach_keys",
@@ -56,6 +61,7 @@ class Client:
         self.gone = False  # it has closed, and input that it sent before is still to be read
         self.moved = time.monotonic()
         self._folder = folder
+        self._fresh = True  # nothing was sent to it
         self._backlog = bytearray()
         self._spill: Spill | None = None
         self._matched = 0
@@ -107,6 +113,9 @@ class Client:
         self._close_spill()
 
     def _send(self, data: bytes) -> bool:
+        if self._fresh:
+            self._fresh = False
+            _await_read(self.sock)
         sent = 0
         try:
             sent = self.sock.send(data)
@@ -161,3 +170,11 @@ class Client:
             if self._matched == len(keys):
                 return bytes(passed), True
         return bytes(passed), False
+
+
+def _await_read(sock: socket.socket) -> None:
+    """Wait until the peer has taken what was sent to it before us: docker-py reads the head of an answer through a
+    buffer, and the stream past it; what it finds together with the head is lost to it. SIOCOUTQ: unix(7)."""
+    unread, deadline = bytes(4), time.monotonic() + _HEAD
+    while fcntl.ioctl(sock.fileno(), _SIOCOUTQ, unread) != unread and time.monotonic() < deadline:
+        time.sleep(_LOOK)

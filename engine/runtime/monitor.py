@@ -97,6 +97,7 @@ class Monitor:
         self._folder = os.path.dirname(log["path"]) if log else ""
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
         self._pump.stdin_once = document["stdin_once"]
+        self._pump.on_detach = self._tell_detached
         for entry, fd in zip(document["attach"], self._request.clients, strict=True):
             self._attach(entry, fd, entry["initial"])
         return problem
@@ -280,6 +281,9 @@ class Monitor:
             folder=self._folder,
         )
         self._pump.attach(client, initial)
+
+    def _tell_detached(self) -> None:
+        self._services.tell({"event": "detached"})
 
     def _resize(self, rows: int, columns: int) -> None:
         self._request.document["size"] = (rows, columns)

@@ -2,7 +2,7 @@
 
 Messages are those of `wire`; with later services over `monitor.sock` in the bundle.
 
-    to the service   started, failed, restarting, exited, log, rotated (+ the new log file)
+    to the service   started, failed, restarting, exited, detached, log, rotated (+ the new log file)
     from it          attach (+ socket), resize, follow, unfollow, policy, no_restart
 """
 

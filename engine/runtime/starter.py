@@ -101,7 +101,7 @@ def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | Non
     cgroup, shared = "", False
     streams: list[int] = []
     try:
-        spec = read_spec(request.document["bundle"])
+        spec = request.document["spec"] if request.is_exec else read_spec(request.document["bundle"])
         if not request.is_exec:
             cgroup = cgroup_of(spec)
             if request.again and cgroup:

@@ -44,6 +44,7 @@ class Pump:
         self._running = False
         self._stdin_ended = self._stdin_full = False
         self.stdin_once = False
+        self.on_detach: Callable[[], None] = _nobody
         self.terminal = -1
         self._paused = self._terminal_closed = False
 
@@ -257,6 +258,7 @@ class Pump:
         if detaches:
             client.stdin = False
             self._drop(client)
+            self.on_detach()
 
     def _input_ended(self, client: Client) -> None:
         if client.stdin and self.stdin_once:
@@ -307,6 +309,10 @@ class Pump:
         self._loop.forget(self._stdin)
         os.close(self._stdin)
         self._stdin = -1
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 def _capacity(fd: int) -> int:

@@ -51,13 +51,15 @@ async def stream(live: Live, query: LogQuery, *, framed: bool) -> AsyncIterator[
 
 
 def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -> bytes:
-    """The answer's bytes. A frame an entry, as in Docker: who uses docker-py takes each frame for a line."""
+    """The answer's bytes. A frame a line, as in Docker: who uses docker-py takes each frame for one."""
     texts = [entry.log for entry in batch]
     if query.timestamps or query.details:
         texts = [_marked(entry, query, common) for entry in batch]
     if not framed:
         return _bytes("".join(texts))
     numbers = [_STREAMS.get(entry.stream, 1) for entry in batch]
+    if any("\n" in text[:-1] for text in texts):
+        numbers, texts = _by_line(numbers, texts)
     if all(map(str.isascii, texts)) and max(map(len, texts)) < 1 << 16:
         # Header and text as characters below 256, encoded all at once: half the time of packing each for itself.
         return "".join(
@@ -68,6 +70,17 @@ def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -
         ).encode("latin-1")
     bodies = zip(numbers, map(_bytes, texts), strict=True)
     return b"".join([part for number, body in bodies for part in (_HEAD.pack(number, len(body)), body)])
+
+
+def _by_line(numbers: list[int], texts: list[str]) -> tuple[list[int], list[str]]:
+    """Entries of a local log may have many lines."""
+    found = [
+        (number, line)
+        for number, text in zip(numbers, texts, strict=True)
+        for line in (*[line + "\n" for line in text.split("\n")[:-1]], text[text.rfind("\n") + 1 :])
+        if line
+    ]
+    return [number for number, _ in found], [line for _, line in found]
 
 
 def _bytes(text: str) -> bytes:

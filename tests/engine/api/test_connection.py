@@ -136,6 +136,7 @@ async def test_output_waits_until_the_head_was_read(tmp_path: Path) -> None:
     async def hasty(call: Call) -> StreamResponse:
         stream, answer = await hijack.take(call, framed=False)
         stream.release()
+        await hijack.until_read(stream.sock)
         await loop.sock_sendall(stream.sock, b"output")
         stream.sock.close()
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_a_full_socket_keeps_frames_whole_and_in_order(pair: tuple[socket.socket
         got += ours.recv(1 << 16)
         assert made.send_waiting()
     assert split(bytes(got)) == tuple(b"".join(data for kind, data in pieces if kind == want) for want in (1, 2))
+
+
+def test_the_first_output_waits_until_the_head_was_read(pair: tuple[socket.socket, socket.socket]) -> None:
+    """docker-py loses what its first read finds behind the head."""
+    ours, theirs = pair
+    theirs.sendall(b"head")
+    heads: list[bytes] = []
+    reader = threading.Timer(0.05, lambda: heads.append(ours.recv(100)))
+    reader.start()
+    assert client(theirs, framed=False).put(1, b"output")
+    reader.join()
+    assert heads == [b"head"] and ours.recv(100) == b"output"
 
 
 def test_a_client_that_is_gone_is_noticed(pair: tuple[socket.socket, socket.socket]) -> None:
