@@ -80,7 +80,7 @@ async def export(call: Call) -> StreamResponse:
 async def changes(call: Call) -> StreamResponse:
     """`GET /containers/{name}/changes`; null where nothing has changed, as in Docker."""
     found = await call.rooms.containers.files.changes(call.vars["name"])
-    return reply.json([{"Path": change.path, "Kind": int(change.kind)} for change in found] or None)
+    return reply.json(found or None)
 
 
 def _path(call: Call) -> str:

@@ -76,11 +76,11 @@ def tasks(local: Path) -> dict[str, Callable[[Side], Callable[[], object]]]:
     big, archive = local / "big", local / "big.tar"
 
     def upload(side: Side) -> Callable[[], object]:
-        name, data = side.container("big", _BIG), archive.read_bytes()
+        name, data = side.container("into", "true"), archive.read_bytes()
         return lambda: side.ask("PUT", f"/containers/{name}/archive?path=/tmp", data)
 
     def upload_chunked(side: Side) -> Callable[[], object]:
-        name, data = side.container("big", _BIG), archive.read_bytes()
+        name, data = side.container("into", "true"), archive.read_bytes()
         piece = 32 << 10  # what Go's client sends at once
 
         def run() -> None:
@@ -99,6 +99,7 @@ def tasks(local: Path) -> dict[str, Callable[[Side], Callable[[], object]]]:
     def cli(*arguments: str | Path) -> Callable[[Side], Callable[[], object]]:
         def prepare(side: Side) -> Callable[[], object]:
             side.container("big", _BIG)
+            side.container("into", "true")
             return lambda: side.docker(*arguments)
 
         return prepare
@@ -112,7 +113,7 @@ def tasks(local: Path) -> dict[str, Callable[[Side], Callable[[], object]]]:
         "cp 200 MB in, API": upload,
         "cp 200 MB in, API, chunks of 32 kB": upload_chunked,
         "cp 200 MB out, CLI": cli("cp", "big:/big", local / "out"),
-        "cp 200 MB in, CLI": cli("cp", big, "big:/tmp/in"),
+        "cp 200 MB in, CLI": cli("cp", big, "into:/tmp/in"),
         "cp 10,000 files out, API": get("archive?path=/many", ("many", _MANY)),
         "stat of a path, API": lambda side: (
             lambda: side.ask("HEAD", f"/containers/{side.container('big', _BIG)}/archive?path=/big")

@@ -29,8 +29,8 @@ class Kind(IntEnum):
     DELETED = 2
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One path that differs from the image."""
+class Change(msgspec.Struct, frozen=True, rename="pascal"):
+    """One path that differs from the image; there may be very many, so it is encoded as Docker shows it."""
 
     path: str
     kind: Kind
