@@ -102,16 +102,16 @@ def _fork_spare(kind: str, sockets: dict[str, wire.Socket], taken: int) -> int:
         # Should the launcher be killed, a request that no spare is left for must see that nobody listens.
         for sock in sockets.values():
             sock.close()
-        _be_spare(requests, taken)
+        _be_spare(requests, taken, for_execs=kind == "exec")
     return pid
 
 
-def _be_spare(requests: wire.Socket, taken: int) -> NoReturn:
+def _be_spare(requests: wire.Socket, taken: int, *, for_execs: bool) -> NoReturn:
     def tell() -> None:
         os.write(taken, _PID.pack(os.getpid()))
         os.close(taken)
 
-    monitor.main(requests, tell)
+    monitor.main(requests, tell, for_execs=for_execs)
 
 
 def run_sealed() -> None:

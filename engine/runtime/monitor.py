@@ -333,17 +333,17 @@ def rehearse() -> None:
             sock.close()
 
 
-def main(requests: wire.Socket, on_taken: Callable[[], None]) -> NoReturn:
+def main(requests: wire.Socket, on_taken: Callable[[], None], *, for_execs: bool) -> NoReturn:
     """The whole life of a monitor process: it waits, with its starter, until there is something to do.
 
-    Parameters: `requests`: of the service; `on_taken`: called once there is.
+    Parameters: `requests`: of the service, `for_execs` or new containers; `on_taken`: called once there is.
     """
     status = 0
     try:
         os.setsid()
         os.umask(0o022)
         ours, theirs = wire.pair()
-        pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs))
+        pid = starter.fork(ours, theirs, lambda: starter.wait(requests, theirs, for_execs=for_execs))
         requests.close()
         data, fds = wire.receive(ours)
         if data:

@@ -61,12 +61,13 @@ def read(data: bytes, fds: list[int]) -> Request:
     return Request(wire.unpack(wire.open_long(data, fds)), fds)
 
 
-def wait(requests: wire.Socket, monitor: wire.Socket) -> NoReturn:
+def wait(requests: wire.Socket, monitor: wire.Socket, *, for_execs: bool) -> NoReturn:
     """A spare's starter: get ready, wait for a request, hand it on to the monitor, do it.
 
-    Parameters: `requests`: of the service; `monitor`: our parent.
+    Parameters: `requests`: of the service; `monitor`: our parent; `for_execs`: the requests are for execs.
     """
-    ready = get_ready()
+    touch_all()
+    ready = None if for_execs else get_ready()
     data, fds = wire.receive(requests)
     if not data:
         os._exit(0)  # the service has ended
@@ -75,14 +76,18 @@ def wait(requests: wire.Socket, monitor: wire.Socket) -> NoReturn:
     start(read(data, fds), monitor, ready)
 
 
-def get_ready() -> filesystems.Ready:
-    """Make what can be made, and touch what every start touches: a fork's first write to a page copies it."""
+def touch_all() -> None:
+    """Touch what every start touches: a fork's first write to a page copies it."""
     vfork.prepare_stack()
-    json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
     host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     process.identify({"user": {"username": "root"}}, [], host)
     process.find_program("true", [f"PATH={process.DEFAULT_PATH}"])
     os.close(host)
+
+
+def get_ready() -> filesystems.Ready:
+    """Make what can be made of a new container, and touch what its start touches besides."""
+    json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
     cgroups.get_ready(defaults.DEVICE_RULES)
     if "time" in defaults.NAMESPACES:
         namespaces.get_ready()
