@@ -255,7 +255,8 @@ class Box:
         folder = Path(tempfile.mkdtemp(dir=self.root, prefix="layer-"))
         folder.chmod(0o755)
         for name, content in files.items():
-            path = folder / name.replace("__", "/")
+            # Never an absolute path: `folder / "/x"` is the host's.
+            path = folder / name.replace("__", "/").lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             if content is None:
                 path.mkdir()
