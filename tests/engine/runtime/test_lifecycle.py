@@ -336,7 +336,9 @@ async def test_a_killed_service_leaves_containers_running_for_the_next(box: Box,
     await wire.until(b"got two\n")
     exec_wire = box.wire()
     launch = Launch("x", bundle.path, attach=(exec_wire.attach(),))
-    executed = await next_service.exec(launch, task.pidfd, {**bundle.spec["process"], "args": ["echo", "execed"]})
+    executed = await next_service.exec(
+        launch, task.pidfd, {**bundle.spec["process"], "args": ["echo", "execed"]}, bundle.spec
+    )
     assert split(bytes(await exec_wire.all()))[0] == b"execed\n"
     await ended(executed)
     await wire.send(b"end\n")
