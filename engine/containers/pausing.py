@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 
 from dosirak.engine.containers.health import watch as health
@@ -27,9 +28,9 @@ async def pause(room: Room, live: Live) -> None:
             raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
         try:
             await _freeze(live)
-        except FileNotFoundError:
-            raise _not_running(live) from None
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):  # its cgroup goes, or goes under our hands
+                raise _not_running(live) from None
             reason = os.strerror(error.errno or 0).lower()
             raise HostLimit(f"cannot pause container {record.id}: {error.strerror or reason}") from error
         state.paused = True
