@@ -319,16 +319,20 @@ def rehearse() -> None:
     for _ in range(_REHEARSALS):
         (status, service), (channel, starter_end) = wire.pair(), wire.pair()
         outputs = [os.pipe() for _ in range(3)]
-        wire.send_long(starter_end, wire.pack(document), [status.fileno(), os.open("/", os.O_PATH)])
-        monitor = Monitor(starter.read(*wire.receive(channel)))
+        wire.send_long(starter_end, wire.pack(document), [status.fileno(), outputs[0][0]])
+        request = starter.read(*wire.receive(channel))
+        monitor = Monitor(request)
         pid = os.fork()
         if pid == 0:
             os._exit(0)
         wire.send(starter_end, wire.pack(told | {"pid": pid}), [read for read, _ in outputs])
         monitor._await_start(channel, 0, monitor._prepare())
-        for _, write in outputs:
-            os.close(write)
+        for ends in outputs:
+            for fd in ends:
+                os.close(fd)
         monitor._loop.run()
+        for fd in (request.target, monitor._bundle):
+            os.close(fd)
         for sock in (status, service, starter_end):
             sock.close()
 
