@@ -13,7 +13,6 @@ from dosirak.engine.containers.limits import group
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.model import Attach
-from support.bundles import until
 
 TICKS = ("sh", "-c", "while :; do echo .; sleep 0.01; done")
 
@@ -85,7 +84,7 @@ async def test_only_what_runs_can_be_paused(rig):
 
 async def test_a_stop_wakes_a_paused_container_up_to_meet_its_signal(rig):
     container_id = await rig.start("sh", "-c", "trap 'exit 7' TERM; touch /ready; while :; do sleep 0.05; done")
-    await until(lambda: (rig.containers.paths(container_id).upper / "ready").exists(), "the trap")
+    await until(lambda: (rig.containers.paths(container_id).upper / "ready").exists())
     await rig.containers.pause(container_id)
     await rig.containers.stop(container_id, timeout=10)
     state = rig.containers.get(container_id).state
