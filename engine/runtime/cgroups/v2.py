@@ -161,7 +161,7 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
         found.append(("io.bfq.weight", f"{device['major']}:{device['minor']} {device['weight']}"))
     for key, name in _THROTTLE:
         for device in block.get(key) or ():
-            found.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate']}"))
+            found.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate'] or 'max'}"))
     return found
 
 

@@ -93,6 +93,11 @@ TABLE: list[tuple[dict[str, Any], list[tuple[str, str, object]], list[tuple[str,
             ("io.max", "8:0 wiops=1000"),
         ],
     ),
+    (
+        {"blockIO": {"throttleWriteBpsDevice": [{"major": 8, "minor": 0, "rate": 0}]}},
+        [("blkio", "blkio.throttle.write_bps_device", "8:0 0")],
+        [("io.max", "8:0 wbps=max")],
+    ),
     ({"memory": None, "cpu": None, "pids": None, "blockIO": None, "devices": []}, [], []),
 ]
 
