@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ class Confinement:
         """Parameters: `data`: the engine's data directory; `supported`: whether the kernel has seccomp filters."""
         self._directory = data / "seccomp"
         self._supported = supported
+        # msgspec crashes the process when two threads decode into a structure that none has decoded into before.
+        self._one_at_a_time = threading.Lock()
         # By profile ("builtin" or its JSON) and the bounding set, which a profile's rules may depend on.
         self._ready: OrderedDict[tuple[str, frozenset[str]], Filter | None] = OrderedDict()
 
@@ -61,7 +64,8 @@ class Confinement:
         from dosirak.engine.runtime.seccomp import profile as profiles
 
         try:
-            found = profiles.default() if profile == BUILTIN else profiles.read(profile)
-            return Store(self._directory).compile(found, bounding)
+            with self._one_at_a_time:
+                found = profiles.default() if profile == BUILTIN else profiles.read(profile)
+                return Store(self._directory).compile(found, bounding)
         except ProfileError as error:
             raise InvalidRequest(f"Decoding seccomp profile failed: {error}") from error
