@@ -7,7 +7,7 @@ import signal
 
 import click
 
-from dosirak.magics.commands.foreground import check_terminal
+from dosirak.magics.commands.foreground import ESCAPED, check_terminal
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, Interrupted, UsageError
 from dosirak.magics.grammar.create.keyvalues import environment
@@ -81,7 +81,7 @@ def execute(
         return Result()
     detached = _stream(session, identity, tty, stdin, keys)
     if detached:
-        return Result()
+        raise DosirakError(ESCAPED)
     return _result(session, identity, container)
 
 

@@ -26,6 +26,10 @@ GRACE = 10.0
 """Seconds an interrupted container has in a notebook until it is killed, as `stop` gives it."""
 
 
+ESCAPED = "read escape sequence"
+"""What `attach` and `exec` fail with when a person detaches, as docker does (`run` and `start` succeed)."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How a container is attached to. `removed`: it goes when it ends (--rm). `forward`: signals reach it.
@@ -100,6 +104,8 @@ def run(session: Session, identity: str, options: Options) -> Result:
         pump.run(None if watch.over else watch)
         if signals.left:
             raise Interrupted(f"interrupted: detached from {options.name}, which runs on")
+        if pump.detached and options.started:
+            raise DosirakError(ESCAPED)
         if pump.detached:
             return Result(_container(session, identity), "")
         code = watch.status()
