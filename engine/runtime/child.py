@@ -42,6 +42,7 @@ class Plan:
         "cgroup_fds",
         "filter",
         "init",
+        "mounts",
         "namespaces",
         "process",
         "reached",
@@ -68,7 +69,7 @@ class Plan:
         self.target = -1  # pidfd of the container that an exec enters
         self.filter = b""  # linux.seccomp, compiled
         self.init = -1  # the program that runs the container's as its child
-        self.terminal = -1
+        self.terminal = self.mounts = -1
         self.reached = False  # the program is about to run
 
 
@@ -116,6 +117,7 @@ def _build(plan: Plan) -> int:
         if spec.get("domainname"):
             sys.setdomainname(os.fsencode(spec["domainname"]))
     propagation = _PROPAGATION[linux.get("rootfsPropagation") or ""]
+    plan.mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     # Nothing mounted from here on may show on the host.
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle)

@@ -32,14 +32,16 @@ class StartError(Exception):
 class Process:
     """A started process: its pid and pidfd, and our ends of its streams (-1: none).
 
-    With a terminal, `terminal` is the pty's master and stands for all three streams.
+    With a terminal, `terminal` is the pty's master and stands for all three streams. `mounts` is a container's mount
+    namespace: whoever holds it last unmounts all that is in it, which for an overlay means to write its file system
+    back to disk, and should not be a process whose end somebody waits for.
     """
 
-    __slots__ = ("pid", "pidfd", "stderr", "stdin", "stdout", "terminal")
+    __slots__ = ("mounts", "pid", "pidfd", "stderr", "stdin", "stdout", "terminal")
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.pidfd = self.stdin = self.stdout = self.stderr = self.terminal = -1
+        self.pidfd = self.stdin = self.stdout = self.stderr = self.terminal = self.mounts = -1
 
 
 class Stdio:
@@ -149,7 +151,7 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         os._exit(1)  # it was killed, and this interpreter is stuck in the middle of its work; the monitor sees that
     process = Process(pid)
     process.stdin, process.stdout, process.stderr = stdio.ours
-    process.terminal = plan.terminal
+    process.terminal, process.mounts = plan.terminal, plan.mounts
     process.pidfd = sys.pidfd_open(pid)
     return process
 

@@ -48,6 +48,7 @@ class Monitor:
         self._restarts = self._policy["restarts"]
         self._delay = _FIRST_DELAY
         self._process: Process | None = None
+        self._mounts = -1
         self._started_at = self._tried_at = 0.0
         self._cgroup, self._shared_pids = "", False
         self._oom_kills = 0
@@ -124,7 +125,7 @@ class Monitor:
         for name, there in zip(starter.STREAMS, told["streams"], strict=True):
             if there:
                 setattr(process, name, fds.pop(0))
-        self._process, self._started_at = process, told["at"]
+        self._process, self._mounts, self._started_at = process, process.mounts, told["at"]
         self._pump.start(process)
         self._loop.watch(process.pidfd, loops.IN, lambda _events: self._exited())
         if self._request.again:  # else the starter has done it
@@ -171,6 +172,7 @@ class Monitor:
             self._services.tell({"event": "exited", **ended})
             if not self._is_exec:
                 self._note_exit(ended)
+            self._unmount()
             self._pump.close()
         if self._cgroup:
             cgroups.remove(self._cgroup)
@@ -178,6 +180,12 @@ class Monitor:
             # Last: it may be tried again at once, with the same cgroup. Whoever asked also tells the clients why; this
             # process's end lets go of them.
             self._services.tell({"event": "failed", **ended})
+
+    def _unmount(self) -> None:
+        """Let go of the ended process's mount namespace."""
+        if self._mounts >= 0:
+            os.close(self._mounts)
+            self._mounts = -1
 
     def _fail(self, error: str, code: int = 128) -> None:
         """We can't go on: then the process, which nobody else would reap, can't either."""
@@ -212,6 +220,7 @@ class Monitor:
         if time.monotonic() - self._tried_at >= _GOOD_RUN:
             self._delay = _FIRST_DELAY
         self._services.tell({"event": "restarting", **ended})
+        self._unmount()
         self._pump.close()
         if self._cgroup and self._shared_pids:
             cgroups.kill(self._cgroup)  # elsewhere the kernel does it when the first process ends
@@ -315,7 +324,7 @@ def rehearse() -> None:
         **{"op": "exec", "bundle": "/", "log": None, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
         **{"filter": False, "init": False, "restart": {"policy": "no", "max_retries": 0, "restarts": 0}},
     }
-    told = {"at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False]}
+    told = {"at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False, False]}
     for _ in range(_REHEARSALS):
         (status, service), (channel, starter_end) = wire.pair(), wire.pair()
         outputs = [os.pipe() for _ in range(3)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 # The order of a process's descriptors in the message that tells of it.
-STREAMS = ("pidfd", "stdin", "stdout", "stderr", "terminal")
+STREAMS = ("pidfd", "stdin", "stdout", "stderr", "terminal", "mounts")
 
 
 class Request:
