@@ -244,7 +244,7 @@ def test_attaching_where_it_can_not_be(docker: Docker, api: Api) -> None:
 def test_signals_are_passed_on_unless_they_should_not(docker: Docker, engine: Engine, api: Api) -> None:
     script = "trap 'echo got; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
     for proxied in (True, False):
-        docker("run", "-d", "--name", f"s{proxied}", busybox, "sh", "-c", script)
+        docker("run", "-d", "--name", f"s{proxied}", "busybox", "sh", "-c", script)
         wait_for(lambda name=f"s{proxied}": "ready" in docker("logs", name).stdout, 10)
         client = engine.docker_popen("attach", f"--sig-proxy={str(proxied).lower()}", "--no-stdin", f"s{proxied}")
         time.sleep(0.7)
