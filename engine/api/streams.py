@@ -25,6 +25,7 @@ async def attach(call: Call) -> StreamResponse:
     container = call.rooms.containers.get(call.vars["name"])
     framed = not container.config.tty
     keys = hijack.detach_keys(call.text("detachKeys"))
+    call.rooms.containers.check_attach(call.vars["name"])
     # A client that has the head may start the container at once, and must miss nothing of its output.
     with call.rooms.containers.expecting(container.id):
         stream, answer = await hijack.take(call, framed)

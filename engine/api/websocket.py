@@ -26,6 +26,7 @@ async def attach(call: Call) -> StreamResponse:
 
     container = call.rooms.containers.get(call.vars["name"])
     keys = hijack.detach_keys(call.text("detachKeys"))
+    call.rooms.containers.check_attach(call.vars["name"])
     # Before API 1.42 all three were meant, whatever the query said.
     stdin, stdout, stderr = (call.flag(name) or call.version < (1, 42) for name in ("stdin", "stdout", "stderr"))
     response = WebSocketResponse()

@@ -12,13 +12,18 @@ from dosirak.engine.errors import Conflict
 from dosirak.engine.runtime.model import Attach
 
 
-async def attach(room: Room, live: Live, ref: str, client: Attach, *, logs: bool, stream: bool) -> None:
-    """See `Containers.attach`."""
+def check(live: Live, ref: str) -> None:
+    """Raises Conflict, in Docker's words, when a client can't attach now."""
     state = live.record.state
     if state.paused:
         raise Conflict(f"container {ref} is paused, unpause the container before attach")
     if state.restarting:
         raise Conflict(f"container {ref} is restarting, wait until the container is running")
+
+
+async def attach(room: Room, live: Live, ref: str, client: Attach, *, logs: bool, stream: bool) -> None:
+    """See `Containers.attach`."""
+    check(live, ref)
     room.tell(live, "attach")
     if logs:
         await _replay(live, client)

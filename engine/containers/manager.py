@@ -282,6 +282,10 @@ class Containers:
         live = self._room.table.find(ref)
         await attaching.attach(self._room, live, ref, attach, logs=logs, stream=stream)
 
+    def check_attach(self, ref: str) -> None:
+        """Raises what `attach` would raise now: to ask while an answer can still be given."""
+        attaching.check(self._room.table.find(ref), ref)
+
     def expecting(self, ref: str) -> AbstractContextManager[None]:
         """Inside, a client has been told that it attaches, and will be handed over: a start waits for it."""
         return self._room.table.find(ref).expecting()

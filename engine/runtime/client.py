@@ -386,6 +386,8 @@ def _restart_entry(restart: Restart) -> dict[str, Any]:
 
 def _words(error: str, kind: str) -> str:
     """Docker's sentence around the runtime's reason; clients look for its parts."""
+    if error.startswith(("unable to find user", "unable to find group")):
+        return error  # its daemon finds that out itself
     if error.startswith("mounting ") and "not a directory" in error:
         error += (
             ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path "

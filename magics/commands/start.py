@@ -43,11 +43,11 @@ def attach(session: Session, container: str, no_stdin: bool, sig_proxy: bool, de
     attrs = session.engine.get(f"/containers/{container}/json")
     state = attrs.get("State", {})
     if not state.get("Running"):
-        raise DosirakError("cannot attach to a stopped container, start it first")
+        raise DosirakError("You cannot attach to a stopped container, start it first")
     if state.get("Paused"):
-        raise DosirakError("cannot attach to a paused container, unpause it first")
+        raise DosirakError("You cannot attach to a paused container, unpause it first")
     if state.get("Restarting"):
-        raise DosirakError("cannot attach to a restarting container, wait until it is running")
+        raise DosirakError("You cannot attach to a restarting container, wait until it is running")
     wants_input = not no_stdin and (session.door.body() is not None or not session.door.escalates)
     return foreground.run(session, attrs["Id"], _options(attrs, wants_input, sig_proxy, detach_keys, started=True))
 
