@@ -134,9 +134,9 @@ def _check_restart(host: HostConfig) -> None:
 
 
 def _check_groups(host: HostConfig) -> None:
-    for group in host.group_add or ():
-        if not group or _NOT_A_WORD.search(group) or "," in group or ":" in group:
-            raise InvalidRequest(f"invalid group {group!r}")
+    for name in host.group_add or ():
+        if not name or _NOT_A_WORD.search(name) or "," in name or ":" in name:
+            raise InvalidRequest(f"invalid group {name!r}")
 
 
 def _check_networking(config: ContainerConfig, host: HostConfig, networking: NetworkingConfig) -> None:
