@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 from typing import TypeVar
 from urllib.parse import quote_plus
 
@@ -22,6 +23,8 @@ from dosirak.engine.runtime.following import Follower
 T = TypeVar("T")
 _STREAMS = {"stdout": 1, "stderr": 2}
 _HEAD = struct.Struct(">BxxxL")
+# Most lines are shorter (characters).
+_SHORT = 1024
 
 
 def check(live: Live, query: LogQuery) -> None:
@@ -47,10 +50,10 @@ async def stream(live: Live, query: LogQuery, *, framed: bool) -> AsyncIterator[
     # In a json-file each entry has them; in a local log they are not repeated.
     common = _details(attributes(live.record)) if query.details and local else ""
     async for batch in _batches(live, query):
-        yield _encode(batch, query, common, framed=framed) if batch else b""
+        yield _encode(batch, query, common, framed=framed, local=local) if batch else b""
 
 
-def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -> bytes:
+def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool, local: bool) -> bytes:
     """The answer's bytes. A frame a line, as in Docker: who uses docker-py takes each frame for one."""
     texts = [entry.log for entry in batch]
     if query.timestamps or query.details:
@@ -58,29 +61,43 @@ def _encode(batch: list[Entry], query: LogQuery, common: str, *, framed: bool) -
     if not framed:
         return _bytes("".join(texts))
     numbers = [_STREAMS.get(entry.stream, 1) for entry in batch]
-    if any("\n" in text[:-1] for text in texts):
+    if local:
         numbers, texts = _by_line(numbers, texts)
-    if all(map(str.isascii, texts)) and max(map(len, texts)) < 1 << 16:
-        # Header and text as characters below 256, encoded all at once: half the time of packing each for itself.
-        return "".join(
-            [
-                f"{chr(number)}\0\0\0\0\0{chr(len(text) >> 8)}{chr(len(text) & 255)}{text}"
-                for number, text in zip(numbers, texts, strict=True)
-            ]
-        ).encode("latin-1")
-    bodies = zip(numbers, map(_bytes, texts), strict=True)
-    return b"".join([part for number, body in bodies for part in (_HEAD.pack(number, len(body)), body)])
+    return _frames(numbers, texts)
 
 
 def _by_line(numbers: list[int], texts: list[str]) -> tuple[list[int], list[str]]:
     """Entries of a local log may have many lines."""
-    found = [
-        (number, line)
-        for number, text in zip(numbers, texts, strict=True)
-        for line in (*[line + "\n" for line in text.split("\n")[:-1]], text[text.rfind("\n") + 1 :])
-        if line
-    ]
-    return [number for number, _ in found], [line for _, line in found]
+    by_line: list[str] = []
+    of_line: list[int] = []
+    for number, text in zip(numbers, texts, strict=True):
+        *lines, last = text.split("\n")
+        by_line += [line + "\n" for line in lines]
+        if last:
+            by_line.append(last)
+        of_line += [number] * (len(by_line) - len(of_line))
+    return of_line, by_line
+
+
+def _frames(numbers: list[int], texts: list[str]) -> bytes:
+    lengths = list(map(len, texts))
+    if max(lengths) < _SHORT and all(map(str.isascii, texts)):
+        # Heads as characters below 256, found by length and encoded with the texts all at once: a fifth of the time.
+        parts = [""] * (2 * len(texts))
+        if numbers.count(numbers[0]) == len(numbers):
+            parts[::2] = map(_heads(numbers[0]).__getitem__, lengths)
+        else:
+            parts[::2] = [_heads(number)[length] for number, length in zip(numbers, lengths, strict=True)]
+        parts[1::2] = texts
+        return "".join(parts).encode("latin-1")
+    bodies = zip(numbers, map(_bytes, texts), strict=True)
+    return b"".join([part for number, body in bodies for part in (_HEAD.pack(number, len(body)), body)])
+
+
+@cache
+def _heads(number: int) -> list[str]:
+    """The 8 bytes in front of a text, by the text's length."""
+    return [_HEAD.pack(number, length).decode("latin-1") for length in range(_SHORT)]
 
 
 def _bytes(text: str) -> bytes:

@@ -15,7 +15,7 @@ _AROUND = HEADER.size + FOOTER.size
 _STREAMS = {1: "stdout", 2: "stderr"}
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """What was logged at one moment: of a json-file one line (or part of a very long one), of a local log any number
     of lines. `log`: with newlines; bytes that are no UTF-8 as surrogates."""
 
