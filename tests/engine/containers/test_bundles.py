@@ -31,7 +31,7 @@ def entries(directory):
     return sorted(path.name for path in directory.iterdir())
 
 
-ALL = sorted(["config.json", "hostname", "hosts", "resolv.conf", "rootfs", "upper", "work"])
+ALL = sorted(["config.json", "exit.json.new", "hostname", "hosts", "resolv.conf", "rootfs", "upper", "work"])
 
 
 async def test_a_spare_and_a_fresh_one_are_alike(bundles, tmp_path):

@@ -97,6 +97,8 @@ async def test_restarts_join_the_same_namespace_and_lose_no_descriptor(box: Box)
 
     bundle = box.bundle(["sh", "-c", "readlink /proc/self/ns/ipc; sleep 0.1; exit 1"], change=join)
     task = await box.launch(bundle, restart=Restart("on-failure", 3))
+    # From the second run on it is the monitor that tells of it, and has all that belongs to it by then.
+    await until(lambda: task.restarts == 1 and task.pid, "the first restart")
     monitor = int(Path(f"/proc/{task.pid}/stat").read_text().rpartition(")")[2].split()[1])
     before = sorted(os.readlink(f"/proc/{monitor}/fd/{fd}") for fd in os.listdir(f"/proc/{monitor}/fd"))
     await until(lambda: task.restarts == 3 and task.pid, "the third restart")

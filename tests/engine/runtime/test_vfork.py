@@ -101,7 +101,7 @@ def test_an_exception_comes_back_and_we_go_on() -> None:
 
 @pytest.mark.parametrize(
     ("run", "expected"),
-    [("shell('sleep 60; exit 1')", "9 pid"), ("os.kill(os.getpid(), 9)", "9 pid")],
+    [("shell('exec sleep 60')", "9 pid"), ("os.kill(os.getpid(), 9)", "9 pid")],
     ids=["a program", "before it is one"],
 )
 def test_it_is_a_process_like_any_other_to_its_parent(run: str, expected: str) -> None:

@@ -194,7 +194,7 @@ WRONG = [
     ("container", "run -p abc busybox", 125, "invalid containerPort: abc"),
     ("container", "run", 1, "'%container run' requires at least 1 argument (usage: %container run [OPTIONS] IMAGE"),
     ("container", "pss", 1, "unknown command: %container pss; did you mean ps?"),
-    ("container", "pause x", 125, "%container pause: not supported by Dosirak yet"),
+    ("container", "pause x", 1, "Error response from daemon: No such container: x"),
     ("container", "run --gpus all busybox", 125, "--gpus: not supported by Dosirak (GPUs come with a later version)"),
     ("docker", "swarm init", 125, "docker swarm: not supported by Dosirak (it has no swarm"),
     ("container", "run --rm busybox nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),

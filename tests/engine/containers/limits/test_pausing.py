@@ -104,8 +104,9 @@ async def test_a_paused_container_can_be_killed_and_removed_by_force(rig):
 
 async def test_a_signal_that_is_not_meant_to_end_it_waits_until_it_goes_on(rig):
     image = await rig.image(stop_signal="SIGTERM")
-    script = "trap 'echo heard' USR1; while :; do sleep 0.02; done"
+    script = "trap 'echo heard' USR1; touch /ready; while :; do sleep 0.02; done"
     container_id = await rig.start("sh", "-c", script, image=image)
+    await until(lambda: (rig.containers.paths(container_id).upper / "ready").exists())
     await rig.containers.pause(container_id)
     await rig.containers.kill(container_id, "USR1")
     assert rig.containers.get(container_id).state.paused
