@@ -42,9 +42,13 @@ class _Stack:
     def find(cls) -> int:
         """Its highest address. Raises OSError."""
         if not cls.top:
-            soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+            soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
             if 0 <= soft < 2 * (_DEPTH + _SIZE):
-                raise OSError(errno.ENOMEM, f"the launcher's stack may have {soft} bytes; it needs 4 MiB")
+                try:
+                    resource.setrlimit(resource.RLIMIT_STACK, (2 * (_DEPTH + _SIZE), hard))
+                except ValueError as error:
+                    text = f"the launcher's stack may have {hard} bytes at most; it needs 4 MiB (ulimit -Hs)"
+                    raise OSError(errno.ENOMEM, text) from error
             with open("/proc/self/maps", "rb") as maps:
                 line = next(line for line in maps if line.rstrip().endswith(b"[stack]"))
             cls.top = int(line.split()[0].split(b"-")[1], 16) - _DEPTH

@@ -89,6 +89,18 @@ print(code(pid), error, flush=True)
     assert said(script) == "1024\n0 None\n"
 
 
+def test_an_interpreter_with_a_small_stack_gets_a_larger_one() -> None:
+    script = "import resource\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 20, -1))\n"
+    script += "pid, error = vfork.spawn(0, lambda: shell('exit 7'))\nprint(code(pid), error, flush=True)"
+    assert said(script) == "7 None\n"
+
+
+def test_a_stack_that_may_not_grow_is_an_error() -> None:
+    script = "import resource\nresource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))\n"
+    script += "try: vfork.spawn(0, lambda: shell('exit 7'))\nexcept OSError as error: print(error.strerror, flush=True)"
+    assert "1048576 bytes at most" in said(script)
+
+
 def test_an_exception_comes_back_and_we_go_on() -> None:
     def refuse() -> None:
         raise ValueError("no")
