@@ -85,16 +85,19 @@ class Task:
         """Size of the terminal, in characters."""
         self._conversation.send({"op": "resize", "rows": rows, "columns": columns})
 
-    async def attach(self, client: Attach) -> None:
-        """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError."""
-        entry = {"op": "attach", **_attach_entry(client), "initial": b""}
+    async def attach(self, client: Attach, gate: socket.socket | None = None) -> None:
+        """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError.
+
+        Parameters: `gate`: the client is held until its other end is closed (`Pump.hold`).
+        """
+        entry = {"op": "attach", **_attach_entry(client), "initial": b"", "gate": gate is not None}
         fds = [client.sock.fileno()]
         try:
             if client.initial:
                 # A message has a limit; what was read ahead of an HTTP request has none.
                 fds.append(os.memfd_create("initial", os.MFD_CLOEXEC))
                 os.write(fds[1], client.initial)
-            self._conversation.send(entry, fds)
+            self._conversation.send(entry, fds if gate is None else [*fds, gate.fileno()])
         finally:
             client.sock.close()
             for fd in fds[1:]:

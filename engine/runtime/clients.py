@@ -26,6 +26,7 @@ class Client:
     """One attached client: what it wants (1 stdout, 2 stderr), whether its input goes to the process.
 
     Bytes that it does not take wait in a spill file, then (the newer ones) in memory. `moved`: when it last took some.
+    `held`: nothing is sent to it yet, since somebody else is sending it the log first.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Client:
         "detach_keys",
         "framed",
         "gone",
+        "held",
         "moved",
         "reading",
         "sock",
@@ -59,6 +61,7 @@ class Client:
         self.sock, self.stdin, self.wants, self.framed, self.detach_keys = sock, stdin, wants, framed, detach_keys
         self.reading = True  # until it half-closes
         self.gone = False  # it has closed, and input that it sent before is still to be read
+        self.held = False
         self.moved = time.monotonic()
         self._folder = folder
         self._fresh = True  # nothing was sent to it
@@ -82,7 +85,7 @@ class Client:
             return True
         if self.framed:
             data = bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
-        if not self.waiting:
+        if not self.held and not self.waiting:
             return self._send(data)
         self._backlog += data
         if len(self._backlog) > _IN_MEMORY and self._folder:
@@ -105,6 +108,10 @@ class Client:
         if not self._spill:
             self._close_spill()
         return True
+
+    def hold(self) -> None:
+        """Send nothing for now. Who sends meanwhile has seen to it that the answer's head was read."""
+        self.held, self._fresh = True, False
 
     def forget_waiting(self) -> None:
         """It takes no more."""

@@ -250,12 +250,13 @@ class Monitor:
     def _heard(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
         if op == "attach" and fds:
+            gate = _socket.socket(fileno=fds.pop()) if message["gate"] else None
             initial = b""
             if len(fds) > 1:
                 with open(fds[1], "rb") as file:
                     file.seek(0)
                     initial = file.read()
-            self._attach(message, fds[0], initial)
+            self._attach(message, fds[0], initial, gate)
         elif op == "resize":
             self._resize(message["rows"], message["columns"])
         elif op == "policy":
@@ -279,7 +280,7 @@ class Monitor:
         log.on_rotate = rotated
         return log
 
-    def _attach(self, entry: dict[str, Any], fd: int, initial: bytes) -> None:
+    def _attach(self, entry: dict[str, Any], fd: int, initial: bytes, gate: wire.Socket | None = None) -> None:
         wants = {number for number, name in ((1, "stdout"), (2, "stderr")) if entry[name]}
         client = clients.Client(
             socket.socket(fileno=fd),
@@ -289,6 +290,8 @@ class Monitor:
             detach_keys=entry["detach_keys"],
             folder=self._folder,
         )
+        if gate is not None:
+            self._pump.hold(client, gate)
         self._pump.attach(client, initial)
 
     def _tell_detached(self) -> None:

@@ -12,6 +12,7 @@ import os
 import time
 
 from dosirak.engine.runtime import loop as loops
+from dosirak.engine.runtime import wire
 from dosirak.engine.runtime.clients import Client
 
 TYPE_CHECKING = False
@@ -69,6 +70,31 @@ class Pump:
         if initial:
             self._take_input(client, initial)
 
+    def hold(self, client: Client, gate: wire.Socket) -> None:
+        """For a client whom somebody shows the log first: its output waits until the gate's other end is closed.
+
+        How far the log goes is told through the gate: the size of its file, which comes along, or -1 without one. From
+        there on, beginning with unfinished lines, which are not in the log yet, everything goes to the client.
+        """
+        client.hold()
+        size, files = self._log.place() if self._log else (-1, [])
+        for stream, rest in self._log.unfinished() if self._log else ():
+            client.put(stream, rest)
+        try:
+            wire.send(gate, wire.pack({"size": size}), files)
+        except OSError:
+            pass  # whoever wanted to know has gone: so says the gate, too
+        self._loop.watch(gate.fileno(), loops.IN, lambda _events: self._release(client, gate))
+
+    def _release(self, client: Client, gate: wire.Socket) -> None:
+        self._loop.forget(gate.fileno())
+        gate.close()
+        client.held, client.moved = False, time.monotonic()
+        if client in self.leaving:
+            self._send_last(client)
+        elif self._clients.get(client.sock.fileno()) is client:
+            self._watch_client(client)
+
     def end(self) -> None:
         """The process has ended: take what its pipes still hold, flush the log. Clients are let go by `close`."""
         for fd in list(self._outputs):
@@ -91,7 +117,8 @@ class Pump:
         for client in list(self._clients.values()):
             self._loop.forget(client.sock.fileno())
             self.leaving.add(client)
-            self._send_last(client)
+            if not client.held:
+                self._send_last(client)
         self._clients.clear()
 
     def _send_last(self, client: Client, events: int = loops.OUT) -> None:
@@ -206,7 +233,7 @@ class Pump:
 
     def _watch_client(self, client: Client) -> None:
         events = loops.GONE
-        if client.waiting:
+        if client.waiting and not client.held:
             events |= loops.OUT
         if client.reading and len(self._typed) < _STDIN_LIMIT:
             events |= loops.IN

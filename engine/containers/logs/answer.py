@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -44,12 +45,15 @@ async def records(live: Live, query: LogQuery) -> AsyncIterator[LogRecord]:
             yield LogRecord(entry.stream, entry.time, _bytes(entry.log))
 
 
-async def stream(live: Live, query: LogQuery, *, framed: bool) -> AsyncIterator[bytes]:
-    """See `Containers.log_stream`. `framed`: with Docker's 8-byte header before each piece."""
+async def stream(
+    live: Live, query: LogQuery, *, framed: bool, files: deque[int] | None = None, end: int = -1
+) -> AsyncIterator[bytes]:
+    """See `Containers.log_stream`. `framed`: with Docker's 8-byte header before each piece; `files`, `end`: see
+    `LogReader`."""
     local = live.record.host_config.log_config.type == "local"
     # In a json-file each entry has them; in a local log they are not repeated.
     common = _details(attributes(live.record)) if query.details and local else ""
-    async for batch in _batches(live, query):
+    async for batch in _batches(live, query, files, end):
         yield _encode(batch, query, common, framed=framed, local=local) if batch else b""
 
 
@@ -118,7 +122,9 @@ def _details(found: dict[str, str]) -> str:
     return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(found.items()))
 
 
-async def _batches(live: Live, query: LogQuery) -> AsyncIterator[list[Entry]]:
+async def _batches(
+    live: Live, query: LogQuery, files: deque[int] | None = None, end: int = -1
+) -> AsyncIterator[list[Entry]]:
     """The chosen entries; an empty batch first: the log is open, and from there on the container may be removed."""
     choose, record = _Choice(query), live.record
     with ExitStack() as stack:
@@ -126,8 +132,8 @@ async def _batches(live: Live, query: LogQuery) -> AsyncIterator[list[Entry]]:
         grown = aiter(_grown(follower, query.until)) if follower is not None else None
         if grown is not None:
             await anext(grown, None)  # from here on no new file escapes
-        files = follower.files if follower is not None else None
-        reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files))
+        files = follower.files if follower is not None else files
+        reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files, end))
         await _in_thread(lambda: reader.seek(query.tail))
         yield []
         while True:

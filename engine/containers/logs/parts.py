@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-# Names move on while one looks: so often it is looked again.
-_LOOKS = 50
+LOOKS = 50
+"""Names move on while one looks: so often it is looked again."""
 
 
 class Part:
@@ -61,13 +61,22 @@ class Parts:
 
     def all(self) -> list[Named]:
         """The files there are, the oldest first."""
-        found: list[Named] = []
+        found: dict[int, Named] = {}
         newest = self._named(self._path)
-        number = 1
-        while older := self._named(f"{self._path}.{number}") or self._named(f"{self._path}.{number}.gz"):
-            found.insert(0, older)
+        number, gap = 1, False
+        while True:
+            older = self._named(f"{self._path}.{number}") or self._named(f"{self._path}.{number}.gz")
+            if older is None and gap:
+                break
+            # While the names move on, from the last one down, one is missing, and one is met twice.
+            gap = older is None
+            if older is not None:
+                found.pop(older.state.st_ino, None)
+                found[older.state.st_ino] = older
             number += 1
-        return [*found, newest] if newest else found
+        if newest is not None and newest.state.st_ino not in found:
+            return [*reversed(found.values()), newest]
+        return [*reversed(found.values())]
 
     def _named(self, name: str) -> Named | None:
         try:
@@ -97,20 +106,21 @@ class Parts:
                 os.close(self._files.popleft())
             if place + 1 < len(files):
                 return self._first_file()
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             found = self.all()
             own = next((number for number, named in enumerate(found) if part.same(named.state)), -1)
             if own == len(found) - 1:
                 return None
             following = found[own + 1] if own >= 0 else self._oldest_after(part, found)
             opened = self.open(following) if following else self._first_file()
-            if opened is not None and (own < 0 or self._still(found[own])):
+            if opened is not None and (own < 0 or self.still(found[own])):
                 return opened
             if opened is not None:
                 opened.close()  # the names moved on while we looked: it may not be the next one
         return None
 
-    def _still(self, named: Named) -> bool:
+    def still(self, named: Named) -> bool:
+        """Whether it has that name yet."""
         now = self._named(named.name)
         return now is not None and now.state.st_ino == named.state.st_ino
 

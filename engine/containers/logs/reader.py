@@ -6,7 +6,7 @@ import os
 from collections import deque
 
 from dosirak.engine.containers.logs.entries import FORMATS, Entry, line_count, without_lines
-from dosirak.engine.containers.logs.parts import Part, Parts
+from dosirak.engine.containers.logs.parts import LOOKS, Named, Part, Parts
 
 # Parsing a chunk holds the interpreter for some 2 ms: the event loop must not wait longer.
 _CHUNK = 1 << 18
@@ -15,9 +15,11 @@ _CHUNK = 1 << 18
 class LogReader:
     """Reads one container's log. Use as a context manager. Its methods read files: not for the event loop's thread."""
 
-    def __init__(self, path: str, driver: str, files: deque[int] | None = None) -> None:
-        """Parameters: `files`: see `Parts`."""
+    def __init__(self, path: str, driver: str, files: deque[int] | None = None, end: int = -1) -> None:
+        """Parameters: `files`: see `Parts`; `end`: read no further than so many bytes of the first of them."""
         self._format = FORMATS[driver]
+        self._last = files[0] if files and end >= 0 else -1
+        self._end = end
         self._parts = Parts(path, files)
         self._part: Part | None = None
         self._rest = b""
@@ -36,19 +38,40 @@ class LogReader:
 
     def seek(self, tail: int | None) -> None:
         """Go to the beginning of the oldest part, or so that `tail` lines are left."""
-        found = self._parts.all()
-        for named in found if tail is None else reversed(found):
+        if tail is None:
+            self._switch(self._oldest())
+            return
+        for named in reversed(self._parts.all()):
             part = self._parts.open(named)
             if part is None:
                 continue
             self._switch(part)
-            if tail is None:
-                return
             position, self._left_out, lines = self._format.last(part.fd, tail)
             os.lseek(part.fd, position, os.SEEK_SET)
             tail -= lines
             if tail <= 0:
                 return
+
+    def _oldest(self) -> Part | None:
+        for _ in range(LOOKS):
+            for named in self._up_to_last(self._parts.all()):
+                if part := self._parts.open(named):
+                    return part
+                if not self._parts.still(named):
+                    break  # else it is damaged
+            else:
+                break
+        if self._last >= 0:  # it has no name any more
+            return Part(os.open(f"/proc/self/fd/{self._last}", os.O_RDONLY | os.O_CLOEXEC))
+        return None
+
+    def _up_to_last(self, found: list[Named]) -> list[Named]:
+        if self._last < 0:
+            return found
+        last = os.fstat(self._last)
+        if any(named.state.st_ino == last.st_ino for named in found):
+            return found
+        return [named for named in found if named.state.st_mtime_ns <= last.st_mtime_ns]  # it is compressed, or gone
 
     def read(self) -> list[Entry]:
         """The next entries, at most a chunk's; [] when there are no more for now."""
@@ -57,7 +80,10 @@ class LogReader:
                 self.seek(None)
                 if self._part is None:
                     return []
-            data = os.read(self._part.fd, _CHUNK)
+            at_end = self._last >= 0 and self._part.same(os.fstat(self._last))
+            data = os.read(self._part.fd, self._left() if at_end else _CHUNK)
+            if not data and at_end:
+                return []
             if not data:
                 following = self._parts.after(self._part)
                 if following is None and not self._cut():
@@ -73,6 +99,10 @@ class LogReader:
             entries = self._entries(data)
             if entries:
                 return entries
+
+    def _left(self) -> int:
+        assert self._part is not None
+        return min(_CHUNK, max(0, self._end - os.lseek(self._part.fd, 0, os.SEEK_CUR)))
 
     def _cut(self) -> bool:
         """Whether somebody has cut the file to less than was read: it is read from its beginning then."""

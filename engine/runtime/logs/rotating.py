@@ -54,6 +54,14 @@ class Log:
             self._log(stream, rest)
         self._partial.clear()
 
+    def unfinished(self) -> list[tuple[int, bytes]]:
+        """Per stream, what waits for the end of its line."""
+        return list(self._partial.items())
+
+    def place(self) -> tuple[int, list[int]]:
+        """How far the log goes: the current file's size and descriptor; -1 and none when it can't be written."""
+        return (self.size, [self._fd]) if self._fd >= 0 else (-1, [])
+
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:

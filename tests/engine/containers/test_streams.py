@@ -118,6 +118,57 @@ async def test_attach_with_logs_shows_the_past_first(rig):
     first_ours.close()
 
 
+@pytest.mark.parametrize(
+    "log",
+    [LogConfig("json-file"), LogConfig("local"), LogConfig("json-file", {"max-size": "20k", "max-file": "1000"})],
+    ids=["json-file", "local", "rotated"],
+)
+async def test_between_the_log_and_what_comes_nothing_is_missing_and_nothing_twice(rig, log):
+    script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); seq $((i*500-499)) $((i*500)); usleep 10000; done; read x"
+    container_id = await rig.create("sh", "-c", script, host={"log_config": log}, open_stdin=True)
+    typist, theirs = socket.socketpair()
+    await rig.containers.attach(container_id, Attach(theirs, stdin=True, stdout=False, stderr=False))
+    await rig.containers.start(container_id)
+    readers = []
+    for _ in range(12):
+        ours, theirs = socket.socketpair()
+        readers.append(asyncio.create_task(frames(ours)))
+        await rig.containers.attach(container_id, Attach(theirs), logs=True)
+        await asyncio.sleep(0.03)
+    await send(typist, b"\n", end=False)
+    expected = "".join(f"{number}\n" for number in range(1, 20_001))
+    for out, err in await asyncio.gather(*readers):
+        assert (out == expected, err) == (True, "")
+    typist.close()
+
+
+async def test_an_unfinished_line_is_not_in_the_log_and_comes_all_the_same(rig):
+    container_id = await rig.create("sh", "-c", "echo a; printf 'name? '; read x; echo $x", tty=True, open_stdin=True)
+    first_ours, first_theirs = socket.socketpair()
+    await rig.containers.attach(container_id, Attach(first_theirs, framed=False))
+    await rig.containers.start(container_id)
+    seen = b""
+    first_ours.setblocking(False)
+    while b"name? " not in seen:
+        seen += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(first_ours, 100), 10)
+    ours, theirs = socket.socketpair()
+    await rig.containers.attach(container_id, Attach(theirs, stdin=True, framed=False), logs=True)
+    await send(ours, b"you\n", end=False)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    assert await asyncio.wait_for(reader.read(), 10) == b"a\r\nname? you\r\nyou\r\n"
+    writer.close()
+    first_ours.close()
+
+
+async def test_a_log_that_cannot_be_read_is_no_past(rig):
+    container_id = await rig.start("sleep", "100", host={"log_config": LogConfig("none")})
+    ours, theirs = socket.socketpair()
+    with pytest.raises(NotSupported, match="does not support reading"):
+        await rig.containers.attach(container_id, Attach(theirs), logs=True)
+    ours.close()
+    theirs.close()
+
+
 async def test_attach_for_logs_alone_ends(rig):
     ran = await rig.run("echo", "hello")
     ours, theirs = socket.socketpair()
