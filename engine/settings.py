@@ -36,7 +36,7 @@ def load() -> Settings:
 
     Raises InvalidRequest when `dosirak.toml` can't be read as TOML.
     """
-    config = _config_file()
+    config = config_file()
     data, run = _default_dirs()
     data = Path(os.environ.get("DOSIRAK_ROOT") or config.get("root") or data)
     # An engine moved by its root alone gets its sockets inside it, so that two roots never share a lock.
@@ -54,17 +54,21 @@ def _default_dirs() -> tuple[Path, Path]:
     return home / "dosirak", run / "dosirak"
 
 
-def _config_file() -> dict[str, Any]:
+def config_file() -> dict[str, Any]:
+    """The first `dosirak.toml` there is: here, of this user, of this machine. Raises InvalidRequest."""
     candidates = [Path("dosirak.toml"), Path.home() / ".config/dosirak/dosirak.toml", Path("/etc/dosirak/dosirak.toml")]
-    for path in candidates:
-        try:
-            text = path.read_text()
-        except OSError:
-            continue
-        import tomllib  # the service starts without it where there is no such file
+    return next((found for path in candidates if (found := read_file(path))), {})
 
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidRequest(f"{path}: not valid TOML: {error}") from error
-    return {}
+
+def read_file(path: Path) -> dict[str, Any]:
+    """What a TOML file says; nothing when it can't be read. Raises InvalidRequest when it is no TOML."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return {}
+    import tomllib  # the service starts without it where there is no such file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRequest(f"{path}: not valid TOML: {error}") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import image_view, reply
+from dosirak.engine.api import image_view, registry, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
-from dosirak.engine.errors import EngineError, Forbidden, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.errors import EngineError, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.images import parse
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ async def save(call: Call) -> StreamResponse:
 async def create(call: Call) -> StreamResponse:
     """`POST /images/create`: pull (`fromImage`) or import (`fromSrc`)."""
     if call.text("fromImage"):
-        return await _pull(call)
+        return await registry.pull(call)
     source = call.text("fromSrc")
     if source != "-":
         raise NotSupported(f"importing from a URL ({source[:80]}) is not supported by this engine yet")
@@ -158,33 +158,6 @@ async def create(call: Call) -> StreamResponse:
     )
     response = await reply.stream(call)
     await response.write(reply.encode({"status": image.id}))
-    return response
-
-
-async def _pull(call: Call) -> StreamResponse:
-    """There is no registry client yet: an image that is here is up to date, any other can't be had."""
-    reference = parse(call.text("fromImage").removesuffix(":"))
-    if reference.path.removeprefix("library/") == "scratch" and reference.domain == "docker.io":
-        raise Forbidden("'scratch' is a reserved name")
-    wanted = call.text("tag")
-    name = reference.familiar.partition("@")[0]
-    if wanted:
-        joint = "@" if ":" in wanted else ":"
-        bare = parse(reference.name).familiar.removesuffix(":latest")
-        name = f"{bare}{joint}{wanted}"
-    try:
-        image = await call.rooms.images.resolve(name)
-    except NotFound:
-        repository = parse(reference.name).familiar.removesuffix(":latest")
-        raise NotFound(
-            f"pull access denied for {repository}, repository does not exist or may require 'docker login'"
-        ) from None
-    platform = call.text("platform").lower()
-    if not "/".join((image.config.os, image.config.architecture, image.config.variant)).startswith(platform):
-        raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
-    response = await reply.stream(call)
-    for status in (f"Digest: {image.manifest.digest}", f"Status: Image is up to date for {name}"):
-        await response.write(reply.encode({"status": status}))
     return response
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dosirak.engine.containers import Containers
     from dosirak.engine.images import Images
     from dosirak.engine.networks import Networks
+    from dosirak.engine.registry import Registry
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Events
     from dosirak.engine.volumes import Volumes
@@ -24,3 +25,4 @@ class Rooms(NamedTuple):
     volumes: Volumes
     containers: Containers
     builder: Builder
+    registry: Registry

@@ -146,6 +146,32 @@ class Images:
         async with self._keeping.making(set()) as made:
             yield await self._layers.pack(upper, hidden, made)
 
+    @asynccontextmanager
+    async def receive(self, digests: set[str]) -> AsyncIterator[None]:
+        """Inside, blobs and layers of these digests may be stored, to be recorded; if it fails, they go again."""
+        async with self._keeping.making(digests):
+            yield
+
+    async def record(self, names: Mapping[str, Descriptor], pulled: Reference) -> None:
+        """Names what was pulled as `pulled`, its blobs and layers being there. Names are full references."""
+        async with self._keeping.changing:
+            await in_thread(self._index.update, names)
+        image = self._catalog.image(str(pulled))
+        labels = image.config.config.labels or {}
+        self._events.publish("image", "pull", pulled.familiar, {**labels, "name": pulled.familiar_name})
+
+    def id_of(self, name: str) -> str:
+        """The id of the image with this full reference, "" if there is none."""
+        return self._catalog.view().names.get(name, "")
+
+    def layer_pairs(self) -> set[tuple[str, str]]:
+        """Every (diff ID, blob's digest) that images here have: what is known to belong together."""
+        return {
+            (diff_id, blob.digest)
+            for image in self._catalog.view().images.values()
+            for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)
+        }
+
     def layers_size(self, diff_ids: Iterable[str]) -> int:
         """Bytes that the files of these layers take, as far as they lie unpacked."""
         return sum(self._layers.size(diff_id) for diff_id in diff_ids if self._layers.has(diff_id))

@@ -58,6 +58,7 @@ class Engine:
         from dosirak.engine.images.model import Usage
         from dosirak.engine.layers import Layers
         from dosirak.engine.networks import Networks
+        from dosirak.engine.registry import Registry
         from dosirak.engine.state import Database, Events
         from dosirak.engine.volumes import Volumes
 
@@ -82,6 +83,7 @@ class Engine:
             volumes=volumes,
             containers=containers,
             builder=builder,
+            registry=Registry(settings.data, images, store, layers),
         )
 
     @property
@@ -98,6 +100,7 @@ class Engine:
         rooms = self.rooms
         idle = not rooms.containers.list()
         await self._quietly("builder", rooms.builder.close())
+        await self._quietly("registry", rooms.registry.close())
         await self._quietly("containers", rooms.containers.close())
         if idle:
             await self._quietly("networks", rooms.networks.teardown())

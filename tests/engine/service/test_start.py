@@ -200,7 +200,7 @@ def test_an_ordinary_user_is_told_what_works(tmp_path: Path) -> None:
 
 
 def test_a_service_that_can_not_start_says_why_to_its_starter(own: Engine) -> None:
-    own.settings.data.mkdir(parents=True)
+    own.settings.data.mkdir(parents=True, exist_ok=True)
     database = own.settings.data / "state.db"
     database.write_bytes(b"this is no database, and longer than a header" * 100)
     with pytest.raises(start.ServiceNotStartable, match=r"state\.db.*not a database"):

@@ -199,7 +199,7 @@ WRONG = [
     ("docker", "swarm init", 125, "docker swarm: not supported by Dosirak (it has no swarm"),
     ("container", "run --rm busybox nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),
     ("container", "run --rm busybox /etc", 126, "/etc"),
-    ("container", "run --rm busybx true", 125, "pull access denied for busybx, repository does not exist"),
+    ("container", "run --rm busybx true", 125, "connect: connection refused"),
     ("container", "rm nope", 1, "Error response from daemon: No such container: nope"),
     ("container", "stop a b", 1, "No such container: a\nError response from daemon: No such container: b"),
     ("container", "logs nope", 1, "Error response from daemon: No such container: nope"),

@@ -1,0 +1,102 @@
+"""Registries: pull, push, `/distribution`, `/auth`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dosirak.engine.api import reply
+from dosirak.engine.content import Platform
+from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
+from dosirak.engine.images import Reference, parse
+from dosirak.engine.registry import Message, Tell, credentials
+
+if TYPE_CHECKING:
+    from aiohttp.web_response import StreamResponse
+
+    from dosirak.engine.api.call import Call
+
+
+async def pull(call: Call) -> StreamResponse:
+    """`POST /images/create?fromImage=…&tag=…`: a stream of progress."""
+    wanted = _reference(call.text("fromImage"), call.text("tag"))
+    platform = _platform(call.text("platform"))
+    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
+    registry = call.rooms.registry
+
+    async def work(tell: Tell) -> None:
+        await registry.pull(wanted, tell, platform=platform, credentials=known)
+
+    return await _streamed(call, work)
+
+
+def _reference(name: str, tag: str) -> Reference:
+    """The image of `fromImage` and `tag`, which may be a digest. Raises InvalidRequest, NotSupported."""
+    found = parse(name.removesuffix(":"))
+    if ":" in tag:
+        return parse(f"{found.name}@{tag}")
+    if tag:
+        return parse(f"{found.name}:{tag}")
+    if not found.tag and not found.digest:
+        raise NotSupported("pulling all tags of a repository is not supported by this engine yet: name one")
+    # With both, the digest says what it is.
+    return replace(found, tag="") if found.digest else found
+
+
+def _platform(text: str) -> Platform | None:
+    """ "linux/arm64/v8", or what Docker takes as short for it. Raises InvalidRequest."""
+    if not text:
+        return None
+    parts = text.lower().split("/")
+    if len(parts) == 1:
+        parts = ["linux", *parts]
+    if len(parts) > 3 or not all(parts):
+        raise InvalidRequest(f'"{text[:80]}" is an invalid platform: unknown operating system or architecture')
+    architecture = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}.get(parts[1], parts[1])
+    return Platform(os=parts[0], architecture=architecture, variant=parts[2] if len(parts) == 3 else "")
+
+
+async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> StreamResponse:
+    """What `work` tells, as it comes. An error before the first message is an HTTP error, later the last message."""
+    call.connection.end_with_client()
+    messages: asyncio.Queue[Message | None] = asyncio.Queue()
+    working = asyncio.ensure_future(work(messages.put_nowait))
+    working.add_done_callback(lambda _: messages.put_nowait(None))
+    try:
+        message = await messages.get()
+        if message is None:
+            working.result()
+        response = await reply.stream(call)
+        while message is not None:
+            lines = [_line(message)]
+            # What has come meanwhile goes out in the same write.
+            while not messages.empty() and (message := messages.get_nowait()) is not None:
+                lines.append(_line(message))
+            await response.write(b"".join(map(reply.encode, lines)))
+            if message is not None:
+                message = await messages.get()
+        try:
+            await working
+        except EngineError as error:
+            detail: dict[str, Any] = {"errorDetail": {"message": error.message}, "error": error.message}
+            await response.write(reply.encode(detail))
+        return response
+    finally:
+        if not working.done():
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EngineError):
+                await working
+
+
+def _line(message: Message) -> dict[str, Any]:
+    line: dict[str, Any] = {"status": message.status}
+    if message.layer:
+        line["progressDetail"] = (
+            {"current": message.current, "total": message.total} if message.total or message.current else {}
+        )
+    if message.id:
+        line["id"] = message.id
+    return line

@@ -1,0 +1,14 @@
+"""Registries: a client of the OCI distribution spec (v1.1), as Docker's Hub and private registries speak it.
+
+`hosts` says which servers stand behind a domain, `client` speaks HTTP to one of them (`challenge`, `credentials`:
+who we are there), `pull` and `push` move images, `transfers` brings each layer once. `Registry` is the room's door.
+aiohttp's client is imported at the first request to a registry: the service starts without it.
+"""
+
+from __future__ import annotations
+
+from dosirak.engine.registry.credentials import Credentials
+from dosirak.engine.registry.door import Registry
+from dosirak.engine.registry.model import Message, Tell
+
+__all__ = ["Credentials", "Message", "Registry", "Tell"]

@@ -1,0 +1,238 @@
+"""One registry server and one repository there: requests with the authorisation it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin
+
+from dosirak.engine.content import Descriptor
+from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.images import documents
+from dosirak.engine.registry import errors
+from dosirak.engine.registry.challenge import parse
+from dosirak.engine.registry.credentials import Credentials
+from dosirak.engine.registry.tokens import fetch
+from dosirak.engine.registry.transport import Transport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from dosirak.engine.registry.hosts import Endpoint
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_ACCEPT = ", ".join((*_INDEXES, *_MANIFESTS, "*/*"))
+_MAX_ERROR = 64 << 10
+_PIECE = 1 << 18
+_TRIES = 4
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 20.0
+"""Seconds between tries; a registry's Retry-After counts up to the longest."""
+
+
+class Client:
+    """Speaks to `endpoint` about `repository` ("library/busybox"); `actions`: "pull" or "pull,push"."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: Endpoint,
+        repository: str,
+        credentials: Credentials,
+        actions: str = "pull",
+    ) -> None:
+        self.repository = repository
+        self.scopes = [f"repository:{repository}:{actions}"] if repository else []
+        self._transport = transport
+        self._endpoint = endpoint
+        # A mirror is somebody else: it never gets what was meant for the registry.
+        self._credentials = Credentials() if endpoint.mirror else credentials
+        self._base = ""
+        self._authorization = ""
+
+    async def connect(self) -> None:
+        """Finds out how the server is reached, and authorises when it wants that at once.
+
+        Raises Unreachable, RegistryError, Unauthorized.
+        """
+        for scheme in self._endpoint.schemes:
+            url = f"{scheme}://{self._endpoint.host}/v2/"
+            try:
+                async with self._transport.request("GET", url, insecure=self._endpoint.insecure) as answer:
+                    self._base = url
+                    if answer.status == 401:
+                        await self._authorize(answer)
+                    elif answer.status >= 400 and answer.status != 404:
+                        raise errors.from_answer(answer.status, await self._read(answer, _MAX_ERROR))
+                return
+            except errors.Unreachable:
+                if scheme == self._endpoint.schemes[-1]:
+                    raise
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, data: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer that is no error; `path` is below the repository ("manifests/latest") or a whole URL of the server.
+
+        Raises Unreachable, RegistryError, Unauthorized.
+        """
+        url = urljoin(self._base, path if "://" in path or path.startswith("/") else f"{self.repository}/{path}")
+        if not url.startswith(self._base.removesuffix("v2/")):
+            raise errors.Unreachable(f"{self._endpoint.host}: it sends an upload to another server")
+        for attempt in (1, 2):
+            sent = dict(headers or {})
+            if self._authorization:
+                sent["Authorization"] = self._authorization
+            async with self._transport.request(
+                method, url, insecure=self._endpoint.insecure, headers=sent, data=data
+            ) as answer:
+                if answer.status == 401 and attempt == 1 and data is None:
+                    # A token may have run out, or covers less than this.
+                    await self._authorize(answer)
+                    continue
+                if answer.status >= 400:
+                    raise await self._refusal(answer)
+                yield answer
+                return
+
+    async def manifest(self, which: str, descriptor: Descriptor | None = None) -> tuple[Descriptor, bytes]:
+        """A manifest or index by tag or digest: what it is, and its bytes, verified against the digest and descriptor.
+
+        Raises RegistryError, Unreachable, InvalidRequest.
+        """
+
+        async def get() -> tuple[str, bytes]:
+            async with self.ask("GET", f"manifests/{which}", headers={"Accept": _ACCEPT}) as answer:
+                return answer.content_type, await self._read(answer, documents.MAX_MANIFEST)
+
+        media_type, data = await self._retried(get)
+        found = Descriptor(media_type, "sha256:" + hashlib.sha256(data).hexdigest(), len(data))
+        if which.startswith("sha256:") and found.digest != which:
+            raise InvalidRequest(f"manifest verification failed for digest {which}")
+        if descriptor is not None and descriptor.size != found.size:
+            raise InvalidRequest(f"manifest {which} has {found.size} bytes, not {descriptor.size}")
+        return found, data
+
+    async def small(self, blob: Descriptor, limit: int) -> bytes:
+        """A small blob (a config), verified. Raises RegistryError, Unreachable, InvalidRequest."""
+        if blob.size > limit:
+            raise InvalidRequest(f"blob {blob.digest} is larger than {limit} bytes")
+        data = b"".join([piece async for piece in self.blob(blob)])
+        if "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
+            raise InvalidRequest(f"filesystem layer verification failed for digest {blob.digest}")
+        return data
+
+    async def blob(self, blob: Descriptor) -> AsyncIterator[bytes]:
+        """A blob's bytes, not verified, but never more than its size. Goes on where a connection broke off.
+
+        Raises RegistryError, Unreachable, InvalidRequest.
+        """
+        done = 0
+        tries = 0
+        while done < blob.size or (blob.size == 0 and not tries):
+            before = done
+            try:
+                wanted = {"Range": f"bytes={done}-"} if done else {}
+                async with self.ask("GET", f"blobs/{blob.digest}", headers=wanted) as answer:
+                    skip = done if answer.status != 206 else 0
+                    async for piece in _pieces(answer):
+                        fresh = piece[skip:]
+                        skip = max(0, skip - len(piece))
+                        done += len(fresh)
+                        if done > blob.size:
+                            raise InvalidRequest(f"blob {blob.digest} is longer than its {blob.size} bytes")
+                        if fresh:
+                            yield fresh
+                if blob.size == 0:
+                    return
+                if done < blob.size:
+                    raise errors.Unreachable(f"blob {blob.digest}: unexpected EOF after {done} of {blob.size} bytes")
+            except (errors.Unreachable, errors.RegistryError) as error:
+                tries = 1 if done > before else tries + 1
+                await _pause(error, tries)
+
+    async def _retried(self, ask: Any) -> Any:
+        tries = 0
+        while True:
+            try:
+                return await ask()
+            except (errors.Unreachable, errors.RegistryError) as error:
+                tries += 1
+                await _pause(error, tries)
+
+    async def _authorize(self, answer: aiohttp.ClientResponse) -> None:
+        for challenge in parse(answer.headers.getall("WWW-Authenticate", [])):
+            if challenge.scheme == "bearer":
+                if self._credentials.registry_token:
+                    self._authorization = f"Bearer {self._credentials.registry_token}"
+                else:
+                    token = await fetch(
+                        self._transport, self._base, challenge, self.scopes, self._credentials, self._endpoint.insecure
+                    )
+                    self._authorization = f"Bearer {token}"
+                return
+            if challenge.scheme == "basic" and self._credentials.basic:
+                if self._authorization == self._credentials.basic:
+                    break
+                self._authorization = self._credentials.basic
+                return
+
+    async def _refusal(self, answer: aiohttp.ClientResponse) -> errors.RegistryError:
+        body = b"" if answer.method == "HEAD" else await self._read(answer, _MAX_ERROR)
+        error = errors.from_answer(answer.status, body)
+        if answer.status == 401:
+            for challenge in parse(answer.headers.getall("WWW-Authenticate", [])):
+                if challenge.parameters.get("error") == "insufficient_scope":
+                    error = errors.RegistryError(401, "DENIED", "denied: requested access to the resource is denied")
+        error.retry_after = _seconds(answer.headers.get("Retry-After", ""))
+        return error
+
+    async def _read(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
+        data = bytearray()
+        async for piece in _pieces(answer):
+            data += piece
+            if len(data) > limit:
+                raise InvalidRequest(f"{self._endpoint.host}: an answer of more than {limit} bytes")
+        return bytes(data)
+
+
+async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    import aiohttp
+
+    try:
+        while piece := await answer.content.read(_PIECE):
+            yield piece
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise errors.Unreachable(f"{answer.url.host}: the answer broke off: {error or 'timed out'}") from error
+
+
+async def _pause(error: errors.Unreachable | errors.RegistryError, tries: int) -> None:
+    """Waits before another try; raises the error when it is none that passes, or was tried often enough."""
+    after = 0.0
+    if isinstance(error, errors.RegistryError):
+        if error.http_status not in (429, 500, 502, 503, 504):
+            raise error
+        after = error.retry_after
+    if tries >= _TRIES or "refused" in error.message or "no such host" in error.message:
+        raise error
+    await asyncio.sleep(min(max(after, _FIRST_PAUSE * 2 ** (tries - 1)), _LONGEST_PAUSE))
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
+
+
+def query(path: str, **parameters: str) -> str:
+    """A path with its query."""
+    return f"{path}?{urlencode(parameters)}"

@@ -1,0 +1,51 @@
+"""Who we are for a registry, as clients send it with a request (`X-Registry-Auth`, the body of `POST /auth`)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+
+from dosirak.engine.errors import InvalidRequest
+
+_FIELDS = {"identity_token": "identitytoken", "registry_token": "registrytoken", "server_address": "serveraddress"}
+
+
+class Credentials(msgspec.Struct, frozen=True, rename=_FIELDS):
+    """Docker's AuthConfig. Kept in memory for one request; neither logged nor shown.
+
+    `identity_token`: exchanged for tokens instead of a password. `registry_token`: sent to the registry as it is.
+    """
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+    server_address: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.username or self.identity_token or self.registry_token)
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+    @property
+    def basic(self) -> str:
+        """The Authorization header of RFC 7617; "" without a user name."""
+        if not self.username:
+            return ""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def decode(header: str) -> Credentials:
+    """Reads `X-Registry-Auth`: base64url of JSON, padded or not. Raises InvalidRequest, without the value."""
+    text = header.strip()
+    if not text:
+        return Credentials()
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(data, type=Credentials | None) or Credentials()
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        # The cause would show what was sent.
+        raise InvalidRequest(f"invalid X-Registry-Auth header: {type(error).__name__}") from None

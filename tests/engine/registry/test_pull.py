@@ -1,0 +1,142 @@
+"""Pulling from a real registry, with the real clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import tars
+from support.engines import Engine
+from support.registries import INDEX, Registry, digest
+from support.rootfs import busybox_tar
+
+if TYPE_CHECKING:
+    import docker as docker_py
+
+Docker = Callable[..., Any]
+
+
+@pytest.fixture
+def box(registry: Registry, docker: Docker) -> Iterator[str]:
+    """A two-layer image in the registry, not here; gone from here after the test."""
+    registry.image("box:1", [busybox_tar(), tars.files(hello="from the registry\n")])
+    name = f"{registry.address}/box:1"
+    yield name
+    docker("rmi", "-f", name, check=False)
+
+
+def test_a_pulled_image_runs_and_is_known_by_tag_and_digest(docker: Docker, registry: Registry, box: str) -> None:
+    said = docker("pull", box).stdout
+    assert "1: Pulling from box" in said
+    assert said.count("Pull complete") == 2
+    assert f"Status: Downloaded newer image for {box}" in said
+    assert docker("run", "--rm", box, "cat", "/hello").stdout == "from the registry\n"
+    found = json.loads(docker("inspect", box).stdout)[0]
+    assert found["RepoTags"] == [box]
+    assert f"Digest: {found['RepoDigests'][0].partition('@')[2]}" in said
+
+
+def test_a_second_pull_fetches_no_blob(docker: Docker, registry: Registry, box: str) -> None:
+    docker("pull", box)
+    layers = [layer["digest"] for layer in _manifest(registry, "box", "1")["layers"]]
+    before = registry.requests()
+    assert f"Status: Image is up to date for {box}" in docker("pull", box).stdout
+    asked = registry.requests()[len(before) :]
+    assert not [line for line in asked if any(layer in line for layer in layers)]
+
+
+def test_a_shared_layer_is_not_fetched_again(docker: Docker, registry: Registry, box: str) -> None:
+    registry.image("box:more", [busybox_tar(), tars.files(other="x")])
+    docker("pull", box)
+    said = docker("pull", f"{registry.address}/box:more").stdout
+    assert (said.count("Already exists"), said.count("Pull complete")) == (1, 1)
+    docker("rmi", f"{registry.address}/box:more")
+    assert docker("run", "--rm", box, "cat", "/hello").stdout == "from the registry\n"
+
+
+def test_run_pulls_what_is_missing(docker: Docker, box: str) -> None:
+    done = docker("run", "--rm", box, "cat", "/hello")
+    assert done.stdout == "from the registry\n"
+    assert f"Unable to find image '{box}' locally" in done.stderr
+
+
+def test_docker_py_pulls_by_digest(client: docker_py.DockerClient, registry: Registry, box: str) -> None:
+    found = registry.image("box:2", [busybox_tar(), tars.files(two="2")])["digest"]
+    image = client.images.pull(f"{registry.address}/box@{found}")
+    assert image.tags == []
+    assert image.attrs["RepoDigests"] == [f"{registry.address}/box@{found}"]
+    client.images.remove(image.id)
+
+
+def test_of_an_index_the_fitting_platform_is_taken(docker: Docker, registry: Registry) -> None:
+    platforms = []
+    for architecture, content in (("arm64", "arm"), ("amd64", "amd")):
+        layers = [busybox_tar(), tars.files(which=content)]
+        made = registry.image(f"many:{architecture}", layers, architecture=architecture, oci=True)
+        platforms.append({**made, "platform": {"os": "linux", "architecture": architecture}})
+    index = registry.tag("many", "1", {"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms})
+    name = f"{registry.address}/many:1"
+    docker("pull", name)
+    assert docker("run", "--rm", name, "cat", "/which").stdout == "amd"
+    assert json.loads(docker("inspect", name).stdout)[0]["RepoDigests"] == [
+        f"{registry.address}/many@{index['digest']}"
+    ]
+    docker("pull", "-q", "--platform", "linux/arm64", name)
+    assert docker("image", "inspect", "-f", "{{.Architecture}}", name).stdout.strip() == "arm64"
+    done = docker("pull", "--platform", "linux/s390x", name, check=False)
+    assert "no matching manifest for linux/s390x in the manifest list entries" in done.stderr
+    docker("rmi", "-f", name)
+
+
+def test_a_corrupt_layer_leaves_nothing(docker: Docker, engine: Engine, registry: Registry) -> None:
+    registry.image("bad:1", [busybox_tar(), tars.files(bad="one of a kind")])
+    layer = _manifest(registry, "bad", "1")["layers"][1]["digest"]
+    path = registry.blob_path(layer)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    done = docker("pull", f"{registry.address}/bad:1", check=False)
+    assert done.returncode == 1
+    assert docker("images", "-q", f"{registry.address}/bad").stdout == ""
+    assert not list((engine.settings.data / "content/tmp").iterdir())
+    assert not (engine.settings.data / "content/blobs/sha256" / layer[7:]).exists()
+
+
+def test_what_the_registry_lacks_is_said_in_dockers_words(docker: Docker, registry: Registry, box: str) -> None:
+    done = docker("pull", box.replace(":1", ":none"), check=False)
+    assert f"manifest for {registry.address}/box:none not found: manifest unknown: manifest unknown" in done.stderr
+    wrong = digest(b"nothing")
+    done = docker("pull", f"{registry.address}/box@{wrong}", check=False)
+    assert f"manifest for {registry.address}/box@{wrong} not found: manifest unknown" in done.stderr
+
+
+def test_two_pulls_at_once_fetch_each_layer_once(engine: Engine, registry: Registry, box: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    registry.image("twice:1", [busybox_tar(), tars.files(twice="only in this one")])
+    layer = _manifest(registry, "twice", "1")["layers"][1]["digest"]
+    name = f"{registry.address}/twice:1"
+    with ThreadPoolExecutor(4) as pool:
+        for done in pool.map(lambda _: engine.docker("pull", name), range(4)):
+            assert "Status: " in done.stdout
+    assert sum(layer in line and line.startswith("GET") for line in registry.requests()) == 1
+    engine.docker("rmi", name)
+
+
+def test_a_mirror_answers_for_the_hub(fresh_engine: Engine, registry: Registry) -> None:
+    registry.image("library/tutorial:14.04", [busybox_tar()])
+    text = f'[registries.mirrors]\n"docker.io" = ["http://{registry.address}"]\n'
+    (fresh_engine.settings.data / "dosirak.toml").write_text(text)
+    fresh_engine.docker("pull", "tutorial:14.04")
+    assert fresh_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.strip() == "tutorial:14.04"
+
+
+def _manifest(registry: Registry, repository: str, tag: str) -> dict:
+    import urllib.request
+
+    accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+    url = f"http://{registry.address}/v2/{repository}/manifests/{tag}"
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+        return json.load(answer)
