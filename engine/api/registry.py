@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dosirak.engine.api import reply
+from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
 from dosirak.engine.images import Reference, parse
@@ -31,6 +34,36 @@ async def pull(call: Call) -> StreamResponse:
         await registry.pull(wanted, tell, platform=platform, credentials=known)
 
     return await _streamed(call, work)
+
+
+async def push(call: Call) -> StreamResponse:
+    """`POST /images/{name}/push?tag=…`: a stream of progress."""
+    named = parse(call.vars["name"])
+    if named.digest:
+        raise InvalidRequest("cannot push a digest reference")
+    wanted = replace(named, tag=call.text("tag") or named.tag)
+    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
+    registry = call.rooms.registry
+
+    async def work(tell: Tell) -> None:
+        await registry.push(parse(str(wanted)), tell, credentials=known)
+
+    return await _streamed(call, work)
+
+
+async def distribution(call: Call) -> StreamResponse:
+    """`GET /distribution/{name}/json`."""
+    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
+    found, platforms = await call.rooms.registry.look(parse(call.vars["name"]), known)
+    descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    return reply.json({"Descriptor": descriptor, "Platforms": [msgspec.to_builtins(one) for one in platforms]})
+
+
+async def auth(call: Call) -> StreamResponse:
+    """`POST /auth`: whether a registry takes these credentials."""
+    given = await call.json(credentials.Credentials)
+    await call.rooms.registry.login(given or credentials.Credentials())
+    return reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
 
 def _reference(name: str, tag: str) -> Reference:
@@ -92,6 +125,9 @@ async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> Stre
 
 
 def _line(message: Message) -> dict[str, Any]:
+    if message.pushed is not None:
+        pushed = message.pushed
+        return {"progressDetail": {}, "aux": {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}}
     line: dict[str, Any] = {"status": message.status}
     if message.layer:
         line["progressDetail"] = (
@@ -100,3 +136,10 @@ def _line(message: Message) -> dict[str, Any]:
     if message.id:
         line["id"] = message.id
     return line
+
+
+ROUTES = (
+    Route("POST", "/images/{name}/push", push),
+    Route("GET", "/distribution/{name}/json", distribution, since=(1, 30)),
+    Route("POST", "/auth", auth),
+)

@@ -1,4 +1,4 @@
-"""`/_ping`, `/version`, `/info`, `/system/df`, `/auth`."""
+"""`/_ping`, `/version`, `/info`, `/system/df`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp.web_response import Response, StreamResponse
 from dosirak import __version__
 from dosirak.engine.api import container_view, host, image_view, limits, reply, times, versions, volumes
 from dosirak.engine.api.router import Route
-from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import platforms
 
 if TYPE_CHECKING:
@@ -214,16 +214,10 @@ def _cache_record(usage: Usage) -> dict[str, Any]:
     }
 
 
-async def auth(call: Call) -> StreamResponse:
-    """`POST /auth`: there is no registry client yet."""
-    raise NotSupported("docker login is not supported yet: this engine has no registry client")
-
-
 ROUTES = (
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
-    Route("POST", "/auth", auth),
 )

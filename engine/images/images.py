@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,13 +152,28 @@ class Images:
         async with self._keeping.making(digests):
             yield
 
-    async def record(self, names: Mapping[str, Descriptor], pulled: Reference) -> None:
-        """Names what was pulled as `pulled`, its blobs and layers being there. Names are full references."""
+    async def record(self, names: Mapping[str, Descriptor], reference: Reference, action: str = "pull") -> None:
+        """Names (full references) what a registry has too; the event `action` is about the image `reference`."""
         async with self._keeping.changing:
             await in_thread(self._index.update, names)
-        image = self._catalog.image(str(pulled))
+        image = self._catalog.image(str(reference))
         labels = image.config.config.labels or {}
-        self._events.publish("image", "pull", pulled.familiar, {**labels, "name": pulled.familiar_name})
+        self._events.publish("image", action, reference.familiar, {**labels, "name": reference.familiar_name})
+
+    def hold_image(self, image: Image) -> AbstractContextManager[None]:
+        """Inside, all that the image needs stays, whatever is removed."""
+        return self.hold(self._catalog.view().blobs[image.id])
+
+    def tags_of(self, repository: str) -> builtins.list[Reference]:
+        """The tagged names in a repository (its full name), sorted."""
+        found = (parse(name) for name in sorted(self._catalog.view().names))
+        return [name for name in found if name.name == repository and name.tag and not name.digest]
+
+    def names_with(self, digest: str) -> builtins.list[Reference]:
+        """The names of images that have this layer (a blob's digest)."""
+        images = self._catalog.view().images.values()
+        holders = (image for image in images if any(layer.digest == digest for layer in image.layers))
+        return [parse(name) for image in holders for name in image.names]
 
     def id_of(self, name: str) -> str:
         """The id of the image with this full reference, "" if there is none."""

@@ -60,6 +60,16 @@ class Client:
         self._base = ""
         self._authorization = ""
 
+    async def login(self) -> None:
+        """Finds out whether the registry takes the credentials. Raises Unauthorized, RegistryError, Unreachable."""
+        await self.connect()
+        sent = {"Authorization": self._authorization} if self._authorization else {}
+        async with self._transport.request("GET", self._base, insecure=self._endpoint.insecure, headers=sent) as answer:
+            if answer.status != 200:
+                raise errors.Unauthorized(
+                    f"login attempt to {self._base} failed with status: {answer.status} Unauthorized"
+                )
+
     async def connect(self) -> None:
         """Finds out how the server is reached, and authorises when it wants that at once.
 
@@ -87,9 +97,7 @@ class Client:
 
         Raises Unreachable, RegistryError, Unauthorized.
         """
-        url = urljoin(self._base, path if "://" in path or path.startswith("/") else f"{self.repository}/{path}")
-        if not url.startswith(self._base.removesuffix("v2/")):
-            raise errors.Unreachable(f"{self._endpoint.host}: it sends an upload to another server")
+        url = self._url(path)
         for attempt in (1, 2):
             sent = dict(headers or {})
             if self._authorization:
@@ -105,6 +113,58 @@ class Client:
                     raise await self._refusal(answer)
                 yield answer
                 return
+
+    def _url(self, path: str) -> str:
+        """A path in full. Uploads go where the registry says, but not to another server; the scheme stays ours."""
+        if "://" not in path and not path.startswith("/"):
+            return f"{self._base}{self.repository}/{path}"
+        url = urljoin(self._base, path)
+        _, _, rest = url.partition("://")
+        if rest.partition("/")[0] != self._endpoint.host:
+            raise errors.Unreachable(f"{self._endpoint.host}: refusing to upload to another server")
+        return f"{self._base.partition('://')[0]}://{rest}"
+
+    async def has(self, digest: str) -> bool:
+        """Whether the repository has the blob. Raises RegistryError, Unreachable."""
+        try:
+            async with self.ask("HEAD", f"blobs/{digest}"):
+                return True
+        except errors.RegistryError as error:
+            if error.http_status != 404:
+                raise
+            return False
+
+    async def mount(self, digest: str, repository: str) -> str:
+        """Takes the blob over from another repository of the registry: "" if it did, else where to upload it."""
+        scope = f"repository:{repository}:pull"
+        if scope not in self.scopes:
+            self.scopes.append(scope)
+        return await self._begin(query("blobs/uploads/", mount=digest, **{"from": repository}))
+
+    async def begin(self) -> str:
+        """Begins an upload: where it goes. Raises RegistryError, Unreachable."""
+        return await self._begin("blobs/uploads/")
+
+    async def _begin(self, path: str) -> str:
+        async with self.ask("POST", path, headers={"Content-Length": "0"}) as answer:
+            if answer.status == 201:
+                return ""
+            place = answer.headers.get("Location", "")
+            if not place:
+                raise errors.Unreachable(f"{self._endpoint.host}: an upload without a place")
+            return place
+
+    async def upload(self, place: str, blob: Descriptor, pieces: AsyncIterator[bytes]) -> None:
+        """The whole blob in one request. Raises RegistryError, Unreachable."""
+        path = f"{place}{'&' if '?' in place else '?'}{urlencode({'digest': blob.digest})}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
+        async with self.ask("PUT", path, headers=headers, data=pieces if blob.size else b""):
+            pass
+
+    async def put_manifest(self, tag: str, data: bytes, descriptor: Descriptor) -> None:
+        """Puts a manifest under a tag. Raises RegistryError, Unreachable."""
+        async with self.ask("PUT", f"manifests/{tag}", headers={"Content-Type": descriptor.media_type}, data=data):
+            pass
 
     async def manifest(self, which: str, descriptor: Descriptor | None = None) -> tuple[Descriptor, bytes]:
         """A manifest or index by tag or digest: what it is, and its bytes, verified against the digest and descriptor.
@@ -187,6 +247,9 @@ class Client:
                     break
                 self._authorization = self._credentials.basic
                 return
+            if challenge.scheme == "basic":
+                url = f"{self._base}{self.repository}" if self.repository else self._base
+                raise errors.RegistryError(401, "", f'Get "{url}": no basic auth credentials')
 
     async def _refusal(self, answer: aiohttp.ClientResponse) -> errors.RegistryError:
         body = b"" if answer.method == "HEAD" else await self._read(answer, _MAX_ERROR)

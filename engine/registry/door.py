@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dosirak.engine.content import Descriptor, Platform, Store
-from dosirak.engine.errors import EngineError, Forbidden
+from dosirak.engine.errors import EngineError, Forbidden, NotFound
 from dosirak.engine.images import Reference
 from dosirak.engine.layers import Layers
 from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.registry import errors, hosts
 from dosirak.engine.registry import pull as pulling
+from dosirak.engine.registry import push as pushing
 from dosirak.engine.registry.client import Client
 from dosirak.engine.registry.credentials import Credentials
 from dosirak.engine.registry.model import Message, Tell
@@ -70,6 +71,67 @@ class Registry:
         by_digest = replace(wanted, tag="", digest=found.top.digest)
         names = [by_digest] if wanted.digest else [wanted, by_digest]
         return {str(name): found.entry for name in names}
+
+    async def push(self, reference: Reference, tell: Tell, *, credentials: Credentials = _NOBODY) -> None:
+        """Pushes the image a tag stands for; without a tag, every tag of the repository.
+
+        Raises NotFound, HostLimit, RegistryError, Unreachable, Unauthorized.
+        """
+        names = self._images.tags_of(reference.name)
+        tags = [name for name in names if not reference.tag or name.tag == reference.tag]
+        if not tags:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        client = await self._client(reference, credentials, "pull,push")
+        tell(Message(f"The push refers to repository [{reference.name}]"))
+        for tag in tags:
+            image = await self._images.resolve(str(tag))
+            with self._images.hold_image(image):
+                pushed = await pushing.push(
+                    image, tag.tag, client, self._store, lambda digest: self._elsewhere(reference, digest), tell
+                )
+                by_digest = replace(tag, tag="", digest=image.manifest.digest)
+                await self._images.record({str(by_digest): image.manifest}, tag, action="push")
+            tell(Message(f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"))
+            tell(Message("", pushed=pushed))
+
+    def _elsewhere(self, reference: Reference, digest: str) -> list[str]:
+        """Repositories of the same registry that are known here to have this blob."""
+        names = self._images.names_with(digest)
+        found = {name.path for name in names if name.domain == reference.domain and name.path != reference.path}
+        return sorted(found)
+
+    async def look(self, reference: Reference, credentials: Credentials) -> tuple[Descriptor, list[Platform]]:
+        """What a registry has under a name: its descriptor, and the platforms it was made for.
+
+        Raises as `pull`.
+        """
+        wanted = reference.tagged()
+        client = await self._client(wanted, credentials, "pull")
+        try:
+            return await pulling.look(client, wanted)
+        except errors.RegistryError as error:
+            raise errors.of_pull(error, wanted) from error
+
+    async def login(self, credentials: Credentials) -> None:
+        """Asks the registry of `server_address` (the Hub by default) whether it takes these credentials.
+
+        Raises Unauthorized, Unreachable, RegistryError.
+        """
+        server = credentials.server_address.partition("://")[2] or credentials.server_address
+        domain = server.partition("/")[0] or hosts.HUB
+        if domain in ("index.docker.io", "registry-1.docker.io"):
+            domain = hosts.HUB
+        known = await in_thread(hosts.read, self._data)
+        endpoint = hosts.endpoints(domain, known, mirrors=False)[-1]
+        await Client(self._transport, endpoint, "", credentials).login()
+
+    async def _client(self, wanted: Reference, credentials: Credentials, actions: str) -> Client:
+        """A client of the registry itself, connected."""
+        known = await in_thread(hosts.read, self._data)
+        endpoint = hosts.endpoints(wanted.domain, known, mirrors=False)[-1]
+        client = Client(self._transport, endpoint, wanted.path, credentials, actions)
+        await client.connect()
+        return client
 
     async def _find(
         self, wanted: Reference, platform: Platform | None, credentials: Credentials

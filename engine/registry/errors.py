@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
+from dosirak.engine.errors import EngineError, NotFound
 from dosirak.engine.images.reference import Reference
 
 
@@ -58,16 +58,3 @@ def of_pull(error: RegistryError, reference: Reference) -> EngineError:
     if error.code == "TOOMANYREQUESTS" or error.http_status == 429:
         return RegistryError(error.http_status, error.code, error.message)
     return error
-
-
-def of_push(error: RegistryError) -> EngineError:
-    """What `docker push` says to it."""
-    if error.code == "UNAUTHORIZED" and "authentication required" in error.message:
-        return RegistryError(error.http_status, error.code, "no basic auth credentials")
-    return error
-
-
-def check(condition: bool, message: str) -> None:
-    """Raises InvalidRequest unless the condition holds."""
-    if not condition:
-        raise InvalidRequest(message)

@@ -12,6 +12,7 @@ class Message:
 
     `id`: the layer's twelve digits (a pull's first line: the tag). `current`, `total`: bytes, 0 when there is nothing
     to count. `layer`: it is about a layer, whose line it replaces.
+    `pushed`: for programs, what was pushed.
     """
 
     status: str
@@ -19,6 +20,7 @@ class Message:
     current: int = 0
     total: int = 0
     layer: bool = False
+    pushed: Pushed | None = None
 
 
 Tell = Callable[[Message], None]

@@ -81,6 +81,17 @@ async def find(client: Client, reference: Reference, platform: Platform | None) 
     return Found(top, manifest, document, config, tuple(bodies))
 
 
+async def look(client: Client, reference: Reference) -> tuple[Descriptor, list[Platform]]:
+    """What a name stands for in the registry, and for which platforms it was made."""
+    top, data = await client.manifest(reference.digest or reference.tag)
+    _refuse_schema1(top, reference)
+    document = documents.read_manifest(data)
+    if isinstance(document, documents.ImageIndex):
+        return top, [one.platform for one in document.manifests if one.platform is not None]
+    config = documents.read_config(await client.small(document.config, documents.MAX_CONFIG))
+    return top, [Platform(os=config.os, architecture=config.architecture, variant=config.variant)]
+
+
 async def fetch(found: Found, client: Client, images: Images, transfers: Transfers, tell: Tell) -> None:
     """Brings the image's layers in. To be called with `found.digests` held."""
     pairs = [*zip(found.config.rootfs.diff_ids, found.document.layers, strict=True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -149,6 +148,8 @@ def _reason(error: BaseException) -> str:
 
 def _proxy(url: str) -> str | None:
     """The proxy the environment names for this URL (`HTTPS_PROXY`, `NO_PROXY`…), never for this machine itself."""
+    import urllib.request
+
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_local(host):

@@ -72,7 +72,6 @@ def test_an_unknown_route_is_page_not_found(ask: Callable[..., Any], method: str
     ("method", "path", "what"),
     [
         ("GET", "/containers/x/checkpoints", "docker checkpoint"),
-        ("GET", "/distribution/busybox/json", "docker manifest inspect"),
         ("POST", "/session", "BuildKit"),
     ],
 )

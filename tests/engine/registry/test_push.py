@@ -1,0 +1,102 @@
+"""Pushing to a real registry, with the real clients; logging in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import registries, tars
+from support.engines import Engine
+from support.registries import Registry
+from support.rootfs import busybox_tar
+
+if TYPE_CHECKING:
+    import docker as docker_py
+
+Docker = Callable[..., Any]
+
+USER, PASSWORD = "tester", "secret word"
+_HTPASSWD = "tester:$2y$05$abcdefghijklmnopqrstuu1C7yeI3ZG3Jm.nHdnKkGJg1xTYKP9Oy\n"
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[Registry]:
+    """A registry that wants a user and a password."""
+    if registries.BINARY is None:
+        pytest.skip("needs Debian's docker-registry")
+    with registries.running(_HTPASSWD) as found:
+        yield found
+
+
+def test_a_digest_survives_pull_and_push(docker: Docker, registry: Registry) -> None:
+    digest = registry.image("orig:1", [busybox_tar(), tars.files(a="digests survive")])["digest"]
+    first, second = f"{registry.address}/orig:1", f"{registry.address}/copy/of:2"
+    docker("pull", "-q", first)
+    docker("tag", first, second)
+    said = docker("push", second).stdout
+    assert f"The push refers to repository [{registry.address}/copy/of]" in said
+    assert said.count("Mounted from orig") == 2
+    assert f"2: digest: {digest} size: " in said
+    said = docker("push", second).stdout
+    assert said.count("Layer already exists") == 2
+    docker("rmi", "-f", first, second)
+    assert f"Digest: {digest}" in docker("pull", second).stdout
+    docker("rmi", second)
+
+
+def test_an_image_made_here_can_be_pushed_and_pulled_back(docker: Docker, registry: Registry, busybox: str) -> None:
+    name = f"{registry.address}/made/here:1"
+    docker("build", "-q", "-t", name, "-", stdin=f"FROM {busybox}\nRUN echo made > /made\n")
+    assert "Pushed" in docker("push", name).stdout
+    assert json.loads(docker("inspect", name).stdout)[0]["RepoDigests"][0].startswith(f"{registry.address}/made/here@")
+    docker("rmi", name)
+    assert docker("run", "--rm", name, "cat", "/made").stdout == "made\n"
+    docker("rmi", name)
+
+
+def test_docker_py_pushes_and_reads_what_came_of_it(
+    client: docker_py.DockerClient, registry: Registry, busybox: str
+) -> None:
+    name = f"{registry.address}/from/py"
+    client.images.get(busybox).tag(name, "x")
+    lines = [*client.api.push(name, "x", stream=True, decode=True)]
+    aux = next(line["aux"] for line in lines if "aux" in line)
+    assert client.api.inspect_distribution(f"{name}:x")["Descriptor"]["digest"] == aux["Digest"]
+    assert client.images.get_registry_data(f"{name}:x").has_platform("linux/amd64")
+    client.images.remove(f"{name}:x")
+
+
+def test_push_without_such_an_image_says_so(docker: Docker, registry: Registry) -> None:
+    done = docker("push", f"{registry.address}/not/here", check=False)
+    assert done.returncode == 1
+    assert f"An image does not exist locally with the tag: {registry.address}/not/here" in done.stderr
+
+
+def test_all_tags_of_a_repository_are_pushed(docker: Docker, registry: Registry, busybox: str) -> None:
+    names = [f"{registry.address}/all:{tag}" for tag in ("a", "b")]
+    for name in names:
+        docker("tag", busybox, name)
+    docker("push", "-q", "-a", f"{registry.address}/all")
+    assert sorted(registry.get("all/tags/list")["tags"]) == ["a", "b"]
+    docker("rmi", *names)
+
+
+def test_a_closed_registry_wants_a_login(docker: Docker, engine: Engine, closed: Registry, busybox: str) -> None:
+    name = f"{closed.address}/private:1"
+    docker("tag", busybox, name)
+    assert "no basic auth credentials" in docker("push", name, check=False).stderr
+    login = ("login", "-u", USER, "--password-stdin", closed.address)
+    done = docker(*login, stdin="wrong", check=False)
+    assert done.returncode == 1
+    assert f"login attempt to http://{closed.address}/v2/ failed with status: 401 Unauthorized" in done.stderr
+    assert "Login Succeeded" in docker(*login, stdin=PASSWORD).stdout
+    docker("push", "-q", name)
+    docker("rmi", name)
+    docker("pull", "-q", name)
+    docker("logout", closed.address)
+    docker("rmi", name)
+    assert "no basic auth credentials" in docker("pull", name, check=False).stderr
+    assert PASSWORD not in engine.log
