@@ -13,7 +13,7 @@ import msgspec
 
 from dosirak.engine.containers import ipc, lifecycle, removal
 from dosirak.engine.containers.health import watch as health
-from dosirak.engine.containers.limits import group
+from dosirak.engine.containers.limits import group, killing
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container, State
 from dosirak.engine.containers.restarts import boot, policy
@@ -70,6 +70,7 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
     record.restart_count = task.restarts if task.pid else task.restarts + 1  # as `lifecycle` counts
     record.state.paused = cgroups.frozen(group.path_of(record))
     lifecycle.took_over(room, live, task)
+    killing.watch(room, live)
     if task.pid:
         health.resume(room, live)
     if record.state != before:

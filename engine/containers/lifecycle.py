@@ -7,7 +7,7 @@ import logging
 
 from dosirak.engine.containers import attaching, ipc, launching, removal, stopping
 from dosirak.engine.containers.health import watch as health
-from dosirak.engine.containers.limits import group
+from dosirak.engine.containers.limits import group, killing
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.restarts import policy
 from dosirak.engine.containers.room import Room
@@ -40,6 +40,7 @@ async def start(room: Room, live: Live, *, restarts: int = 0) -> None:
         state.started_at, state.pid, state.error, state.exit_code = task.started_at, task.pid, "", 0
         state.oom_killed = False
         live.record.manually_stopped = False
+        killing.watch(room, live)
         health.begin(room, live)
         room.save(live)
         room.tell_volumes(live, "mount")
@@ -118,6 +119,8 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
     record, state = live.record, live.record.state
     live.task = None
     health.end(live)
+    room.kills.catch_up(live)
+    room.kills.forget(live)
     try:
         sandbox = room.networks.sandbox(record.id)
         await room.networks.disconnect(record.id)
@@ -131,17 +134,18 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
         _log.warning("container %s: cleaning up after its end: %s", record.short_id, error)
     state.running = state.paused = state.restarting = False
     state.pid = 0
-    state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
+    untold, state.oom_killed = end.oom and not state.oom_killed, end.oom or state.oom_killed
+    state.exit_code, state.finished_at = end.code, end.at
     state.error = end.error
     if not last:
         room.save(live)
     room.tell_volumes(live, "unmount")
-    _tell_end(room, live, end)
+    _tell_end(room, live, end, oom=untold)
     live.stopped()
 
 
-def _tell_end(room: Room, live: Live, end: Exit) -> None:
-    if end.oom:
+def _tell_end(room: Room, live: Live, end: Exit, *, oom: bool) -> None:
+    if oom:
         room.tell(live, "oom")
     seconds = max(0, int(end.at - live.record.state.started_at))
     room.tell(live, "die", {"exitCode": str(end.code), "execDuration": str(seconds)})
@@ -150,12 +154,14 @@ def _tell_end(room: Room, live: Live, end: Exit) -> None:
 def _ended_once(room: Room, live: Live, end: Exit) -> None:
     """The process has ended and the monitor will start it again after a while."""
     health.end(live)
+    room.kills.catch_up(live)
     state = live.record.state
     state.restarting, state.paused, state.pid = True, False, 0
-    state.exit_code, state.oom_killed, state.finished_at = end.code, end.oom, end.at
+    untold, state.oom_killed = end.oom and not state.oom_killed, end.oom or state.oom_killed
+    state.exit_code, state.finished_at = end.code, end.at
     live.record.restart_count = end.restarts + 1  # Docker counts when it decides
     room.save(live)
-    _tell_end(room, live, end)
+    _tell_end(room, live, end, oom=untold)
 
 
 def _restarted(room: Room, live: Live, task: Task) -> None:

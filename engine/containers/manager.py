@@ -428,4 +428,5 @@ class Containers:
         await asyncio.gather(*room.operations, *room.supervisors, return_exceptions=True)
         for live in room.table:
             live.drop_attaches()
+        room.kills.close()
         await room.bundles.close()

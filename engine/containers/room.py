@@ -16,6 +16,7 @@ import msgspec
 from dosirak.engine.containers import names
 from dosirak.engine.containers.bundles import Bundles
 from dosirak.engine.containers.facts import Facts
+from dosirak.engine.containers.limits.killing import Kills
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.security import Confinement
@@ -167,6 +168,7 @@ class Room:
     # Builds' steps under way, by the id they run as.
     steps: set[str] = field(default_factory=set)
     pruning: Once = field(default_factory=Once)
+    kills: Kills = field(default_factory=Kills)
     closing: bool = False
 
     def directory(self, container_id: str) -> Path:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.containers.documents import UpdateRequest
-from dosirak.engine.containers.limits import changes, checks, group
+from dosirak.engine.containers.limits import changes, checks, group, killing
 from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.containers.restarts import checks as restarts
 from dosirak.engine.errors import EngineError, HostLimit
@@ -68,6 +68,8 @@ class Limits:
             if request.restart_policy.name and live.task is not None:
                 policy = request.restart_policy
                 live.task.set_restart(Restart(policy.name, policy.maximum_retry_count))
+            if live.task is not None:
+                killing.watch(room, live)
             room.tell(live, "update")
 
     async def _apply(self, live: Live, before: HostConfig, after: HostConfig) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from dosirak.engine.containers.documents import DeviceMapping, ThrottleDevice, U
 from dosirak.engine.containers.limits import group
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1
+from dosirak.engine.runtime.model import Attach
 
 MB = 1 << 20
 only_v1 = pytest.mark.skipif(cgroups.version() != "1", reason="this host has cgroup v2")
@@ -62,6 +65,44 @@ async def test_memory_kills_and_docker_s_state_says_so(rig):
     state = rig.containers.get(ran.id).state
     assert (ran.code, state.oom_killed, state.exit_code) == (137, True, 137)
     assert "oom" in await actions(rig, ran.id)
+
+
+@pytest.mark.parametrize("limited", ["at create", "by update"])
+async def test_a_kill_for_memory_is_told_when_it_happens(rig, limited):
+    host = {"memory": 16 * MB} if limited == "at create" else {}
+    script = "read x; dd if=/dev/zero of=/dev/shm/x bs=1M count=40; rm /dev/shm/x; read x"
+    container_id = await rig.create("sh", "-c", script, host=host, open_stdin=True)
+    ours, theirs = socket.socketpair()
+    await rig.containers.attach(container_id, Attach(theirs, stdin=True))
+    await rig.containers.start(container_id)
+    if not host:
+        await rig.containers.limits.update(container_id, UpdateRequest(memory=16 * MB, memory_swap=16 * MB))
+    filters = {"container": [container_id], "event": ["oom"]}
+    async with rig.events.subscribe(filters=filters) as reader, asyncio.timeout(20):
+        ours.send(b"\n")
+        await anext(reader)
+    state = rig.containers.get(container_id).state
+    assert (state.running, state.oom_killed) == (True, True)
+    ours.send(b"\n")
+    assert (await asyncio.wait_for(rig.containers.wait(container_id), 20)).code == 0
+    assert rig.containers.get(container_id).state.oom_killed
+    assert (await actions(rig, container_id)).count("oom") == 1
+    await rig.containers.start(container_id)
+    assert not rig.containers.get(container_id).state.oom_killed
+    ours.close()
+
+
+async def test_a_kill_for_memory_while_no_service_runs_is_told_by_the_next_one(rig):
+    script = "sleep 1; dd if=/dev/zero of=/dev/shm/x bs=1M count=40; rm /dev/shm/x; sleep 100"
+    container_id = await rig.start("sh", "-c", script, host={"memory": 16 * MB})
+    path = group.path_of(rig.containers.get(container_id))
+    await rig.close()
+    deadline = time.monotonic() + 20
+    while not cgroups.oom_kills(path) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    await rig.open()
+    assert rig.containers.get(container_id).state.oom_killed
+    assert (await actions(rig, container_id)).count("oom") == 1
 
 
 async def test_memory_and_swap_together_are_bounded(rig):
