@@ -15,20 +15,20 @@ from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
 from dosirak.engine.images import Reference, parse
-from dosirak.engine.registry import Message, Tell, credentials
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from dosirak.engine.api.call import Call
+    from dosirak.engine.registry import Credentials, Message, Tell
 
 
 async def pull(call: Call) -> StreamResponse:
     """`POST /images/create?fromImage=…&tag=…`: a stream of progress."""
     wanted = _reference(call.text("fromImage"), call.text("tag"))
     platform = _platform(call.text("platform"))
-    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
-    registry = call.rooms.registry
+    known = _credentials(call)
+    registry = call.rooms.registry()
 
     async def work(tell: Tell) -> None:
         await registry.pull(wanted, tell, platform=platform, credentials=known)
@@ -42,8 +42,8 @@ async def push(call: Call) -> StreamResponse:
     if named.digest:
         raise InvalidRequest("cannot push a digest reference")
     wanted = replace(named, tag=call.text("tag") or named.tag)
-    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
-    registry = call.rooms.registry
+    known = _credentials(call)
+    registry = call.rooms.registry()
 
     async def work(tell: Tell) -> None:
         await registry.push(parse(str(wanted)), tell, credentials=known)
@@ -53,17 +53,27 @@ async def push(call: Call) -> StreamResponse:
 
 async def distribution(call: Call) -> StreamResponse:
     """`GET /distribution/{name}/json`."""
-    known = credentials.decode(call.request.headers.get("X-Registry-Auth", ""))
-    found, platforms = await call.rooms.registry.look(parse(call.vars["name"]), known)
+    known = _credentials(call)
+    found, platforms = await call.rooms.registry().look(parse(call.vars["name"]), known)
     descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
     return reply.json({"Descriptor": descriptor, "Platforms": [msgspec.to_builtins(one) for one in platforms]})
 
 
 async def auth(call: Call) -> StreamResponse:
     """`POST /auth`: whether a registry takes these credentials."""
-    given = await call.json(credentials.Credentials)
-    await call.rooms.registry.login(given or credentials.Credentials())
+    from dosirak.engine.registry import Credentials
+
+    given = await call.json(Credentials)
+    if not given:
+        raise InvalidRequest("invalid credentials: neither a user name nor a token")
+    await call.rooms.registry().login(given)
     return reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
+
+
+def _credentials(call: Call) -> Credentials:
+    from dosirak.engine.registry.credentials import decode
+
+    return decode(call.request.headers.get("X-Registry-Auth", ""))
 
 
 def _reference(name: str, tag: str) -> Reference:

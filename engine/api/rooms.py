@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dosirak.engine.build import Builder
     from dosirak.engine.containers import Containers
     from dosirak.engine.images import Images
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Rooms(NamedTuple):
-    """The engine's rooms."""
+    """The engine's rooms. `registry()` is imported and made at its first use: no service starts with it."""
 
     settings: Settings
     events: Events
@@ -25,4 +27,4 @@ class Rooms(NamedTuple):
     volumes: Volumes
     containers: Containers
     builder: Builder
-    registry: Registry
+    registry: Callable[[], Registry]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.service import lean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dosirak.engine.api.rooms import Rooms
     from dosirak.engine.images import RunConfig
+    from dosirak.engine.registry import Registry
     from dosirak.engine.settings import Settings
 
 log = logging.getLogger("dosirak.service")
+
+Made = TypeVar("Made")
 
 
 class Engine:
@@ -58,11 +61,16 @@ class Engine:
         from dosirak.engine.images.model import Usage
         from dosirak.engine.layers import Layers
         from dosirak.engine.networks import Networks
-        from dosirak.engine.registry import Registry
         from dosirak.engine.state import Database, Events
         from dosirak.engine.volumes import Volumes
 
+        def make_registry() -> Registry:
+            from dosirak.engine.registry import Registry
+
+            return Registry(settings.data, images, store, layers)
+
         settings = self._settings
+        self._registry = Once(make_registry)
         self._db = db = Database(settings.data / "state.db")
         events = Events()
         store = Store(settings.data / "content")
@@ -83,7 +91,7 @@ class Engine:
             volumes=volumes,
             containers=containers,
             builder=builder,
-            registry=Registry(settings.data, images, store, layers),
+            registry=self._registry,
         )
 
     @property
@@ -100,7 +108,8 @@ class Engine:
         rooms = self.rooms
         idle = not rooms.containers.list()
         await self._quietly("builder", rooms.builder.close())
-        await self._quietly("registry", rooms.registry.close())
+        if self._registry.made is not None:
+            await self._quietly("registry", self._registry.made.close())
         await self._quietly("containers", rooms.containers.close())
         if idle:
             await self._quietly("networks", rooms.networks.teardown())
@@ -117,6 +126,20 @@ class Engine:
             await closing  # type: ignore[misc]
         except Exception:
             log.exception("closing %s", room)
+
+
+class Once(Generic[Made]):
+    """Makes something at the first call, and returns the same from then on."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self.made: Made | None = None
+        self._make = make
+
+    def __call__(self) -> Made:
+        """The thing, made now if it is not there yet."""
+        if self.made is None:
+            self.made = self._make()
+        return self.made
 
 
 def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
