@@ -1,44 +1,20 @@
-"""The `dosirak` command: the same grammar at a terminal."""
+"""The `dosirak` program. What each kind of command needs is imported only for it: `runtime` starts once a container."""
 
 from __future__ import annotations
 
-import os
 import sys
-
-from dosirak.magics.commands import tree
-from dosirak.magics.commands.present import LazyFrame
-from dosirak.magics.doors import Session
-from dosirak.magics.doors.terminal import Terminal
-from dosirak.magics.errors import DosirakError
-from dosirak.magics.invoke import invoke
-from dosirak.magics.look.text import visible
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line; return the exit status (125, 126, 127 and the command's own, as docker's)."""
+    """Run one command line; return the exit status."""
     args = sys.argv[1:] if arguments is None else arguments
-    if args[:1] in (["-v"], ["--version"]):
-        from dosirak import __version__
+    if args[:1] == ["runtime"]:
+        from dosirak.engine.oci.program import main as runtime
 
-        sys.stdout.write(f"Dosirak version {__version__}\n")
-        return 0
-    session = Session(Terminal(), "dosirak")
-    try:
-        result = invoke(tree.command_line(), "dosirak", args, session)
-        if result.plain is not None and result.plain != "":
-            session.door.say(result.plain)
-        elif isinstance(result.value, LazyFrame):
-            session.door.say(result.value.listing.text())
-    except DosirakError as error:
-        session.door.note(f"dosirak: {visible(error.message)}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # `dosirak ps | head -1`: the reader has enough. Nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return result.exit_code
+        return runtime(args[1:])
+    from dosirak.magics.terminal import run
+
+    return run(args)
 
 
 if __name__ == "__main__":

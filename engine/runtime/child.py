@@ -40,6 +40,7 @@ class Plan:
         "bundle",
         "cgroup",
         "cgroup_fds",
+        "door",
         "filter",
         "init",
         "mounts",
@@ -68,6 +69,7 @@ class Plan:
         self.ready = filesystems.Ready([])
         self.target = -1  # pidfd of the container that an exec enters
         self.filter = b""  # linux.seccomp, compiled
+        self.door: Any = None  # whoever has a say before pivot and execve, and outlives no process (`oci.launch.Door`)
         self.init = -1  # the program that runs the container's as its child
         self.terminal = self.mounts = -1
         self.reached = False  # the program is about to run
@@ -77,7 +79,8 @@ def run(plan: Plan) -> None:
     """Become the container's process. Raises OSError, process.CannotExec, users.UnknownUser."""
     # Caught or ignored signals would be so in the container; one that comes now must end this process.
     process.reset_signals()
-    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if plan.door is None:
+        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     _join_cgroup(plan)
     root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
@@ -133,6 +136,8 @@ def _build(plan: Plan) -> int:
     process.make_cwd(plan.process.get("cwd") or "/", root_fd)
     rootfs.make_readonly(linux.get("readonlyPaths") or [], root_fd)
     rootfs.mask(linux.get("maskedPaths") or [], root_fd)
+    if plan.door is not None:
+        plan.door.before_pivot()
     rootfs.enter(root_fd, propagation, readonly=bool(spec["root"].get("readonly")))
     return root_fd
 
@@ -171,8 +176,11 @@ def _finish(plan: Plan, root_fd: int) -> None:
         # So that the user can reopen /dev/stdout, as runc does; the null device stays root's.
         if identity.uid and os.fstat(fd).st_rdev != os.makedev(1, 3):
             os.fchown(fd, identity.uid, -1)
-    _keep_only_stdio(plan)
-    process.set_limits(settings)  # not before: a low number of files would be in our own way
+    if plan.door is None:
+        _keep_only_stdio(plan)
+    else:
+        plan.door.keep_descriptors(plan.stdio)
+    process.set_limits(settings, usual=plan.door is None)  # not before: a low number of files would be in our own way
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
     process.become(settings, identity, filtered=bool(plan.filter))
@@ -181,7 +189,10 @@ def _finish(plan: Plan, root_fd: int) -> None:
     program = process.find_program(settings["args"][0], env)
     # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
     # cleared it (PR_SET_PDEATHSIG(2const)).
-    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if plan.door is None:
+        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        plan.door.before_execve(plan.terminal)
     plan.reached = True
     if plan.filter:
         process.confine(settings, plan.filter)

@@ -72,14 +72,32 @@ def create(
     size: tuple[int, int] = (0, 0),
     ready: filesystems.Ready | None = None,
 ) -> Process:
-    """Start the container that config.json describes.
+    """Start the container that config.json describes, and wait until its program runs.
+
+    Parameters as for `prepare`; `stdin`: keep a pipe open for it (else /dev/null). Raises StartError; nothing of it is
+    left but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the
+    child's descriptors: it should end.
+    """
+    plan, flags = prepare(spec, bundle, join=join, filter_fd=filter_fd, init=init, size=size, ready=ready)
+    return _start(plan, flags, stdin=stdin)
+
+
+def prepare(
+    spec: dict[str, Any],
+    bundle: str,
+    *,
+    join: dict[str, int],
+    filter_fd: int = -1,
+    init: int = -1,
+    size: tuple[int, int] = (0, 0),
+    ready: filesystems.Ready | None = None,
+) -> tuple[child.Plan, int]:
+    """Do what comes before a container's clone: its plan, and flags for clone(2).
 
     Parameters: `spec`: the document; `bundle`: the bundle's path; `join`: namespace type → descriptor, in place of
-    the entry's path; `stdin`: keep a pipe open for it (else /dev/null); `filter_fd`: linux.seccomp, compiled
-    (`seccomp.Filters`); `init`: a descriptor of the program that runs the container's as its child, or -1; `size`:
-    rows and columns of a terminal; `ready`: file systems made ahead of time. Raises StartError; nothing of it is left
-    but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the child's
-    descriptors: it should end.
+    the entry's path; `filter_fd`: linux.seccomp, compiled (`seccomp.Filters`); `init`: a descriptor of the program that
+    runs the container's as its child, or -1; `size`: rows and columns of a terminal; `ready`: file systems made ahead
+    of time. Raises StartError. This process has changed namespaces then, and may have no child but that.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/") or None
@@ -92,11 +110,11 @@ def create(
         _set_oom_score(plan.process)
         spaces.prepare_parent(linux)
     except OSError as error:
-        raise _start_error(error) from error
+        raise start_error(error) from error
     plan.namespaces, plan.bundle, plan.cgroup, plan.filter, plan.init = spaces, bundle, cgroup, compiled, init
     if ready is not None and "user" not in spaces.new and "user" not in spaces.joined:  # they are the host's
         plan.ready = ready
-    return _start(plan, spaces.clone_flags(), stdin=stdin)
+    return plan, spaces.clone_flags()
 
 
 def _read_filter(linux: dict[str, Any], filter_fd: int) -> bytes:
@@ -118,10 +136,22 @@ def join(
     filter_fd: int = -1,
     size: tuple[int, int] = (0, 0),
 ) -> Process:
-    """Start a further process in a running container.
+    """Start a further process in a running container. Parameters as for `prepare_join`; else as `create`."""
+    return _start(prepare_join(spec, process, target, filter_fd=filter_fd, size=size), 0, stdin=stdin)
+
+
+def prepare_join(
+    spec: dict[str, Any],
+    process: dict[str, Any],
+    target: int,
+    *,
+    filter_fd: int = -1,
+    size: tuple[int, int] = (0, 0),
+) -> child.Plan:
+    """Do what comes before the clone of a further process.
 
     Parameters: `spec`: the container's document; `process`: an OCI process object; `target`: pidfd of its first
-    process; `filter_fd`: as for `create`. Raises StartError, and leaves this process as `create` does.
+    process; `filter_fd`: as for `prepare`. Raises StartError, and leaves this process as `prepare` does.
     """
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/")
@@ -131,8 +161,8 @@ def join(
         _set_oom_score(process)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:
-        raise _start_error(error) from error
-    return _start(plan, 0, stdin=stdin)
+        raise start_error(error) from error
+    return plan
 
 
 def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
@@ -144,9 +174,9 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         flags |= sys.CLONE_FILES | vfork.CLONE_PARENT
         pid, error = vfork.spawn(flags, lambda: child.run(plan))
     except OSError as error:
-        raise _start_error(error) from error
+        raise start_error(error) from error
     if error is not None:
-        raise _start_error(error, pid) from error
+        raise start_error(error, pid) from error
     if not plan.reached:
         os._exit(1)  # it was killed, and this interpreter is stuck in the middle of its work; the monitor sees that
     process = Process(pid)
@@ -164,8 +194,8 @@ def _set_oom_score(process: dict[str, Any]) -> None:
             file.write(wanted)
 
 
-def _start_error(error: BaseException, pid: int = 0) -> StartError:
-    """In Docker's words and with its exit code."""
+def start_error(error: BaseException, pid: int = 0) -> StartError:
+    """What a failed start is told as: in Docker's words and with its exit code."""
     if isinstance(error, programs.CannotExec):
         return StartError(str(error), error.exit_code, pid)
     if isinstance(error, users.UnknownUser):

@@ -38,6 +38,9 @@ _PROPAGATION = {
 
 _IGNORED = frozenset(("defaults", "async", "auto", "noauto", "nouser", "nofail", "_netdev", "loud", "silent"))
 
+NAMES = frozenset((*_ATTRIBUTES, *_RECURSIVE, *_PROPAGATION, *_IGNORED, "bind", "rbind"))
+"""The options that are not handed to the file system."""
+
 
 class MountOptions:
     """Parsed options: `set`/`clear` attributes, the same for the whole tree, propagation, bind, and the rest."""

@@ -1,0 +1,34 @@
+"""What goes wrong, and how it is told: one line to standard error, and to the log that --log names."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+class Failure(Exception):
+    """A command that can't be done; `status` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def report(message: str, level: str, log: str, log_format: str) -> None:
+    """Tell it. Parameters: `log`: the file's path, or ""; `log_format`: "text" or "json" (runc's logrus forms)."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if log:
+        if log_format == "json":
+            import json
+
+            line = json.dumps({"level": level, "msg": message, "time": stamp})
+        else:
+            quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            line = f'time="{stamp}" level={level} msg="{quoted}"'
+        try:
+            fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
+            os.close(fd)
+        except OSError:
+            pass  # standard error has it
+    os.write(2, f"dosirak runtime: {message}\n".encode("utf-8", "surrogateescape"))

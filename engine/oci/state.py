@@ -1,0 +1,167 @@
+"""A container's state: a directory of its own below --root, which is there from `create` to `delete`.
+
+<root>/<id>/state.json    what later commands need, renamed into place once the container is created
+<root>/<id>/start         a FIFO its process waits at for `start`; gone once it was started
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from dosirak.engine.oci.failure import Failure
+from dosirak.engine.runtime import cgroups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = "1.2.0"
+"""The runtime-spec's version that is implemented."""
+
+_FILE, _FIFO = "state.json", "start"
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+class State:
+    """One container's, as `document` has it: id, pid, startTime, bundle, rootfs, created, owner, annotations, cgroup,
+    config (the whole config.json), filter."""
+
+    def __init__(self, directory: str, document: dict[str, Any]) -> None:
+        self.directory, self.document = directory, document
+
+    @property
+    def id(self) -> str:
+        """The container's name."""
+        name: str = self.document["id"]
+        return name
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        number: int = self.document["pid"]
+        return number
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.json, as it was at `create`."""
+        config: dict[str, Any] = self.document["config"]
+        return config
+
+    @property
+    def cgroup(self) -> str:
+        """Its control group's path below the hierarchy's root."""
+        path: str = self.document["cgroup"]
+        return path
+
+    @property
+    def fifo(self) -> str:
+        """Where its process waits for `start`."""
+        return f"{self.directory}/{_FIFO}"
+
+    def status(self) -> str:
+        """created, running, paused or stopped; creating before it has a process."""
+        if not self.pid:
+            return "creating"
+        if start_time(self.pid) != self.document["startTime"]:
+            return "stopped"
+        if os.path.exists(self.fifo):
+            return "created"
+        return "paused" if cgroups.frozen(self.cgroup) else "running"
+
+    def public(self, status: str = "") -> dict[str, Any]:
+        """The state as hooks and callers see it (runtime.md, "State")."""
+        status = status or self.status()
+        shown = {"ociVersion": VERSION, "id": self.id, "pid": 0 if status == "stopped" else self.pid, "status": status}
+        return shown | {name: self.document[name] for name in ("bundle", "rootfs", "created", "owner", "annotations")}
+
+    def open_process(self) -> int:
+        """A pidfd of its first process. Raises Failure: it is not running."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except (OSError, ValueError):
+            raise Failure("container not running") from None
+        if start_time(self.pid) != self.document["startTime"]:  # after it was opened: the number may be another's
+            os.close(pidfd)
+            raise Failure("container not running")
+        return pidfd
+
+    def save(self) -> None:
+        """Write it, whole or not at all."""
+        beside = f"{self.directory}/.{_FILE}"
+        with open(beside, "w", opener=_private) as file:
+            file.write(json.dumps(self.document))
+        os.rename(beside, f"{self.directory}/{_FILE}")
+
+    def make_fifo(self) -> int:
+        """Both ends in one descriptor: it never tells of an end, whoever starts comes and goes."""
+        os.mkfifo(self.fifo, 0o600)
+        return os.open(self.fifo, os.O_RDWR | os.O_CLOEXEC)
+
+    def remove(self) -> None:
+        """The directory last, and the file before it last of all: until then `delete` may come again."""
+        for name in (_FIFO, f".{_FILE}", _FILE):
+            try:
+                os.unlink(f"{self.directory}/{name}")
+            except FileNotFoundError:
+                continue
+        os.rmdir(self.directory)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def directory_of(root: str, name: str) -> str:
+    """Raises Failure for a name that is no container's."""
+    if not name or name in (".", "..") or not _ALLOWED.issuperset(name) or len(name) > 1024:
+        raise Failure("invalid container ID format")
+    return f"{root}/{name}"
+
+
+def make(root: str, name: str) -> str:
+    """A new container's directory. Raises Failure where there is one of that name."""
+    path = directory_of(root, name)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        raise Failure("container with given ID already exists") from None
+    return path
+
+
+def load(root: str, name: str) -> State:
+    """Raises Failure: there is no such container."""
+    path = directory_of(root, name)
+    try:
+        with open(f"{path}/{_FILE}") as file:
+            return State(path, json.loads(file.read()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Failure("container does not exist") from None
+
+
+def names(root: str) -> list[str]:
+    """Those of all containers."""
+    try:
+        found = sorted(entry.name for entry in os.scandir(root) if _ALLOWED.issuperset(entry.name))
+    except FileNotFoundError:
+        return []
+    return [name for name in found if stat.S_ISDIR(os.lstat(f"{root}/{name}").st_mode)]
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc_pid_stat(5)); 0: there is none, or it is a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def sweep(root: str, name: str) -> None:
+    """Remove what a `create` that was killed has left; where there is nothing, that is fine. Raises Failure."""
+    path = directory_of(root, name)
+    if os.path.isdir(path):
+        State(path, {}).remove()
