@@ -14,7 +14,7 @@ from dosirak.magics.grammar.create.keyvalues import environment
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.values import ENV, LIST
 from dosirak.magics.objects.exit import ExitStatus
-from dosirak.magics.streams import terminal
+from dosirak.magics.streams import detaching, terminal
 from dosirak.magics.streams.interrupts import Interrupts
 from dosirak.magics.streams.pump import Input, Pump
 
@@ -55,8 +55,9 @@ def execute(
     """
     stdin = interactive or session.door.body() is not None
     check_terminal(session, tty and stdin and not detach)
+    detach_keys = detaching.chosen(detach_keys)
     try:
-        keys = terminal.parse_detach_keys(detach_keys)
+        keys = detaching.parse(detach_keys)
         variables = environment(env_file, env)
     except ValueError as error:
         raise UsageError(str(error)) from error

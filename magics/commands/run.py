@@ -13,7 +13,7 @@ from dosirak.magics.errors import DosirakError, UsageError
 from dosirak.magics.grammar.create.body import Create, build
 from dosirak.magics.grammar.create.flags import create_flags
 from dosirak.magics.grammar.flags import Command, flag, switch
-from dosirak.magics.streams import terminal
+from dosirak.magics.streams import detaching, terminal
 
 if TYPE_CHECKING:
     from dosirak.magics.engine import ApiFailure, Engine
@@ -39,7 +39,8 @@ def run(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: An
     session: Session = ctx.obj
     if flags["detach"] and flags["attach"]:
         raise UsageError("conflicting options: cannot specify both --attach and --detach")
-    keys = _detach_keys(flags["detach_keys"])
+    detach_keys = detaching.chosen(flags["detach_keys"])
+    keys = _key_bytes(detach_keys)
     wanted = _translate(ctx, image, command, flags)
     identity = make(session, wanted)
     if flags["detach"]:
@@ -56,7 +57,7 @@ def run(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: An
         open_stdin=wanted.document["OpenStdin"],
         removed=flags["rm"],
         forward=flags["sig_proxy"],
-        detach_keys=flags["detach_keys"],
+        detach_keys=detach_keys,
         key_bytes=keys,
     )
     return foreground.run(session, identity, options)
@@ -85,9 +86,9 @@ def _translate(ctx: click.Context, image: str, command: tuple[str, ...], flags: 
     return build(flags, image, list(command), given=given)
 
 
-def _detach_keys(text: str) -> bytes:
+def _key_bytes(text: str) -> bytes:
     try:
-        return terminal.parse_detach_keys(text)
+        return detaching.parse(text)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -10,7 +10,7 @@ from dosirak.magics.commands import foreground, many
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, UsageError
 from dosirak.magics.grammar.flags import Command, flag, switch
-from dosirak.magics.streams.terminal import parse_detach_keys
+from dosirak.magics.streams import detaching
 
 
 @click.command("start", cls=Command, usage="[OPTIONS] CONTAINER [CONTAINER...]", at_least=1, body="stdin")
@@ -55,8 +55,9 @@ def attach(session: Session, container: str, no_stdin: bool, sig_proxy: bool, de
 def _options(
     attrs: dict[str, Any], stdin: bool, forward: bool, detach_keys: str, *, started: bool
 ) -> foreground.Options:
+    detach_keys = detaching.chosen(detach_keys)
     try:
-        keys = parse_detach_keys(detach_keys)
+        keys = detaching.parse(detach_keys)
     except ValueError as error:
         raise UsageError(str(error)) from error
     config = attrs.get("Config", {})

@@ -37,23 +37,3 @@ def raw(fd: int = 0) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, former)
-
-
-def parse_detach_keys(text: str) -> bytes:
-    """Return the bytes of "ctrl-p,ctrl-q"; the default for nothing.
-
-    Raises ValueError in Docker's words.
-    """
-    if not text:
-        return b"\x10\x11"
-    keys = bytearray()
-    for key in text.split(","):
-        if len(key) == 1 and key.isascii():
-            keys.append(ord(key))
-        elif (
-            key.lower().startswith("ctrl-") and len(key) == 6 and key[5].lower() in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
-        ):
-            keys.append(ord(key[5].upper()) & 0x1F)
-        else:
-            raise ValueError(f"invalid detach keys ({text}): Unknown character: '{key}'")
-    return bytes(keys)

@@ -125,6 +125,31 @@ def test_detaching_and_attaching_again(terminal: Terminal, docker: Docker) -> No
         assert end(again) == (4 if word == "two" else 1)
 
 
+def test_the_configuration_has_other_detach_keys(
+    terminal: Terminal, docker: Docker, engine: Engine, request: pytest.FixtureRequest
+) -> None:
+    config = Path(engine.environment()["DOCKER_CONFIG"], "config.json")
+    config.write_text('{"detachKeys": "ctrl-x,y"}')
+    request.addfinalizer(config.unlink)
+    docker("run", "-dit", "--name", "box", "busybox", "sh")
+    for words in (("attach", "box"), ("exec", "-it", "box", "sh")):
+        shell = terminal(*words)
+        shell.sendline("echo here-$((1+1))")
+        shell.expect("here-2")
+        shell.sendcontrol("p")
+        shell.sendcontrol("q")
+        shell.sendline("echo there-$((1+1))")
+        shell.expect("there-2")
+        shell.sendcontrol("x")
+        shell.send("y")
+        shell.expect("read escape sequence")
+        assert end(shell) == 1
+    shell = terminal("attach", "--detach-keys", "ctrl-a", "box")
+    shell.sendcontrol("a")
+    shell.expect("read escape sequence")
+    assert end(shell) == 1
+
+
 def test_two_see_the_same_terminal(terminal: Terminal) -> None:
     first = terminal("run", "--rm", "-it", "--name", "shared", "busybox", "sh")
     first.expect("# ")

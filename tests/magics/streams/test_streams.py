@@ -8,17 +8,18 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dosirak.magics.streams import detaching
 from dosirak.magics.streams.hijack import Frames
 from dosirak.magics.streams.interrupts import Interrupts
 from dosirak.magics.streams.pump import Input, Pump
 from dosirak.magics.streams.sanitize import Text
-from dosirak.magics.streams.terminal import parse_detach_keys
 
 
 def frame(stream: int, data: bytes) -> bytes:
@@ -200,7 +201,28 @@ def test_detach_keys_end_the_loop_and_are_not_sent(wire: Wire) -> None:
 
 
 def test_detach_keys_are_parsed() -> None:
-    assert parse_detach_keys("") == b"\x10\x11"
-    assert parse_detach_keys("ctrl-a,b,ctrl-\\") == b"\x01b\x1c"
+    assert detaching.parse("") == b"\x10\x11"
+    assert detaching.parse("ctrl-a,b,ctrl-\\") == b"\x01b\x1c"
     with pytest.raises(ValueError, match="invalid detach keys"):
-        parse_detach_keys("ctrl-ä")
+        detaching.parse("ctrl-ä")
+
+
+@pytest.mark.parametrize(
+    ("content", "chosen"),
+    [
+        ('{"detachKeys": "ctrl-x,y"}', "ctrl-x,y"),
+        ("{}", ""),
+        ('{"detachKeys": 7}', ""),
+        ("[]", ""),
+        ("{", ""),
+        (None, ""),
+    ],
+)
+def test_without_a_flag_the_docker_cli_s_configuration_has_the_detach_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, chosen: str
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    assert detaching.chosen("") == chosen
+    assert detaching.chosen("ctrl-a") == "ctrl-a"
