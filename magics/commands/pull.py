@@ -1,10 +1,14 @@
-"""`pull`, and the pull that comes before `run` when an image is missing."""
+"""`pull` and `push`, and the pull that comes before `run` when an image is missing."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from dosirak.magics.doors import Result, Session
+from dosirak.magics.engine import Engine
 from dosirak.magics.errors import DAEMON, DosirakError
 from dosirak.magics.grammar.flags import Command, flag, switch
 
@@ -23,17 +27,65 @@ def pull(session: Session, name: str, all_tags: bool, platform: str, quiet: bool
     return Result(Image.of(session.engine, name), name if quiet else None)
 
 
+@click.command("push", cls=Command, usage="[OPTIONS] NAME[:TAG]", at_least=1, at_most=1)
+@switch("-a", "--all-tags", help="Push all tags of the repository.")
+@switch("-q", "--quiet", help="Suppress verbose output.")
+@click.argument("name")
+@click.pass_obj
+def push(session: Session, name: str, all_tags: bool, quiet: bool) -> Result:
+    """Upload an image to a registry; the value is the digest it has there, with -a the digest of each tag."""
+    repository, tag = split_name(name)
+    if all_tags and name != repository:
+        raise DosirakError("tag can't be used with --all-tags/-a")
+    query = {} if all_tags else {"tag": tag}
+    pushed = _follow(session, f"/images/{repository}/push", query, repository, quiet)
+    digests = {aux["Tag"]: aux["Digest"] for aux in pushed if "Digest" in aux}
+    value: Any = digests if all_tags else digests.get(tag)
+    return Result(value, (repository if all_tags else f"{repository}:{tag}") if quiet else None)
+
+
 def pull_image(session: Session, name: str, platform: str = "", *, quiet: bool = False, all_tags: bool = False) -> None:
     """Pull `name`, telling the steps that matter. Raises DosirakError in the registry's or the engine's words."""
     repository, tag = split_name(name)
     query = {"fromImage": repository, "tag": None if all_tags else tag, "platform": platform or None}
+    _follow(session, "/images/create", query, repository, quiet)
+
+
+def _follow(
+    session: Session, path: str, query: Mapping[str, Any], repository: str, quiet: bool
+) -> list[Mapping[str, Any]]:
+    """POST, tell the steps that matter as they come, return what was meant for programs. Raises DosirakError."""
     engine = session.engine
-    for event in engine.lines(engine.call("POST", "/images/create", query, stream=True)):
+    found = []
+    for event in engine.lines(engine.call("POST", path, query, headers=_authority(engine, repository), stream=True)):
         if "error" in event:
             raise DosirakError(f"{DAEMON}{event['error']}")
-        if not quiet and "status" in event and "progressDetail" not in event:
+        if "aux" in event:
+            found.append(event["aux"])
+        # Of a layer only how it ended: a notebook keeps every line.
+        elif not quiet and "status" in event and ("progressDetail" not in event or event["status"] in _ENDS):
             prefix = f"{event['id']}: " if "id" in event else ""
             session.door.note(f"{prefix}{event['status']}")
+    return found
+
+
+_ENDS = frozenset(("Already exists", "Pull complete", "Pushed", "Layer already exists"))
+
+
+def _authority(engine: Engine, repository: str) -> dict[str, str]:
+    """What `docker login` left for this repository's registry in `~/.docker/config.json`, as a header; or nothing."""
+    from docker import auth, errors
+
+    try:
+        registry, _ = auth.resolve_repository_name(repository)
+        header = auth.get_config_header(engine.client.api, registry)
+    except errors.InvalidRepository:
+        return {}  # a name that is none is the engine's to refuse
+    except errors.DockerException as error:
+        raise DosirakError(f"error getting credentials: {error}") from error
+    if not header:
+        return {}
+    return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else str(header)}
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -44,6 +44,7 @@ _IMAGE = {
     "load": "magics.commands.archives:load",
     "import": "magics.commands.archives:import_",
     "pull": "magics.commands.pull:pull",
+    "push": "magics.commands.pull:push",
     "tag": "magics.commands.images:tag",
     "history": "magics.commands.images:history",
     "build": "magics.commands.build:build",
@@ -74,7 +75,7 @@ _OURS = {
 }
 
 container = Group("container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY)
-image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("push", "save"), _LATER))
+image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("save",), _LATER))
 network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
 system = Group(
@@ -103,12 +104,12 @@ _TOP = {
     "images": "magics.commands.images:ls",
     "rmi": "magics.commands.images:remove",
     "inspect": "magics.commands.inspect:inspect_any",
-    **{name: _IMAGE[name] for name in ("build", "load", "import", "pull", "tag", "history")},
+    **{name: _IMAGE[name] for name in ("build", "load", "import", "pull", "push", "tag", "history")},
     "version": "magics.commands.system:version",
     **_SYSTEM,
 }
 _TOP_PLANNED = {
-    **dict.fromkeys(("push", "save", "search", "login", "logout", "manifest", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("save", "search", "login", "logout", "manifest", "compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
 }

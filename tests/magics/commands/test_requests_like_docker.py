@@ -45,6 +45,7 @@ pull busybox
 pull -q busybox:1.36
 pull registry.example.com:5000/a/b
 pull busybox@sha256:{digest}
+push -a localhost:5000/x
 tag a b:c
 tag a localhost:5000/x
 images
