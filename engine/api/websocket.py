@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.api import hijack
 from dosirak.engine.api.router import Route
+from dosirak.engine.errors import EngineError
 from dosirak.engine.runtime.model import Attach
 
 if TYPE_CHECKING:
@@ -18,48 +19,60 @@ if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
 
 _PIECE = 1 << 15
+# RFC 6455: the code for "it can't be done", and the most that may be said with it (bytes).
+_FAILED, _LONGEST_REASON = 1011, 123
 
 
 async def attach(call: Call) -> StreamResponse:
-    """`GET /containers/{name}/attach/ws`: raw bytes both ways, in binary frames; the streams are not told apart."""
+    """`GET /containers/{name}/attach/ws`: raw bytes both ways, in binary frames; the streams are not told apart.
+
+    A client's close ends its input, where that means something to the process (`docker run -i`), and output still
+    comes, as in Docker; otherwise it ends the conversation.
+    """
     from aiohttp.web_ws import WebSocketResponse  # not on the path of starting the service
 
-    container = call.rooms.containers.get(call.vars["name"])
+    containers = call.rooms.containers
+    container = containers.get(call.vars["name"])
     keys = hijack.detach_keys(call.text("detachKeys"))
-    call.rooms.containers.check_attach(call.vars["name"])
+    containers.check_attach(call.vars["name"])
     # Before API 1.42 all three were meant, whatever the query said.
     stdin, stdout, stderr = (call.flag(name) or call.version < (1, 42) for name in ("stdin", "stdout", "stderr"))
-    response = WebSocketResponse()
-    await response.prepare(call.request)
+    half_closes = stdin and container.config.stdin_once and not container.config.tty
+    response = WebSocketResponse(autoclose=False)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    client = Attach(sock=theirs, stdin=stdin, stdout=stdout, stderr=stderr, framed=False, detach_keys=keys)
+    streams: list[asyncio.Task[None]] = []
+    call.connection.end_with_client()
     try:
-        client = Attach(sock=theirs, stdin=stdin, stdout=stdout, stderr=stderr, framed=False, detach_keys=keys)
-        await call.rooms.containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
-        await _pump(response, ours)
+        # A client that has the head may start the container at once, and must miss nothing of its output.
+        with containers.expecting(container.id):
+            await response.prepare(call.request)
+            streams = [asyncio.create_task(_show(response, ours)), asyncio.create_task(_feed(response, ours))]
+            await containers.attach(container.id, client, logs=call.flag("logs"), stream=call.flag("stream"))
+        await asyncio.wait(streams[:1] if half_closes else streams, return_when=asyncio.FIRST_COMPLETED)
+    except EngineError as error:
+        await response.close(code=_FAILED, message=error.message.encode()[:_LONGEST_REASON])
     finally:
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
         theirs.close()
         ours.close()
+    await response.close()
     return response
 
 
-async def _pump(response: WebSocketResponse, sock: socket.socket) -> None:
-    """Copy both ways until the container's output or the client ends."""
-    incoming = asyncio.create_task(_feed(response, sock))
-    try:
-        loop = asyncio.get_running_loop()
+async def _show(response: WebSocketResponse, sock: socket.socket) -> None:
+    """Send what the container writes, until that ends or the client has gone."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(ConnectionError):
         while piece := await loop.sock_recv(sock, _PIECE):
             await response.send_bytes(piece)
-    except ConnectionError:
-        pass  # the client has gone
-    finally:
-        incoming.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await incoming
-    await response.close()
 
 
 async def _feed(response: WebSocketResponse, sock: socket.socket) -> None:
+    """Pass on what the client sends, until it ends that."""
     loop = asyncio.get_running_loop()
     async for message in response:
         data = message.data.encode() if isinstance(message.data, str) else message.data
