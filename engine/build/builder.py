@@ -24,7 +24,7 @@ from dosirak.engine.state.pruning import Pruned, choice
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
-    from dosirak.engine.build.shared import Shared
+    from dosirak.engine.build.shared import Fetch, Shared
     from dosirak.engine.containers import Containers
     from dosirak.engine.images import Image, Images, RunConfig
     from dosirak.engine.layers import Layers
@@ -33,11 +33,17 @@ if TYPE_CHECKING:
 
 
 class Builder:
-    """Builds images from Dockerfiles. One for an engine; any number of builds at the same time."""
+    """Builds images from Dockerfiles. One for an engine; any number of builds at the same time.
+
+    The service sets `fetch`, which pulls an image by its name; without it, images must be here.
+    """
+
+    fetch: Fetch | None
 
     def __init__(
         self, images: Images, layers: Layers, containers: Containers, database: Database, settings: Settings
     ) -> None:
+        self.fetch = None
         self._images = images
         self._layers = layers
         self._containers = containers
@@ -130,7 +136,7 @@ class Builder:
         from dosirak.engine.build.mounting import CacheMounts
         from dosirak.engine.build.shared import Shared
 
-        return Shared(self._images, self._layers, self._containers, self._cache, CacheMounts(self._mounts))
+        return Shared(self._images, self._layers, self._containers, self._cache, CacheMounts(self._mounts), self.fetch)
 
 
 def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:

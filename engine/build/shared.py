@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from dosirak.engine.layers import Layers, Pending
 
 
+Fetch = Callable[[str], Awaitable[None]]
+"""Pulls the image of a name. Raises EngineError in Docker's words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A layer that is in the store."""
@@ -44,13 +48,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Shared:
-    """The engine's rooms as builds use them, and the builds' own memory. `mounts`: the caches of RUN --mount."""
+    """The engine's rooms as builds use them, and the builds' own memory.
+
+    `mounts`: the caches of RUN --mount. `fetch`: pulls an image; None where there is no registry.
+    """
 
     images: Images
     layers: Layers
     containers: Containers
     cache: StepCache
     mounts: CacheMounts
+    fetch: Fetch | None = None
     digests: Digests = field(default_factory=Digests)
     _underway: dict[str, asyncio.Future[Outcome]] = field(default_factory=dict)
     _recording: set[asyncio.Task[None]] = field(default_factory=set)

@@ -76,8 +76,6 @@ class _Build:
         try:
             for line, warning in plan.warnings:
                 reporter.warning(line, warning)
-            if request.pull and self._images:
-                reporter.warning(0, f"--pull: there is no registry to ask; used as they are: {', '.join(self._images)}")
             solver = Solver(self._shared, request, self._context, self._images, self._place, reporter)
             root = await solver.solve(plan.result)
             image = await self._commit(plan, solver, root, list(tags))
@@ -107,16 +105,24 @@ class _Build:
                 self._images[name] = await self._find_image(name)
 
     async def _find_image(self, name: str) -> Image:
+        images, fetch = self._shared.images, self._shared.fetch
         try:
-            return await self._shared.images.resolve(name)
-        except NotFound as error:
+            if self._request.pull and fetch is not None:
+                await fetch(name)
+            try:
+                return await images.resolve(name)
+            except NotFound:
+                if fetch is None:
+                    raise
+                await fetch(name)
+                return await images.resolve(name)
+        except EngineError as error:
             stages = (stage.base.name for stage in self._stages.stages)
-            images = (parse_reference(tag).familiar for image in self._shared.images.list() for tag in image.names)
-            known = {SCRATCH, *filter(None, stages), *(image.removesuffix(":latest") for image in images)}
-            raise NotFound(
-                f"pull access denied for {name}, repository does not exist or may require 'docker login'"
-                f"{suggestion(name, known)}"
-            ) from error
+            here = (parse_reference(tag).familiar for image in images.list() for tag in image.names)
+            known = {SCRATCH, *filter(None, stages), *(image.removesuffix(":latest") for image in here)}
+            if not (hint := suggestion(name, known)):
+                raise
+            raise NotFound(f"{error.message}{hint}") from error
 
     def _configs(self) -> dict[str, Config]:
         return {name: read_config(image.config.config, image.config.author) for name, image in self._images.items()}

@@ -83,6 +83,7 @@ class Engine:
         images.keepers.append(containers.kept_layers)
         images.apply_changes = _apply_changes
         builder = Builder(images, layers, containers, db, settings)
+        builder.fetch = self._fetch
         self.rooms = Rooms(
             settings=settings,
             events=events,
@@ -93,6 +94,12 @@ class Engine:
             builder=builder,
             registry=self._registry,
         )
+
+    async def _fetch(self, name: str) -> None:
+        """Pulls an image that a Dockerfile names; whose progress nobody sees."""
+        from dosirak.engine.images import parse
+
+        await self._registry().pull(parse(name), lambda message: None)
 
     @property
     def busy(self) -> bool:

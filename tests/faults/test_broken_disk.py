@@ -59,7 +59,7 @@ def broken() -> Iterator[tuple[Engine, Disk]]:
     if shutil.which("mkfs.ext4") is None or not os.path.exists("/dev/loop-control"):
         pytest.skip("needs mkfs.ext4 and loop devices")
     settings = new_settings("d")
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     disk = Disk(settings.data, settings.data.parent / "disk")
     engine = Engine(settings)
     try:

@@ -22,7 +22,7 @@ MEGABYTE = 1 << 20
 def small() -> Iterator[Engine]:
     """An engine whose data root is a tmpfs of 12 MB, with the small image on it."""
     settings = new_settings("d")
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0710", "dosirak-test", str(settings.data)], check=True)
     engine = Engine(settings)
     try:

@@ -24,7 +24,7 @@ FULL = "no space left on device"
 def small() -> Iterator[Engine]:
     """An engine on a tmpfs of 12 MB, with the small image."""
     settings = new_settings("d")
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0710", "dosirak-test", str(settings.data)], check=True)
     engine = Engine(settings)
     try:

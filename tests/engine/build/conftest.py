@@ -177,7 +177,7 @@ async def rig(settings: Settings) -> AsyncIterator[Rig]:
     """A builder with an engine of its own, ended after the test; nothing of a build may be left then."""
     if os.geteuid() != 0:
         pytest.skip("needs root: namespaces, mounts and control groups of the real kernel")
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     settings.run.mkdir(parents=True)
     engine = Engine(settings)
     await engine.start()

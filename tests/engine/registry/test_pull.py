@@ -63,6 +63,13 @@ def test_run_pulls_what_is_missing(docker: Docker, box: str) -> None:
     assert f"Unable to find image '{box}' locally" in done.stderr
 
 
+def test_a_build_pulls_its_base(docker: Docker, box: str) -> None:
+    docker("build", "-q", "-t", "built", "-", stdin=f"FROM {box}\nRUN cat /hello > /copy\n")
+    assert docker("run", "--rm", "built", "cat", "/copy").stdout == "from the registry\n"
+    docker("build", "--pull", "-q", "-t", "built", "-", stdin=f"FROM {box}\nRUN cat /hello > /copy\n")
+    docker("rmi", "built")
+
+
 def test_docker_py_pulls_by_digest(client: docker_py.DockerClient, registry: Registry, box: str) -> None:
     found = registry.image("box:2", [busybox_tar(), tars.files(two="2")])["digest"]
     image = client.images.pull(f"{registry.address}/box@{found}")

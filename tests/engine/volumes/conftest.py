@@ -13,7 +13,7 @@ def events():
 
 @pytest.fixture
 def db(settings):
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.data / "state.db")
     yield database
     database.close()

@@ -23,7 +23,7 @@ def counted(settings, tmp_path):
     disk.touch()
     subprocess.run(["truncate", "-s", "128M", disk], check=True)
     subprocess.run(["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", disk], check=True)
-    settings.data.mkdir(parents=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(["mount", "-o", "loop,prjquota", disk, settings.data], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"no ext4 with project quotas here: {mounted.stderr}")
