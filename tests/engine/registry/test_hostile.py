@@ -1,0 +1,190 @@
+"""A registry that lies, cuts off or sends us elsewhere: a small server of the test's own, and the real clients."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from support import tars
+from support.engines import Engine
+from support.registries import digest
+
+Docker = Callable[..., Any]
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one image, "x"; what it does wrong is set by the tests. `seen`: (path, Authorization, Range)."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.address = f"127.0.0.1:{self.server_port}"
+        self.seen: list[tuple[str, str, str]] = []
+        layer = tars.files(hello="from here", rest="x" * 300_000)
+        self.layer = gzip.compress(layer, 0)
+        config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}}
+        self.config = json.dumps(config).encode()
+        self.document = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": self.described("application/vnd.oci.image.config.v1+json", self.config),
+            "layers": [self.described("application/vnd.oci.image.layer.v1.tar+gzip", self.layer)],
+        }
+        self.cut = self.fail = 0
+        self.redirect = self.realm = ""
+
+    @staticmethod
+    def described(media_type: str, data: bytes) -> dict:
+        return {"mediaType": media_type, "digest": digest(data), "size": len(data)}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        server = self.server
+        given = self.headers.get("Authorization", "")
+        server.seen.append((self.path, given, self.headers.get("Range", "")))
+        if self.path.startswith("/token"):
+            return self._answer(200, b'{"token": "t0ken"}', "application/json")
+        if server.realm and given != "Bearer t0ken":
+            challenge = {"WWW-Authenticate": f'Bearer realm="{server.realm}",service="test"'}
+            return self._answer(401, b"{}", "application/json", challenge)
+        if "/manifests/" in self.path:
+            return self._answer(200, json.dumps(server.document).encode(), server.document["mediaType"])
+        if self.path.endswith(digest(server.config)):
+            return self._answer(200, server.config)
+        if self.path.endswith(digest(server.layer)):
+            return self._layer()
+        return self._answer(200, b"{}", "application/json")
+
+    def _layer(self) -> None:
+        server = self.server
+        if server.redirect:
+            return self._answer(307, b"", headers={"Location": f"http://{server.redirect}{self.path}"})
+        if server.fail:
+            server.fail -= 1
+            return self._answer(503, b"", headers={"Retry-After": "0"})
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        data = server.layer[start:]
+        if server.cut:
+            server.cut -= 1
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+            return None
+        return self._answer(206 if start else 200, data)
+
+    def _answer(
+        self, status: int, data: bytes, kind: str = "application/octet-stream", headers: Mapping[str, str] = {}
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        """Not on the test's output."""
+
+
+@contextlib.contextmanager
+def _serving() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """The registry of one test."""
+    with _serving() as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Server]:
+    """Another server, to be sent to."""
+    with _serving() as made:
+        yield made
+
+
+@pytest.fixture
+def gone(docker: Docker, server: Server) -> Iterator[str]:
+    """The image's name; it is gone after the test."""
+    yield f"{server.address}/x"
+    docker("rmi", "-f", f"{server.address}/x", check=False)
+
+
+def test_a_download_goes_on_where_it_broke_off(docker: Docker, server: Server, gone: str) -> None:
+    server.cut = 2
+    server.fail = 1
+    docker("pull", gone)
+    ranges = [wanted for path, _, wanted in server.seen if path.endswith(digest(server.layer))]
+    assert ranges[0] == ranges[1] == ""
+    assert [int(wanted[6:-1]) for wanted in ranges[2:]] == sorted({int(wanted[6:-1]) for wanted in ranges[2:]})
+    assert len(ranges) == 4
+
+
+def test_a_password_goes_to_the_token_server_and_nowhere_else(
+    docker: Docker, engine: Engine, server: Server, other: Server, gone: str
+) -> None:
+    server.realm = f"http://{server.address}/token"
+    server.redirect = other.address
+    known = base64.b64encode(b"me:my secret").decode()
+    config = engine.settings.data.parent / "docker-config/config.json"
+    docker("version")
+    config.write_text(json.dumps({"auths": {server.address: {"auth": known}}}))
+    try:
+        docker("pull", gone)
+    finally:
+        config.unlink()
+    assert {path.partition("?")[0] for path, given, _ in server.seen if given == f"Basic {known}"} == {"/token"}
+    assert "scope=repository%3Ax%3Apull" in next(path for path, *_ in server.seen if path.startswith("/token"))
+    assert [given for _, given, _ in other.seen] == [""]
+    assert "my secret" not in engine.log and known not in engine.log
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s.document.update(manifests=[]), "it is both an image and an index"),
+        (lambda s: s.document["layers"][0].update(size=100), "is longer than its 100 bytes"),
+        (lambda s: s.document["layers"][0].update(digest="sha256:../../../../etc/passwd"), "invalid manifest"),
+        (lambda s: s.document["layers"][0].update(mediaType="application/x.foreign.tar"), "is a foreign layer"),
+        (lambda s: s.document["config"].update(mediaType="application/vnd.helm+json"), "not a container image"),
+        (lambda s: s.document.update(mediaType="application/vnd.docker.distribution.manifest.v1+json"), "schema 1"),
+        (lambda s: s.document["config"].update(size=9 << 20), "larger than"),
+        (lambda s: s.document["layers"].append(s.document["layers"][0]), "layers length mismatch"),
+        (lambda s: setattr(s, "realm", "ftp://elsewhere/token"), "refusing to go on"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_error_and_leaves_nothing(
+    docker: Docker, engine: Engine, server: Server, change: Callable[[Server], Any], words: str
+) -> None:
+    change(server)
+    blobs = engine.settings.data / "content/blobs/sha256"
+    before = {path.name for path in blobs.iterdir()}
+    done = docker("pull", f"{server.address}/x", check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert {path.name for path in blobs.iterdir()} == before
+    assert not list((engine.settings.data / "content/tmp").iterdir())
