@@ -26,7 +26,7 @@ import signal  # noqa: E402
 import struct  # noqa: E402
 import time  # noqa: E402
 
-from dosirak.engine.runtime import monitor, syscalls, wire  # noqa: E402
+from dosirak.engine.runtime import monitor, syscalls, vfork, wire  # noqa: E402
 
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
@@ -36,6 +36,8 @@ _PID = struct.Struct("i")
 # Seconds: a replacement's fork and warm-up (5 ms of processor time) stay out of the way of the launch under way.
 _REST = 0.012
 _PAUSE = 0.05
+# So many spares may die in a row, none taken between them, before the launcher ends: who asks is then told.
+_MOST_DEATHS = 40
 
 
 def serve(sockets: dict[str, wire.Socket]) -> None:
@@ -53,7 +55,7 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
         poll.register(requests.fileno(), 0)  # POLLHUP alone
     spares: dict[int, tuple[str, int]] = {}  # pidfd → kind, pid
     owed: list[str] = []  # kinds of those taken and not replaced yet
-    due = 0.0
+    due, deaths = 0.0, 0
 
     def add(kind: str) -> None:
         nonlocal owed
@@ -80,9 +82,12 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
         if taken_read in ready:
             pids = {pid for (pid,) in _PID.iter_unpack(os.read(taken_read, 64 * _PID.size))}
             owed += [forget(pidfd) for pidfd in [pidfd for pidfd, (_, pid) in spares.items() if pid in pids]]
-            due = time.monotonic() + _REST
+            due, deaths = time.monotonic() + _REST, 0
         for fd in ready:
             if fd in spares:
+                deaths += 1
+                if deaths > _MOST_DEATHS:
+                    sys.exit("dosirak launcher: the processes that it forks die at once")
                 time.sleep(_PAUSE)  # whatever kills spares must not make this a fork bomb
                 add(forget(fd))
             elif fd != taken_read and any(fd == requests.fileno() for requests in sockets.values()):
@@ -139,6 +144,7 @@ def main() -> None:
     os.chdir("/")
     os.environ.clear()
     _stop_ignoring_signals()
+    vfork.prepare_stack()
     monitor.rehearse()
     # Monitors are reaped by the kernel; the terminal's signals are for the client, not for containers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -67,7 +67,12 @@ def wait(requests: wire.Socket, monitor: wire.Socket, *, for_execs: bool) -> NoR
     Parameters: `requests`: of the service; `monitor`: our parent; `for_execs`: the requests are for execs.
     """
     touch_all()
-    ready = None if for_execs else get_ready()
+    ready = None
+    if not for_execs:
+        try:
+            ready = get_ready()
+        except OSError:
+            pass  # what this host does not allow, the start itself will say
     data, fds = wire.receive(requests)
     if not data:
         os._exit(0)  # the service has ended

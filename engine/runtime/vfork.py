@@ -44,8 +44,9 @@ class _Stack:
         if not cls.top:
             soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
             if 0 <= soft < 2 * (_DEPTH + _SIZE):
+                wanted = 2 * (_DEPTH + _SIZE)
                 try:
-                    resource.setrlimit(resource.RLIMIT_STACK, (2 * (_DEPTH + _SIZE), hard))
+                    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard if hard < 0 else max(hard, wanted)))
                 except ValueError as error:
                     text = f"the launcher's stack may have {hard} bytes at most; it needs 4 MiB (ulimit -Hs)"
                     raise OSError(errno.ENOMEM, text) from error
