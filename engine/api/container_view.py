@@ -22,8 +22,9 @@ _LEGACY = (
 )
 
 
-async def summary(call: Call, container: Container, *, size: bool) -> dict[str, Any]:
-    """A container as `GET /containers/json` lists it; with `size` also the bytes it takes."""
+async def summary(call: Call, container: Container, *, size: bool, linked: Sequence[str]) -> dict[str, Any]:
+    """A container as `GET /containers/json` lists it; with `size` also the bytes it takes; `linked`: names that others'
+    links give it."""
     rooms = call.rooms
     networks = {name: wire.dump(settings) for name, settings in rooms.containers.endpoints(container.id).items()}
     host_config: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
@@ -31,7 +32,7 @@ async def summary(call: Call, container: Container, *, size: bool) -> dict[str, 
         host_config["Annotations"] = container.host_config.annotations
     document = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": sorted(f"/{name}" for name in (container.name, *linked)),
         "Image": container.config.image,
         "ImageID": container.image,
         "Command": command(container),

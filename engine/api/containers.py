@@ -21,7 +21,13 @@ async def listing(call: Call) -> StreamResponse:
         all=call.flag("all"), limit=max(0, call.integer("limit") or 0), filters=call.filters()
     )
     size = call.flag("size")
-    return reply.json([await container_view.summary(call, container, size=size) for container in found])
+    linked = call.rooms.containers.networking.link_names()
+    return reply.json(
+        [
+            await container_view.summary(call, container, size=size, linked=linked.get(container.id, ()))
+            for container in found
+        ]
+    )
 
 
 async def inspect(call: Call) -> StreamResponse:
@@ -84,6 +90,9 @@ async def kill(call: Call) -> StreamResponse:
 
 async def remove(call: Call) -> StreamResponse:
     """`DELETE /containers/{name}`."""
+    if call.flag("link"):
+        await call.rooms.containers.networking.remove_link(call.vars["name"])
+        return reply.empty()
     await call.rooms.containers.remove(call.vars["name"], force=call.flag("force"), volumes=call.flag("v"))
     return reply.empty()
 

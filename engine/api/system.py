@@ -190,7 +190,11 @@ async def disk_usage(call: Call) -> StreamResponse:
         document |= {"LayersSize": call.rooms.images.total_size(), "Images": images}
     if "container" in wanted:
         found = call.rooms.containers.list(all=True)
-        document["Containers"] = [await container_view.summary(call, container, size=True) for container in found]
+        linked = call.rooms.containers.networking.link_names()
+        document["Containers"] = [
+            await container_view.summary(call, container, size=True, linked=linked.get(container.id, ()))
+            for container in found
+        ]
     if "volume" in wanted:
         document["Volumes"] = await volumes.documents(call)
     if "build-cache" in wanted:

@@ -76,11 +76,16 @@ class Table:
         return self._ids
 
     def find(self, ref: str) -> Live:
-        """By id, by name, by the beginning of an id. Raises NotFound "No such container: x", InvalidRequest."""
+        """By id, by name, by a link's name ("PARENT/ALIAS"), by the beginning of an id.
+
+        Raises NotFound "No such container: x", InvalidRequest.
+        """
         if live := self._by_id.get(ref):
             return live
         if live := self._by_id.get(self._ids.get(ref.removeprefix("/"), "")):  # a name may be no more than reserved
             return live
+        if "/" in ref.strip("/") and (linked := self._linked(ref)):
+            return linked
         if damaged := self.find_damaged(ref):
             raise HostLimit(f"container {damaged[:12]}: its record is damaged; it can only be removed, by force")
         if not ref:
@@ -91,6 +96,11 @@ class Table:
         if not found:
             raise NotFound(f"No such container: {ref}")
         return found[0]
+
+    def _linked(self, ref: str) -> Live | None:
+        parent, _, alias = ref.strip("/").rpartition("/")
+        live = self._by_id.get(self._ids.get(parent, ""))
+        return self._by_id.get(live.record.links.get(alias, "")) if live else None
 
     @property
     def damaged(self) -> Collection[str]:

@@ -52,7 +52,7 @@ def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
 @click.command("rm", cls=Command, usage=_SEVERAL, at_least=1)
 @switch("-f", "--force", help="Remove it even while it runs (SIGKILL).")
 @switch("-v", "--volumes", help="Remove its anonymous volumes as well.")
-@switch("-l", "--link", help="Remove the link (not supported).", hidden=True)
+@switch("-l", "--link", help="Remove a link, named as CONTAINER/ALIAS.")
 @click.argument("containers", nargs=-1)
 @click.pass_obj
 def remove(session: Session, containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> Result:

@@ -33,6 +33,14 @@ class Networking:
         """HostConfig.Links, as inspect shows them."""
         return links.shown(self._room, record)
 
+    def link_names(self) -> dict[str, list[str]]:
+        """By container id the names "PARENT/ALIAS" that it has by links to it."""
+        return links.names(self._room)
+
+    async def remove_link(self, name: str) -> None:
+        """`rm --link PARENT/ALIAS`. Raises NotFound, HostLimit for what is no link."""
+        links.remove(self._room, name)
+
     async def _connect(self, live: Live, network: str, settings: EndpointSettings) -> None:
         room, record = self._room, live.record
         async with live.lock:

@@ -137,6 +137,41 @@ def shown(room: Room, record: Container) -> list[str] | None:
     return sorted(found) or None
 
 
+def names(room: Room) -> dict[str, list[str]]:
+    """The names that links give: a linked container's id → "PARENT/ALIAS" of each container that links to it."""
+    found: dict[str, list[str]] = {}
+    for live in room.table:
+        for alias, target in live.record.links.items():
+            found.setdefault(target, []).append(f"{live.record.name}/{alias}")
+    return found
+
+
+def remove(room: Room, name: str) -> None:
+    """Take the link "PARENT/ALIAS" away, from /etc/hosts too.
+
+    Raises NotFound, HostLimit (in Docker's words, also for a name that is a container's own).
+    """
+    parent, slash, alias = name.strip("/").rpartition("/")
+    if not slash:
+        room.table.find(name)
+        raise HostLimit("Conflict, cannot remove the default link name of the container")
+    live = room.table.find(parent)
+    if alias not in live.record.links:
+        raise NotFound(f"No such container: {name}")
+    before = live.record.links
+    live.record.links = {key: target for key, target in before.items() if key != alias}
+    try:
+        room.table.save(live)
+    except HostLimit:
+        live.record.links = before
+        raise
+    if live.record.state.running:
+        path = room.directory(live.record.id) / "hosts"
+        text = path.read_bytes()
+        # In place, for the file is bound into the container.
+        path.write_bytes(re.sub(rb"(?m)^\S+\t" + re.escape(alias.encode()) + rb"(\s.*)?\n", b"", text))
+
+
 def linking(room: Room, container_id: str) -> Iterator[tuple[Live, str]]:
     """The running containers that have a link to this one, with its alias."""
     for live in room.table:

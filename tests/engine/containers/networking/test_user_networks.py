@@ -168,6 +168,24 @@ def test_a_link_is_a_line_of_hosts_and_the_old_variables(docker, client, busybox
     assert client.api.inspect_container("wp")["HostConfig"]["Links"] == ["/db:/wp/my-sql"]
 
 
+def test_a_link_is_a_name_too_until_it_is_removed(docker, client, busybox):
+    run(docker, "db")
+    run(docker, "wp", "--link", "db:sql", "--link", "db")
+    assert docker("ps", "--filter", "name=^/db$", "--format", "{{.Names}}").stdout == "db\n"
+    assert docker("ps", "--no-trunc", "--format", "{{.Names}}").stdout == "wp\ndb,wp/db,wp/sql\n"
+    assert docker("inspect", "-f", "{{.Name}}", "wp/sql").stdout == "/db\n"
+    refused = docker("rm", "--link", "db", check=False)
+    assert "Conflict, cannot remove the default link name of the container" in refused.stderr
+    assert docker("rm", "--link", "/wp/sql").stdout == "/wp/sql\n"
+    hosts = inside(docker, "wp", "cat /etc/hosts")
+    assert "\tsql" not in hosts and "\tdb " in hosts
+    assert client.api.inspect_container("wp")["HostConfig"]["Links"] == ["/db:/wp/db"]
+    assert "No such container: wp/sql" in docker("rm", "--link", "wp/sql", check=False).stderr
+    assert docker("ps", "--no-trunc", "--format", "{{.Names}}").stdout == "wp\ndb,wp/db\n"
+    docker("restart", "-t", "0", "wp")
+    assert "\tsql" not in inside(docker, "wp", "cat /etc/hosts")
+
+
 def test_a_link_follows_to_a_new_address(docker, client, busybox):
     run(docker, "db")
     run(docker, "wp", "--link", "db")
