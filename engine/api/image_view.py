@@ -58,7 +58,7 @@ def summary(call: Call, image: Image, *, shared: int = -1, manifests: bool = Fal
         "Created": _unix(image.created),
         "Id": image.id,
         "Labels": image.config.config.labels or {},
-        "ParentId": "",
+        "ParentId": image.parent,
         "RepoDigests": digests,
         "RepoTags": tags,
         "SharedSize": shared,
@@ -103,7 +103,7 @@ def inspect(call: Call, image: Image, lower: list[str], *, manifests: bool = Fal
         "Id": image.id,
         "RepoTags": tags,
         "RepoDigests": digests,
-        "Parent": "",
+        "Parent": image.parent,
         "Comment": config.comment,
         # Since 1.44 an image that does not say when it was made has no such field.
         **({"Created": image.created or times.NEVER} if image.created or version < (1, 44) else {}),

@@ -11,7 +11,7 @@ from dosirak.engine.content.index import Stamp, name_of
 from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
 from dosirak.engine.images import documents, platforms, reference
 from dosirak.engine.images.config import ImageConfig
-from dosirak.engine.images.model import Image
+from dosirak.engine.images.model import PARENT, Image
 from dosirak.engine.layers import Layers
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ class Catalog:
         view = View()
         before, self._parsed = self._parsed, {}
         named: dict[str, list[str]] = {}
+        parents: dict[str, str] = {}
         for entry in entries:
             if entry.digest not in self._parsed:
                 self._parsed[entry.digest] = before.get(entry.digest) or self._parse(entry)
@@ -123,9 +124,13 @@ class Catalog:
             view.blobs[parsed.id] = view.blobs.get(parsed.id, frozenset()) | parsed.blobs
             if parsed.id not in view.images:
                 view.images[parsed.id] = self._image(parsed)
+            if parent := (entry.annotations or {}).get(PARENT):
+                parents[parsed.id] = parent
             if name := _full_name(entry):
                 view.names[name] = parsed.id
                 named.setdefault(parsed.id, []).append(name)
+        for id, parent in parents.items():
+            view.images[id] = replace(view.images[id], parent=parent)
         for id, names in named.items():
             view.images[id] = replace(view.images[id], names=tuple(sorted(names)))
         return view

@@ -22,7 +22,7 @@ from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
 from dosirak.engine.images.host import HostImage
 from dosirak.engine.images.importing import import_config, import_root
 from dosirak.engine.images.keeping import Keeping
-from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage
+from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage, entry
 from dosirak.engine.images.reference import Reference, is_full_id, parse
 from dosirak.engine.layers import LayerInfo, Layers
 from dosirak.engine.layers.pack import Hidden
@@ -106,8 +106,10 @@ class Images:
         """Bytes that all images' layers take unpacked, each layer once."""
         return sizes.together(self._catalog.view().images.values(), self._layer_size)
 
-    async def commit(self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = ()) -> Image:
-        """Makes an image of a config and its layers, the lowest first, and names it.
+    async def commit(
+        self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = (), *, parent: str = ""
+    ) -> Image:
+        """Makes an image of a config and its layers, the lowest first, and names it; `parent`: see `Image`.
 
         `config.rootfs` is set from the layers. Raises InvalidRequest, HostLimit; NotFound when a layer is gone.
         """
@@ -118,7 +120,8 @@ class Images:
         document = documents.write(msgspec.structs.replace(config, rootfs=rootfs))
         async with self._keeping.changing:
             id, manifest = await in_thread(self._put, document, layers)
-            await in_thread(self._index.update, {str(tag): manifest for tag in tags}, [manifest])
+            made = entry(manifest, parent)
+            await in_thread(self._index.update, {str(tag): made for tag in tags}, [made])
         for tag in tags:
             self._publish("tag", id, tag.familiar)
         return self._catalog.view().images[id]
@@ -196,7 +199,7 @@ class Images:
         tag = _tag(name)
         image = await self.resolve(source)
         async with self._keeping.changing:
-            await in_thread(self._index.set, str(tag), image.manifest)
+            await in_thread(self._index.set, str(tag), image.entry)
         self._publish("tag", image.id, tag.familiar)
 
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[Removed]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from dosirak.engine.content.model import Descriptor
 from dosirak.engine.images.config import ImageConfig
+
+PARENT = "org.mobyproject.image.parent"
+"""The annotation in index.json, and the label in Docker's own store, that says from which image one was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,8 @@ class Image:
 
     `id`: digest of the config ("sha256:…"). `layers`: blobs, the lowest first, one for each of
     `config.rootfs.diff_ids`. `names`: full references ("docker.io/library/ubuntu:22.04"), sorted; empty for a dangling
-    image. `created`: RFC 3339, "" if unknown. `size`: bytes its layers take unpacked.
+    image. `created`: RFC 3339, "" if unknown. `size`: bytes its layers take unpacked. `parent`: id of the image whose
+    container it was committed from, "" for any other.
     """
 
     id: str
@@ -25,6 +31,12 @@ class Image:
     names: tuple[str, ...]
     created: str
     size: int
+    parent: str = ""
+
+    @property
+    def entry(self) -> Descriptor:
+        """Its manifest, as index.json has it."""
+        return entry(self.manifest, self.parent)
 
     @property
     def short_id(self) -> str:
@@ -39,6 +51,11 @@ class Image:
     def with_names(self, names: Iterable[str]) -> Image:
         """The same image under other names."""
         return replace(self, names=tuple(names))
+
+
+def entry(manifest: Descriptor, parent: str) -> Descriptor:
+    """A manifest as index.json has it; `parent`: see `Image`."""
+    return msgspec.structs.replace(manifest, annotations={PARENT: parent}) if parent else manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ async def commit(room: Room, live: Live, request: Request) -> str:
             if changed:
                 layers.append(await stack.enter_async_context(room.images.layer_of(upper, _hidden(changed))))
         document = _document(base.config, config, record.config, request, empty=not changed)
-        image = await room.images.commit(document, layers, names)
+        image = await room.images.commit(document, layers, names, parent=base.id)
     room.events.publish("image", "create", image.id, {**(config.labels or {}), "name": image.id})
     reference = parse(request.name).tagged().familiar if request.name else ""
     room.tell(live, "commit", {"comment": request.comment, "imageID": image.id, "imageRef": reference})

@@ -57,6 +57,22 @@ async def test_a_container_that_changed_nothing_adds_no_layer(rig):
     assert (image.config.history[-1].created_by, image.names) == ("true", ())
 
 
+async def test_the_image_knows_its_parent_under_every_name_and_after_a_restart(rig):
+    base = (await rig.images.resolve("busybox")).id
+    ref = await rig.create("true")
+    made = await rig.containers.files.commit(ref, CommitRequest(name="child:1"))
+    await rig.images.tag("child:1", "child:2")
+    await rig.images.remove("child:1")
+    assert (await rig.images.resolve("child:2")).parent == base
+    await rig.images.remove("child:2")
+    nameless = await rig.containers.files.commit(ref, CommitRequest())
+    await rig.close()
+    await rig.open()
+    assert (await rig.images.resolve(nameless)).parent == base
+    assert made != nameless
+    assert (await rig.images.resolve("busybox")).parent == ""
+
+
 async def test_the_running_container_stands_still_meanwhile_and_goes_on(copy, rig):
     """Two files that are always written in turn are never a turn apart in the image."""
     script = "i=0; while true; do i=$((i+1)); echo $i > /one; echo $i > /two; done"
