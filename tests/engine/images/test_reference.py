@@ -146,7 +146,7 @@ def test_whatever_is_parsed_is_made_of_safe_characters(text: str) -> None:
     try:
         found = parse(text)
     except InvalidRequest as error:
-        assert "\n" not in str(error).replace(text, "").replace(text.partition(":")[0], "")
+        assert str(error).count("\n") <= text.count("\n")  # the name may be repeated, nothing else has lines
         return
     assert re.fullmatch(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*", found.path)
     assert ".." not in found.path.split("/")
