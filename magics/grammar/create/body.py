@@ -66,6 +66,8 @@ def _refuse_lacking(flags: dict[str, Any]) -> None:
     for name, why in _LACKING.items():
         if flags.get(name):
             raise NotSupported(f"--{name.replace('_', '-')}: not supported by Dosirak ({why})")
+    if not flags["disable_content_trust"]:
+        raise NotSupported("--disable-content-trust=false: not supported by Dosirak (nobody keeps signatures any more)")
     if flags["volume_driver"] not in ("", "local"):
         raise NotSupported(f"--volume-driver {flags['volume_driver']}: not supported by Dosirak (local only)")
 

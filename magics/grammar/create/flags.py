@@ -162,6 +162,7 @@ LACKING = [
     flag("--io-maxiops", help="Not supported.", hidden=True),
     flag("--kernel-memory", help="Not supported.", hidden=True),
     switch("--use-api-socket", help="Not supported.", hidden=True),
+    switch("--disable-content-trust", default=True, help="Images' signatures are not looked at.", hidden=True),
 ]
 
 

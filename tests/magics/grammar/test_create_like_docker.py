@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -123,6 +124,7 @@ busybox sh -c "echo <&> 'a b'"
 --annotation a=b --annotation c busybox
 --storage-opt size=10G busybox
 --volume-driver local busybox
+--disable-content-trust busybox
 -dit --rm busybox
 """.strip().splitlines()
 
@@ -287,3 +289,35 @@ def test_a_mistake_gets_docker_s_words(line: str, folder: Path) -> None:
 def test_a_time_offset_is_an_annotation_that_docker_could_send_too(folder: Path) -> None:
     _, body = ours("--time-offset 60 --annotation a=b busybox", folder)
     assert body["HostConfig"]["Annotations"] == {"a": "b", "dosirak.time-offset": "60"}
+
+
+# Flags that make nothing of a container: what they do is tested where it is done.
+ELSEWHERE = {"--cidfile", "--detach", "--pull", "--quiet", "--time-offset", "--help"}
+# Docker's flags for Windows, for plugins and services that are not here: refused by name, not as a typing mistake.
+REFUSED = (
+    *("--gpus", "--runtime", "--use-api-socket", "--kernel-memory", "--isolation"),
+    *("--cpu-count", "--cpu-percent", "--io-maxbandwidth", "--io-maxiops"),
+)
+
+
+def documented() -> set[str]:
+    shown = subprocess.run(["docker", "create", "--help"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", shown, re.MULTILINE))
+
+
+def test_every_flag_of_docker_create_is_known_and_compared() -> None:
+    ours = {
+        name: set(option.opts) for option in create.params if isinstance(option, click.Option) for name in option.opts
+    }
+    assert documented() - ours.keys() - ELSEWHERE == set()
+    tried = {word.partition("=")[0] for line in SAME for word in shlex.split(line)}
+    tried |= {f"-{word[1]}" for word in tried if word[:1] == "-" and word[1:2].isalpha()}
+    untried = {name for name in documented() & ours.keys() if not ours[name] & tried}
+    assert untried - ELSEWHERE - {*REFUSED} == set()
+
+
+@pytest.mark.parametrize("flag", [*REFUSED, "--disable-content-trust"])
+def test_what_is_not_supported_is_refused_by_name(flag: str, folder: Path) -> None:
+    value = {"--use-api-socket": "true", "--disable-content-trust": "false"}.get(flag, "1")
+    with pytest.raises(DosirakError, match=f"^{flag}.*: not supported by Dosirak"):
+        ours(f"{flag}={value} busybox", folder)
