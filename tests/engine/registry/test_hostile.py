@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from support import tars
-from support.engines import Engine
+from support.engines import Engine, wait_for
+from support.rawhttp import connect, request
 from support.registries import digest
 
 Docker = Callable[..., Any]
@@ -39,6 +40,8 @@ class Server(ThreadingHTTPServer):
             "layers": [self.described("application/vnd.oci.image.layer.v1.tar+gzip", self.layer)],
         }
         self.cut = self.fail = 0
+        self.stall = threading.Event()
+        self.stall.set()
         self.redirect = self.realm = ""
 
     @staticmethod
@@ -82,6 +85,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+            return None
+        if not server.stall.is_set():
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[:200_000])
+            server.stall.wait(20)
             self.close_connection = True
             return None
         return self._answer(206 if start else 200, data)
@@ -188,3 +199,16 @@ def test_what_is_wrong_is_one_clear_error_and_leaves_nothing(
     assert words in done.stderr
     assert {path.name for path in blobs.iterdir()} == before
     assert not list((engine.settings.data / "content/tmp").iterdir())
+
+
+def test_a_client_that_goes_away_ends_its_pull_and_leaves_nothing(engine: Engine, server: Server) -> None:
+    server.stall.clear()
+    temporary = engine.settings.data / "content/tmp"
+    path = f"/images/create?fromImage={server.address}/x&tag=latest"
+    with connect(engine.socket) as client:
+        client.sendall(request("POST", path))
+        assert b"Pulling from x" in client.recv(2000)
+        wait_for(lambda: list(temporary.iterdir()), 10, "the download to begin")
+    wait_for(lambda: not list(temporary.iterdir()), 10, "the download to be thrown away")
+    wait_for(lambda: not list((engine.settings.data / "layers/tmp").iterdir()), 10, "the layer to be thrown away")
+    server.stall.set()
