@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from support.engines import Engine, wait_for
 
 Docker = Callable[..., "subprocess.CompletedProcess[str]"]
 NUMBERS = b"".join(b"%d\n" % number for number in range(1, 300_001))
+MILLION = b"".join(b"%d\n" % number for number in range(1, 1_000_001))
 
 
 @pytest.fixture
@@ -58,6 +62,20 @@ def test_a_pager_that_is_left_open_holds_nothing_up_and_shows_everything(
     wait_for(lambda: api.get("/containers/chatty/json").body["State"]["Status"] == "exited", 20)
     out, err = client.communicate(timeout=60)
     assert (out, err, client.returncode) == (NUMBERS, b"", 0)
+
+
+@pytest.mark.parametrize("client", ["docker", "dosirak"])
+def test_a_pager_that_is_read_a_page_at_a_time(docker: Docker, engine: Engine, busybox: str, client: str) -> None:
+    """`… run … | less` of a person who reads a page, does something else, and then goes to the end."""
+    program = {"docker": "docker", "dosirak": str(Path(sys.executable).with_name("dosirak"))}[client]
+    pause = 15 if os.environ.get("DOSIRAK_TESTS_LONG") else 2
+    pager = f"(head -c 4096; sleep {pause}; cat) | cksum"
+    expected = subprocess.run(["cksum"], input=MILLION, capture_output=True, check=True).stdout
+    script = f"{program} run --rm --name paged {busybox} seq 1000000 | {pager}; exit ${{PIPESTATUS[0]}}"
+    reading = subprocess.Popen(["bash", "-c", script], env=engine.environment(), stdout=subprocess.PIPE)
+    out, _ = reading.communicate(timeout=60)
+    assert (out, reading.returncode) == (expected, 0)
+    wait_for(lambda: docker("ps", "-aq").stdout == "", 10, "the container to be gone")
 
 
 def test_what_a_slow_reader_has_not_read_outlives_its_container(docker: Docker, api: Api) -> None:
