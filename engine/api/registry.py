@@ -13,7 +13,7 @@ import msgspec
 from dosirak.engine.api import reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
-from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
+from dosirak.engine.errors import EngineError, InvalidRequest
 from dosirak.engine.images import Reference, parse
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ async def pull(call: Call) -> StreamResponse:
     registry = call.rooms.registry()
 
     async def work(tell: Tell) -> None:
-        await registry.pull(wanted, tell, platform=platform, credentials=known)
+        # Without a tag or digest all are meant: clients add "latest" themselves.
+        pulling = registry.pull if wanted.tag or wanted.digest else registry.pull_all
+        await pulling(wanted, tell, platform=platform, credentials=known)
 
     return await _streamed(call, work)
 
@@ -77,14 +79,12 @@ def _credentials(call: Call) -> Credentials:
 
 
 def _reference(name: str, tag: str) -> Reference:
-    """The image of `fromImage` and `tag`, which may be a digest. Raises InvalidRequest, NotSupported."""
+    """The image of `fromImage` and `tag`, which may be a digest. Raises InvalidRequest."""
     found = parse(name.removesuffix(":"))
     if ":" in tag:
         return parse(f"{found.name}@{tag}")
     if tag:
         return parse(f"{found.name}:{tag}")
-    if not found.tag and not found.digest:
-        raise NotSupported("pulling all tags of a repository is not supported by this engine yet: name one")
     # With both, the digest says what it is.
     return replace(found, tag="") if found.digest else found
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
+
+import msgspec
 
 from dosirak.engine.content import Descriptor
 from dosirak.engine.errors import InvalidRequest
@@ -35,9 +38,22 @@ _ACCEPT = ", ".join((*_INDEXES, *_MANIFESTS, "*/*"))
 _MAX_ERROR = 64 << 10
 _PIECE = 1 << 18
 _TRIES = 4
+_PROGRESS = 1 << 20
+"""Tries in a row; one that brought so many bytes begins a new row."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 20.0
 """Seconds between tries; a registry's Retry-After counts up to the longest."""
+
+
+_MAX_PAGES = 100
+_NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next')
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+class _Tags(msgspec.Struct):
+    """The answer of `tags/list` (distribution spec, "Listing tags")."""
+
+    tags: list[str] | None = None
 
 
 class Client:
@@ -111,6 +127,8 @@ class Client:
                     continue
                 if answer.status >= 400:
                     raise await self._refusal(answer)
+                if answer.status >= 300:
+                    raise errors.Unreachable(f"{self._endpoint.host}: a redirect where none is followed")
                 yield answer
                 return
 
@@ -166,6 +184,20 @@ class Client:
         async with self.ask("PUT", f"manifests/{tag}", headers={"Content-Type": descriptor.media_type}, data=data):
             pass
 
+    async def tags(self) -> list[str]:
+        """Every tag of the repository that is one. Raises RegistryError, Unreachable, InvalidRequest."""
+        found: list[str] = []
+        path = "tags/list"
+        for _ in range(_MAX_PAGES):
+            async with self.ask("GET", path) as answer:
+                page = documents.decode(await self._read(answer, documents.MAX_MANIFEST), _Tags, "list of tags")
+                found += page.tags or ()
+                following = _NEXT.search(answer.headers.get("Link", ""))
+            if following is None:
+                break
+            path = following[1]
+        return [tag for tag in dict.fromkeys(found) if _TAG.fullmatch(tag)]
+
     async def manifest(self, which: str, descriptor: Descriptor | None = None) -> tuple[Descriptor, bytes]:
         """A manifest or index by tag or digest: what it is, and its bytes, verified against the digest and descriptor.
 
@@ -193,7 +225,7 @@ class Client:
             raise InvalidRequest(f"filesystem layer verification failed for digest {blob.digest}")
         return data
 
-    async def blob(self, blob: Descriptor) -> AsyncIterator[bytes]:
+    async def blob(self, blob: Descriptor) -> AsyncGenerator[bytes, None]:
         """A blob's bytes, not verified, but never more than its size. Goes on where a connection broke off.
 
         Raises RegistryError, Unreachable, InvalidRequest.
@@ -219,7 +251,7 @@ class Client:
                 if done < blob.size:
                     raise errors.Unreachable(f"blob {blob.digest}: unexpected EOF after {done} of {blob.size} bytes")
             except (errors.Unreachable, errors.RegistryError) as error:
-                tries = 1 if done > before else tries + 1
+                tries = 1 if done - before >= _PROGRESS else tries + 1
                 await _pause(error, tries)
 
     async def _retried(self, ask: Any) -> Any:

@@ -65,6 +65,18 @@ class Registry:
         same = before == found.document.config.digest
         tell((pulling.up_to_date if same else pulling.newer)(wanted.familiar))
 
+    async def pull_all(
+        self, reference: Reference, tell: Tell, *, platform: Platform | None = None, credentials: Credentials = _NOBODY
+    ) -> None:
+        """Pulls every tag of a repository, one after the other. Raises as `pull`."""
+        client = await self._client(reference, credentials, "pull")
+        try:
+            tags = await client.tags()
+        except errors.RegistryError as error:
+            raise errors.of_pull(error, reference) from error
+        for tag in tags:
+            await self.pull(replace(reference, tag=tag), tell, platform=platform, credentials=credentials)
+
     @staticmethod
     def _names(wanted: Reference, found: pulling.Found) -> dict[str, Descriptor]:
         """A pulled tag is known by its digest too (Docker's RepoDigests)."""

@@ -6,7 +6,8 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, BinaryIO
 
 from dosirak.engine.content import BlobWriter, Descriptor, Store
@@ -96,17 +97,18 @@ class Transfers:
         await consume(self._told(client.blob(blob), blob, tell), work)
         tell(Message("Extracting", name, blob.size, blob.size, layer=True))
 
-    async def _told(self, pieces: AsyncIterator[bytes], blob: Descriptor, tell: Tell) -> AsyncIterator[bytes]:
+    async def _told(self, pieces: AsyncGenerator[bytes, None], blob: Descriptor, tell: Tell) -> AsyncIterator[bytes]:
         """Passes a download through, and tells how far it is."""
         name = short(blob.digest)
         done, last = 0, 0.0
-        async for piece in pieces:
-            done += len(piece)
-            now = time.monotonic()
-            if now - last >= _PROGRESS_INTERVAL:
-                last = now
-                tell(Message("Downloading", name, done, blob.size, layer=True))
-            yield piece
+        async with aclosing(pieces):
+            async for piece in pieces:
+                done += len(piece)
+                now = time.monotonic()
+                if now - last >= _PROGRESS_INTERVAL:
+                    last = now
+                    tell(Message("Downloading", name, done, blob.size, layer=True))
+                yield piece
         tell(Message("Verifying Checksum", name, layer=True))
         tell(Message("Download complete", name, layer=True))
 

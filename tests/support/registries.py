@@ -82,7 +82,7 @@ class Registry:
             "schemaVersion": 2,
             "mediaType": kinds[0],
             "config": self.put(repository, json.dumps(config).encode(), kinds[1]),
-            "layers": [self.put(repository, gzip.compress(layer, 1), kinds[2]) for layer in layers],
+            "layers": [self.put(repository, gzip.compress(layer, 1, mtime=0), kinds[2]) for layer in layers],
         }
         return self.tag(repository, tag, document)
 

@@ -119,6 +119,15 @@ def test_what_the_registry_lacks_is_said_in_dockers_words(docker: Docker, regist
     assert f"manifest for {registry.address}/box@{wrong} not found: manifest unknown" in done.stderr
 
 
+def test_all_tags_are_pulled(docker: Docker, registry: Registry) -> None:
+    names = [f"{registry.address}/tags:{tag}" for tag in ("a", "b")]
+    for tag in ("a", "b"):
+        registry.image(f"tags:{tag}", [busybox_tar(), tars.files(tag=tag)])
+    docker("pull", "-q", "-a", f"{registry.address}/tags")
+    assert docker("run", "--rm", names[1], "cat", "/tag").stdout == "b"
+    docker("rmi", *names)
+
+
 def test_two_pulls_at_once_fetch_each_layer_once(engine: Engine, registry: Registry, box: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
