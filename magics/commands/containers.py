@@ -59,13 +59,13 @@ def ps(
     found = session.engine.get("/containers/json", query)
     look = Look("containers", truncate=not no_trunc)
     titles = [*_TITLES, *(["SIZE"] if size else []), "STATE", "EXIT CODE"]
-    listing = Listing(titles, [_row(container) for container in found], look)
+    listing = Listing(titles, [_row(container, whole=no_trunc) for container in found], look)
     ids = [word(look.kind, "CONTAINER ID", container["Id"], look) for container in found]
     fields = [_fields(container, row, look) for container, row in zip(found, listing.rows, strict=True)]
     return listing_result(listing, ids if quiet else None, template, fields, _HEADERS)
 
 
-def _row(container: Mapping[str, Any]) -> dict[str, Any]:
+def _row(container: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
     status = str(container.get("Status", ""))
     exited = _EXITED.match(status)
     return {
@@ -75,17 +75,17 @@ def _row(container: Mapping[str, Any]) -> dict[str, Any]:
         "CREATED": datetime.fromtimestamp(container.get("Created", 0), UTC),
         "STATUS": status,
         "PORTS": words.Ports.of_summary(container.get("Ports") or []),
-        "NAMES": ",".join(_own_names(container)),
+        "NAMES": ",".join(_names(container, whole=whole)),
         "SIZE": container.get("SizeRw", 0),
         "STATE": container.get("State", ""),
         "EXIT CODE": int(exited.group(1)) if exited else None,
     }
 
 
-def _own_names(container: Mapping[str, Any]) -> list[str]:
-    """Return its names without those that links gave it (`/web/db`)."""
+def _names(container: Mapping[str, Any], *, whole: bool) -> list[str]:
+    """Return its names; those that links gave it (`/web/db`) only in a `whole` listing, as docker."""
     names = [name.lstrip("/") for name in container.get("Names") or []]
-    return [name for name in names if "/" not in name] or names
+    return names if whole else [name for name in names if "/" not in name] or names
 
 
 def _fields(container: Mapping[str, Any], row: Mapping[str, Any], look: Look) -> dict[str, Any]:

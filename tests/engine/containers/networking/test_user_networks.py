@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -168,11 +171,15 @@ def test_a_link_is_a_line_of_hosts_and_the_old_variables(docker, client, busybox
     assert client.api.inspect_container("wp")["HostConfig"]["Links"] == ["/db:/wp/my-sql"]
 
 
-def test_a_link_is_a_name_too_until_it_is_removed(docker, client, busybox):
+def test_a_link_is_a_name_too_until_it_is_removed(docker, client, engine, busybox):
     run(docker, "db")
     run(docker, "wp", "--link", "db:sql", "--link", "db")
     assert docker("ps", "--filter", "name=^/db$", "--format", "{{.Names}}").stdout == "db\n"
     assert docker("ps", "--no-trunc", "--format", "{{.Names}}").stdout == "wp\ndb,wp/db,wp/sql\n"
+    for options, listed in (((), "db"), (("--no-trunc",), "db,wp/db,wp/sql")):
+        words = [Path(sys.executable).with_name("dosirak"), "ps", *options, "--format", "{{.Names}}"]
+        shown = subprocess.run(words, env=engine.environment(), capture_output=True, text=True, check=True)
+        assert shown.stdout == f"wp\n{listed}\n"
     assert docker("inspect", "-f", "{{.Name}}", "wp/sql").stdout == "/db\n"
     refused = docker("rm", "--link", "db", check=False)
     assert "Conflict, cannot remove the default link name of the container" in refused.stderr
