@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dosirak.engine.api import reply
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
     from dosirak.engine.build import Progress
     from dosirak.engine.images.model import Image
+    from dosirak.engine.registry import Credentials
 
 
 async def build(call: Call) -> StreamResponse:
@@ -68,7 +70,7 @@ async def _end(building: asyncio.Task[Image]) -> None:
 
 
 def _request(call: Call) -> BuildRequest:
-    """The query of `POST /build`. `X-Registry-Config` is not read: there is no registry to log in to."""
+    """The query of `POST /build`, and the logins in `X-Registry-Config`."""
     if call.text("version") == "2":
         raise NotSupported("BuildKit's protocol is not supported by this engine yet; set DOCKER_BUILDKIT=0")
     if call.text("remote"):
@@ -88,7 +90,17 @@ def _request(call: Call) -> BuildRequest:
         network=call.text("networkmode") or "default",
         extra_hosts=tuple(call.texts("extrahosts")),
         limits=_limits(call),
+        credentials=_credentials(call),
     )
+
+
+def _credentials(call: Call) -> Mapping[str, Credentials]:
+    header = call.request.headers.get("X-Registry-Config", "")
+    if header.rstrip("=") in ("", "e30", "bnVsbA"):
+        return {}  # nothing, {} or null, as most clients send it: the registries' room is not needed for that
+    from dosirak.engine.registry.credentials import decode_all
+
+    return decode_all(header)
 
 
 def _limits(call: Call) -> Limits:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from dosirak.engine.registry import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class BuildRequest:
     the text itself, for a front that has it at hand, and then `dockerfile` only names it in errors.
     `args` maps a build argument to its value, or to None for one that was named without having a value.
     `target` is a stage's name or number. `network` is default, bridge, none, host or container:ID.
+    `credentials`: by registry, for the images it stands on.
     """
 
     context: Path | AsyncIterable[bytes] | None = None
@@ -57,6 +62,7 @@ class BuildRequest:
     network: str = "default"
     extra_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
+    credentials: Mapping[str, Credentials] = field(default_factory=dict)
 
 
 class Progress(msgspec.Struct, frozen=True, tag_field="event"):

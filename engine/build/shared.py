@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from dosirak.engine.containers import Containers
     from dosirak.engine.images import Images
     from dosirak.engine.layers import Layers, Pending
+    from dosirak.engine.registry import Credentials
 
 
-Fetch = Callable[[str], Awaitable[None]]
-"""Pulls the image of a name. Raises EngineError in Docker's words."""
+Fetch = Callable[[str, "Mapping[str, Credentials]"], Awaitable[None]]
+"""Pulls the image of a name, with credentials by registry. Raises EngineError in Docker's words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,13 @@ class _Build:
         images, fetch = self._shared.images, self._shared.fetch
         try:
             if self._request.pull and fetch is not None:
-                await fetch(name)
+                await fetch(name, self._request.credentials)
             try:
                 return await images.resolve(name)
             except NotFound:
                 if fetch is None:
                     raise
-                await fetch(name)
+                await fetch(name, self._request.credentials)
                 return await images.resolve(name)
         except EngineError as error:
             stages = (stage.base.name for stage in self._stages.stages)

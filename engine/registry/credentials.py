@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -38,14 +40,37 @@ class Credentials(msgspec.Struct, frozen=True, rename=_FIELDS):
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+HUB = "https://index.docker.io/v1/"
+"""What Docker's clients call the Hub."""
+
+
 def decode(header: str) -> Credentials:
     """Reads `X-Registry-Auth`: base64url of JSON, padded or not. Raises InvalidRequest, without the value."""
+    return _decode(header, Credentials | None, "X-Registry-Auth") or Credentials()
+
+
+def decode_all(header: str) -> dict[str, Credentials]:
+    """Reads `X-Registry-Config`: credentials by the registry they are for. Raises InvalidRequest, without the value."""
+    return _decode(header, dict[str, Credentials] | None, "X-Registry-Config") or {}
+
+
+def of_domain(known: Mapping[str, Credentials], domain: str) -> Credentials:
+    """Those for a registry's domain; a registry may be called by a URL."""
+    if domain == "docker.io" and HUB in known:
+        return known[HUB]
+    for name, credentials in known.items():
+        if (name.partition("://")[2] or name).partition("/")[0] == domain:
+            return credentials
+    return Credentials()
+
+
+def _decode(header: str, kind: Any, what: str) -> Any:
     text = header.strip()
     if not text:
-        return Credentials()
+        return None
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(data, type=Credentials | None) or Credentials()
+        return msgspec.json.decode(data, type=kind)
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         # The cause would show what was sent.
-        raise InvalidRequest(f"invalid X-Registry-Auth header: {type(error).__name__}") from None
+        raise InvalidRequest(f"invalid {what} header: {type(error).__name__}") from None

@@ -11,11 +11,11 @@ from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.service import lean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dosirak.engine.api.rooms import Rooms
     from dosirak.engine.images import RunConfig
-    from dosirak.engine.registry import Registry
+    from dosirak.engine.registry import Credentials, Registry
     from dosirak.engine.settings import Settings
 
 log = logging.getLogger("dosirak.service")
@@ -95,11 +95,13 @@ class Engine:
             registry=self._registry,
         )
 
-    async def _fetch(self, name: str) -> None:
+    async def _fetch(self, name: str, known: Mapping[str, Credentials]) -> None:
         """Pulls an image that a Dockerfile names; whose progress nobody sees."""
         from dosirak.engine.images import parse
+        from dosirak.engine.registry.credentials import of_domain
 
-        await self._registry().pull(parse(name), lambda message: None)
+        wanted = parse(name)
+        await self._registry().pull(wanted, lambda message: None, credentials=of_domain(known, wanted.domain))
 
     @property
     def busy(self) -> bool:

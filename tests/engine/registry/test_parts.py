@@ -38,6 +38,13 @@ def test_credentials_are_read_padded_or_not_and_never_shown() -> None:
         credentials.decode("no base64 at all")
 
 
+def test_credentials_for_a_build_are_found_by_the_registry() -> None:
+    named = {credentials.HUB: {"username": "hub"}, "https://a.example:5000/v2/": {"username": "a"}}
+    known = credentials.decode_all(base64.urlsafe_b64encode(json.dumps(named).encode()).decode())
+    found = [credentials.of_domain(known, domain).username for domain in ("docker.io", "a.example:5000", "a.example")]
+    assert found == ["hub", "a", ""]
+
+
 @pytest.mark.parametrize(
     ("domain", "expected"),
     [

@@ -96,7 +96,9 @@ def test_a_closed_registry_wants_a_login(docker: Docker, engine: Engine, closed:
     docker("push", "-q", name)
     docker("rmi", name)
     docker("pull", "-q", name)
-    docker("logout", closed.address)
     docker("rmi", name)
+    docker("build", "-q", "-t", "built", "-", stdin=f"FROM {name}\n")
+    docker("logout", closed.address)
+    docker("rmi", name, "built")
     assert "no basic auth credentials" in docker("pull", name, check=False).stderr
     assert PASSWORD not in engine.log
