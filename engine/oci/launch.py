@@ -39,8 +39,11 @@ class Door:
             self._ask({"at": "pivot"})
             self._run_hooks("createContainer")
 
-    def keep_descriptors(self, stdio: tuple[int, int, int]) -> None:
-        """Streams to 0, 1, 2; those that the caller hands on stay; all else is closed but our own two."""
+    def keep_descriptors(self, stdio: tuple[int, int, int], terminal: int) -> None:
+        """The terminal's master goes to the command, streams to 0, 1, 2. What the caller hands on stays; all else is
+        closed but our own two."""
+        if terminal >= 0:
+            self._send({}, terminal)
         first = 3 + self._preserve
         ours = (self._sock, *((self._fifo,) if self._fifo >= 0 else ()))
         sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 2) for fd in (*stdio, *ours)]
@@ -49,9 +52,9 @@ class Door:
         sys.close_range(first + len(ours))
         self._sock, self._fifo = first, first + 1 if len(ours) > 1 else -1
 
-    def before_execve(self, terminal: int) -> None:
+    def before_execve(self) -> None:
         """All is ready: say so, and wait to be told to run the program."""
-        self._ask({"at": "ready"}, terminal)
+        self._ask({"at": "ready"})
         if self._fifo >= 0:
             os.close(self._sock)  # the command that made us ends now
             self._sock = -1
@@ -70,8 +73,8 @@ class Door:
     def _run_hooks(self, kind: str) -> None:
         hooks.run(self._config, kind, self._state)
 
-    def _ask(self, message: dict[str, Any], fd: int = -1) -> None:
-        self._send(message, fd)
+    def _ask(self, message: dict[str, Any]) -> None:
+        self._send(message)
         data = os.read(self._sock, 1 << 16)
         if not data:
             os._exit(1)  # the command was killed

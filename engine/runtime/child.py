@@ -179,7 +179,7 @@ def _finish(plan: Plan, root_fd: int) -> None:
     if plan.door is None:
         _keep_only_stdio(plan)
     else:
-        plan.door.keep_descriptors(plan.stdio)
+        plan.door.keep_descriptors(plan.stdio, plan.terminal)
     process.set_limits(settings, usual=plan.door is None)  # not before: a low number of files would be in our own way
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
@@ -192,7 +192,7 @@ def _finish(plan: Plan, root_fd: int) -> None:
     if plan.door is None:
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
-        plan.door.before_execve(plan.terminal)
+        plan.door.before_execve()
     plan.reached = True
     if plan.filter:
         process.confine(settings, plan.filter)

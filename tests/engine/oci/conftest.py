@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,16 +28,24 @@ class Runtime:
         self.folder, self.root, self._image = folder, folder / "state", image
 
     def __call__(self, *words: str | Path, fails: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
-        """One command. Its streams are files: a pipe would stay open with the container."""
+        """One command."""
+        done = self.plain(self.command(*words), **options)
+        assert fails or done.returncode == 0, done.stderr
+        return done
+
+    def command(self, *words: str | Path) -> list[str]:
+        return [*COMMAND, "--root", str(self.root), *map(str, words)]
+
+    def plain(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Its streams are files: a pipe would stay open with the container."""
         out, err = self.folder / "out", self.folder / "err"
         with out.open("w") as stdout, err.open("w") as stderr:
             done: Any = subprocess.run(
-                [*COMMAND, "--root", self.root, *words],
+                command,
                 **{"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, "timeout": 60, **options},
             )
         done.stdout, done.stderr = out.read_text(), err.read_text()
-        assert fails or done.returncode == 0, done.stderr
-        return done
+        return cast("subprocess.CompletedProcess[str]", done)
 
     def bundle(self, *args: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
         """What `spec` writes, without a terminal, running `args`."""
@@ -69,9 +77,12 @@ class Runtime:
             assert time.monotonic() < deadline, self.state(name)
             time.sleep(0.02)
 
-    def output(self) -> str:
-        """What a container wrote whose `create` was the last command but those that write nothing."""
-        return (self.folder / "out").read_text()
+    def open_to_all(self) -> None:
+        """A remapped user has to walk through pytest's folders to the bundle and the image."""
+        for folder in (self.folder, self._image):
+            for path in (folder, *folder.parents[:3]):
+                if path.name.startswith(("test_", "image", "pytest-")):
+                    path.chmod(0o755)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +91,7 @@ def oci_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs root: namespaces, mounts and control groups of the real kernel")
     folder = tmp_path_factory.mktemp("image")
     make_root(folder)
+    folder.chmod(0o755)  # users other than root walk through it inside
     return folder
 
 
