@@ -53,7 +53,7 @@ async def test_a_terminal(connect: Connect, docker: Docker) -> None:
     async with connect("box") as client:
         await client.send_bytes(b"stty -echo\n")
         await client.send_str("echo h\u00e9-$((1+1)); tty\n")
-        assert b"/dev/" in await read(client, b"h\xc3\xa9-2\r\n") + await read(client, b"/dev/")
+        assert b"h\xc3\xa9-2\r\n" in await read(client, b"/dev/")
         docker("exec", "box", "true")  # it goes on beside
         await client.send_bytes(b"exit 3\n")
         await read(client)
