@@ -137,7 +137,7 @@ def test_a_running_container_is_changed_and_measured(client: docker.DockerClient
 def test_errors_are_docker_pys_own(client: docker.DockerClient, busybox: str) -> None:
     with pytest.raises(ImageNotFound):
         client.images.get("nosuch")
-    with pytest.raises(ImageNotFound):
+    with pytest.raises(APIError, match="connection refused"):  # it asks the registry, which the suite is without
         client.containers.run("nosuch:tag", "true")
     with pytest.raises(NotFound):
         client.containers.get("nosuch")
@@ -147,7 +147,7 @@ def test_errors_are_docker_pys_own(client: docker.DockerClient, busybox: str) ->
         client.networks.get("nosuch")
     with pytest.raises(ContainerError, match="exit status 2"):
         client.containers.run(busybox, "sh -c 'exit 2'", remove=True)
-    with pytest.raises(APIError, match="not supported yet"):
+    with pytest.raises(APIError, match=r"registry\.example"):
         client.login("me", "secret", registry="registry.example")
     with pytest.raises(APIError) as caught:
         client.containers.run(busybox, "nosuch", remove=True)
