@@ -227,6 +227,8 @@ class Launcher:
         `process` is an OCI process object; `spec`: of the container's document `annotations` and of `linux`
         `namespaces`, `cgroupsPath`, `seccomp`. Raises StartFailed, HostLimit.
         """
+        if pidfd < 0:
+            raise StartFailed(_words("the container has ended", "exec"), 128)
         return await self._ask(launch, {"op": "exec", "process": process, "spec": spec}, pidfd)
 
     async def adopt(self, bundle: Path, known: Callable[[], Known] = lambda: NOTHING_KNOWN) -> Task | Exit | None:

@@ -80,8 +80,8 @@ class Runtime:
     def open_to_all(self) -> None:
         """A remapped user has to walk through pytest's folders to the bundle and the image."""
         for folder in (self.folder, self._image):
-            for path in (folder, *folder.parents[:3]):
-                if path.name.startswith(("test_", "image", "pytest-")):
+            for path in (folder, *folder.parents[:4]):
+                if path.name.startswith(("test_", "image", "pytest-", "popen-")):
                     path.chmod(0o755)
 
 
