@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.logs.attributes import attributes
-from dosirak.engine.containers.logs.entries import Entry
+from dosirak.engine.containers.logs.entries import Entry, line_count
 from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery, LogRecord
 from dosirak.engine.errors import Conflict, InvalidRequest, NotSupported
@@ -136,8 +136,12 @@ async def _batches(
         reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files, end))
         await _in_thread(lambda: reader.seek(query.tail))
         yield []
+        # Without `follow`, what is written meanwhile is none of the last lines.
+        left = query.tail if grown is None else None
         while True:
-            while entries := await _in_thread(reader.read):
+            while (left is None or left > 0) and (entries := await _in_thread(reader.read)):
+                if left is not None:
+                    entries, left = _first_lines(entries, left)
                 if chosen := choose(entries):
                     yield chosen
             if grown is None:
@@ -146,6 +150,20 @@ async def _batches(
                 await anext(grown)
             except StopAsyncIteration:
                 grown = None  # what was written last is read once more
+
+
+def _first_lines(entries: list[Entry], count: int) -> tuple[list[Entry], int]:
+    """The entries with the first `count` lines, and how many lines are wanted still."""
+    kept = []
+    for entry in entries:
+        if count <= 0:
+            break
+        lines = line_count(entry.log.encode("utf-8", "surrogateescape"))
+        if lines > count:
+            entry.log = "".join(f"{line}\n" for line in entry.log.split("\n")[:count])
+        kept.append(entry)
+        count -= lines
+    return kept, max(0, count)
 
 
 async def _grown(follower: Follower, until: float) -> AsyncIterator[None]:

@@ -36,11 +36,11 @@ def test_where_nobody_can_answer_it_says_what_to_do(magic: Any, monkeypatch: Any
 
 
 def test_prunes_return_what_went(magic: Any, engine: Any) -> None:
-    magic("volume", "create --label mine data")
-    assert list(magic("volume", "ls -q --filter label=mine")) == ["data"]
-    assert magic("volume", "inspect data")["Labels"] == {"mine": ""}
+    magic("volume", "create --label mine kept-data")
+    assert list(magic("volume", "ls -q --filter label=mine")) == ["kept-data"]
+    assert magic("volume", "inspect kept-data")["Labels"] == {"mine": ""}
     assert magic("volume", "prune -f --filter label=mine") == []
-    assert magic("volume", "prune -af --filter label=mine") == ["data"]
+    assert magic("volume", "prune -af --filter label=mine") == ["kept-data"]
     assert magic("network", "prune -f --filter label=nosuch") == []
     assert magic("image", "prune -f --filter label=nosuch") == []
 
