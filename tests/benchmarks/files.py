@@ -9,21 +9,18 @@ the client's side: over the socket by a client that costs next to nothing, and b
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import peers
 from benchmarks.measure import Case, Prepare, cpu_of, measure, quietly
-from support.engines import BASE_VARIABLE, BUSYBOX, Engine, new_settings
+from benchmarks.session import Session, session
+from support.engines import BUSYBOX
 
 SIZE = 200 << 20
 FILES = 10_000
@@ -137,37 +134,18 @@ def row(task: Callable[[Side], Callable[[], object]], side: Callable[[], Side]) 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
-    options = parser.parse_args()
-    base = Path(tempfile.mkdtemp(prefix="dsk-bench-", dir="/tmp"))
-    os.environ[BASE_VARIABLE] = str(base)
-    engine, dockerd = Engine(new_settings("b")), peers.Dockerd(base / "dockerd")
-    try:
-        engine.start()
-        engine.import_busybox()
-        ours = Side("dosirak", engine.socket, engine.environment(), BUSYBOX)
-        pairs = _pairs(base, options.only, ours, dockerd, engine)
-        (base / "rows").mkdir()
-        measure([case for pair in pairs.values() for case in pair], base / "rows", options.rounds, warm_up=1)
-        print(
-            f"ms: median (min) of {options.rounds} rounds in turns, {os.cpu_count()} cores; CPU: of our service alone"
-        )
+    with session(__doc__, rounds=7) as run:
+        ours = Side("dosirak", run.engine.socket, run.engine.environment(), BUSYBOX)
+        pairs = _pairs(run, ours)
+        measure([case for pair in pairs.values() for case in pair], run.folder, run.rounds, warm_up=1)
+        print(f"ms: median (min) of {run.rounds} rounds in turns, {os.cpu_count()} cores; CPU: of our service alone")
         for name, (case, peer) in pairs.items():
             cpu = f"CPU {sorted(case.cpu_seconds)[len(case.cpu_seconds) // 2] * 1000:5.0f}" if case.cpu_seconds else ""
             print(f"{name:36} dosirak {_shown(case)} {cpu}   dockerd {_shown(peer)}")
-    finally:
-        engine.stop()
-        dockerd.stop()
-        peers.remove_cgroups()
-        shutil.rmtree(base, ignore_errors=True)
 
 
-def _pairs(
-    base: Path, only: list[str], ours: Side, dockerd: peers.Dockerd, engine: Engine
-) -> dict[str, tuple[Case, Case]]:
-    local = base / "local"
+def _pairs(run: Session, ours: Side) -> dict[str, tuple[Case, Case]]:
+    local, dockerd = run.base / "local", run.dockerd
     local.mkdir()
     with (local / "big").open("wb") as file:
         for _ in range(SIZE >> 20):
@@ -181,8 +159,8 @@ def _pairs(
             theirs.append(Side("dockerd", dockerd.socket, dockerd.environment, "busybox"))
         return theirs[0]
 
-    chosen = {name: task for name, task in tasks(local).items() if not only or any(word in name for word in only)}
-    pid = engine.pid
+    chosen = {name: task for name, task in tasks(local).items() if run.wants(name)}
+    pid = run.engine.pid
     return {
         name: (
             Case(f"{name}, dosirak", row(task, lambda: ours), lambda: cpu_of(pid)),

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.measure import NotHere, cpu_of
 from benchmarks.peers import Dockerd, remove_cgroups
 from benchmarks.rawclient import Client
+from benchmarks.session import end_cleanly
 from support.engines import BASE_VARIABLE, Engine, new_settings
 
 BODY = {"Image": "busybox:latest", "Cmd": ["sleep", "100000"], "HostConfig": {"NetworkMode": "bridge"}}
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--peers", action="store_true")
     options = parser.parse_args()
+    end_cleanly()
     with tempfile.TemporaryDirectory(prefix="dsk-many-") as folder:
         os.environ.setdefault(BASE_VARIABLE, folder)
         engine = Engine(new_settings("b"))

@@ -8,13 +8,10 @@ the time of asking is in it.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import ours
 from benchmarks.measure import Case, Prepare, cpu_of, measure, table
-from support.engines import BASE_VARIABLE, BUSYBOX, Engine, new_settings
+from benchmarks.session import session
+from support.engines import BUSYBOX, Engine
 from support.wires import Namespace
 
 REFERENCE = "start on the default bridge"
@@ -118,24 +116,11 @@ def rows(engine: Engine) -> list[Case]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
-    options = parser.parse_args()
-    base = Path(tempfile.mkdtemp(prefix="dsk-bench-", dir="/tmp"))
-    os.environ[BASE_VARIABLE] = str(base)
-    engine = Engine(new_settings("b"))
-    try:
-        engine.start()
-        engine.import_busybox()
-        chosen = [row for row in rows(engine) if not options.only or any(word in row.name for word in options.only)]
-        (base / "rows").mkdir()
-        measure(chosen, base / "rows", options.rounds)
-        print(f"ms; {options.rounds} rounds in turns, {os.cpu_count()} cores")
+    with session(__doc__, rounds=30) as run:
+        chosen = [row for row in rows(run.engine) if run.wants(row.name)]
+        measure(chosen, run.folder, run.rounds)
+        print(f"ms; {run.rounds} rounds in turns, {os.cpu_count()} cores")
         print("\n".join(table(chosen, REFERENCE)))
-    finally:
-        engine.stop()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 if __name__ == "__main__":

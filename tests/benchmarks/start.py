@@ -10,18 +10,16 @@ processor time of our service alone, which other programs on the machine do not 
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import ours, peers
 from benchmarks.measure import Case, cpu_of, measure, table
-from support.engines import BASE_VARIABLE, Engine, new_settings
+from benchmarks.session import session
+from support.engines import Engine
 
 REFERENCE = "runc run"
 
@@ -55,28 +53,11 @@ def rows(engine: Engine, dockerd: peers.Dockerd) -> list[Case]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
-    options = parser.parse_args()
-    base = Path(tempfile.mkdtemp(prefix="dsk-bench-", dir="/tmp"))
-    os.environ[BASE_VARIABLE] = str(base)
-    engine, dockerd = Engine(new_settings("b")), peers.Dockerd(base / "dockerd")
-    try:
-        engine.start()
-        engine.import_busybox()
-        chosen = [
-            row for row in rows(engine, dockerd) if not options.only or any(word in row.name for word in options.only)
-        ]
-        (base / "rows").mkdir()
-        measure(chosen, base / "rows", options.rounds)
-        print(f"create + start + wait + remove of `true`, ms; {options.rounds} rounds in turns, {os.cpu_count()} cores")
+    with session(__doc__, rounds=30) as run:
+        chosen = [row for row in rows(run.engine, run.dockerd) if run.wants(row.name)]
+        measure(chosen, run.folder, run.rounds)
+        print(f"create + start + wait + remove of `true`, ms; {run.rounds} rounds in turns, {os.cpu_count()} cores")
         print("\n".join(table(chosen, REFERENCE)))
-    finally:
-        engine.stop()
-        dockerd.stop()
-        peers.remove_cgroups()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 if __name__ == "__main__":

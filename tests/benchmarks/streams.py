@@ -9,23 +9,20 @@ service alone. Written: a container's `seq 1000000`, from its start to its end.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import peers
 from benchmarks.measure import Case, Prepare, cpu_of, measure, quietly
 from benchmarks.rawclient import Client
-from support.engines import BASE_VARIABLE, BUSYBOX, Engine, new_settings
+from benchmarks.session import session
+from support.engines import BUSYBOX
 
 LINES = 1_000_000
 # What `seq` of so many lines prints, each line in a frame with an 8-byte head or not.
@@ -139,44 +136,32 @@ def row(task: Callable[[Side], Callable[[], None]], side: Callable[[], Side]) ->
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
-    options = parser.parse_args()
-    base = Path(tempfile.mkdtemp(prefix="dsk-bench-", dir="/tmp"))
-    os.environ[BASE_VARIABLE] = str(base)
-    engine, dockerd = Engine(new_settings("b")), peers.Dockerd(base / "dockerd")
     sides: dict[str, Side] = {}
+    with session(__doc__, rounds=7) as run:
+        engine, dockerd = run.engine, run.dockerd
 
-    def ours() -> Side:
-        return sides.setdefault("ours", Side(engine.socket, BUSYBOX, engine.environment()))
+        def ours() -> Side:
+            return sides.setdefault("ours", Side(engine.socket, BUSYBOX, engine.environment()))
 
-    def theirs() -> Side:
-        dockerd.start()
-        return sides.setdefault("theirs", Side(dockerd.socket, "busybox", dockerd.environment))
+        def theirs() -> Side:
+            dockerd.start()
+            return sides.setdefault("theirs", Side(dockerd.socket, "busybox", dockerd.environment))
 
-    try:
-        engine.start()
-        engine.import_busybox()
         pid = engine.pid
         pairs = {
             name: (Case(name, row(task, ours), lambda: cpu_of(pid)), Case(f"{name} dockerd", row(task, theirs)))
             for name, task in TASKS.items()
-            if not options.only or any(word in name for word in options.only)
+            if run.wants(name)
         }
-        (base / "rows").mkdir()
-        measure([case for pair in pairs.values() for case in pair], base / "rows", options.rounds, warm_up=1)
-        print(f"ms: median (min) of {options.rounds} rounds in turns, {os.cpu_count()} cores")
+        try:
+            measure([case for pair in pairs.values() for case in pair], run.folder, run.rounds, warm_up=1)
+        finally:
+            for side in sides.values():
+                side.client.close()
+        print(f"ms: median (min) of {run.rounds} rounds in turns, {os.cpu_count()} cores")
         for name, (case, peer) in pairs.items():
             cpu = sorted(case.cpu_seconds)[len(case.cpu_seconds) // 2] * 1000
             print(f"{name:34} dosirak {_shown(case)} CPU {cpu:6.1f}   dockerd {_shown(peer)}")
-    finally:
-        for side in sides.values():
-            side.client.close()
-        engine.stop()
-        dockerd.stop()
-        peers.remove_cgroups()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 def _shown(case: Case) -> str:
