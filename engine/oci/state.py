@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.runtime import cgroups
@@ -144,10 +143,10 @@ def load(root: str, name: str) -> State:
 def names(root: str) -> list[str]:
     """Those of all containers."""
     try:
-        found = sorted(entry.name for entry in os.scandir(root) if _ALLOWED.issuperset(entry.name))
+        found = [entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
-    return [name for name in found if stat.S_ISDIR(os.lstat(f"{root}/{name}").st_mode)]
+    return sorted(filter(_ALLOWED.issuperset, found))
 
 
 def start_time(pid: int) -> int:
