@@ -114,26 +114,24 @@ def _link(part: Program, behind: int) -> Program:
 def _test(test: Test) -> Program:
     low = Instruction(_LD_W_ABS, _ARGUMENTS + 8 * test.place)
     high = Instruction(_LD_W_ABS, _ARGUMENTS + 8 * test.place + 4)
-    value, value_two = test.value, test.value_two
+    upper, lower = test.value >> 32, test.value & 0xFFFFFFFF
     if test.operator == "MASKED_EQ":
-        upper, lower = value >> 32, value & 0xFFFFFFFF
-        upper_two, lower_two = (value_two >> 32) & upper, value_two & lower
+        upper_two, lower_two = (test.value_two >> 32) & upper, test.value_two & lower
         parts: Program = [low, Instruction(_AND_K, lower), Instruction(_JEQ_K, lower_two, _YES, _NO)]
         if test.halves and upper:
             parts = [high, Instruction(_AND_K, upper), Instruction(_JEQ_K, upper_two, _ON, _NO), *parts]
         return parts
     yes, no = (_YES, _NO) if test.operator in ("EQ", "GT", "GE") else (_NO, _YES)
     jump = {"EQ": _JEQ_K, "NE": _JEQ_K, "GT": _JGT_K, "LE": _JGT_K, "GE": _JGE_K, "LT": _JGE_K}[test.operator]
-    upper, lower = value >> 32, value & 0xFFFFFFFF
     if not test.halves:
-        return _narrow(test.operator, jump, low, upper, lower, yes, no)
+        return _narrow(jump, low, upper, lower, yes, no)
     last = [low, Instruction(jump, lower, yes, no)]
     if jump == _JEQ_K:
         return [high, Instruction(_JEQ_K, upper, _ON, no), *last]
     return [high, Instruction(_JGT_K, upper, yes, _ON), Instruction(_JEQ_K, upper, _ON, no), *last]
 
 
-def _narrow(operator: str, jump: int, low: Instruction, upper: int, lower: int, yes: int, no: int) -> Program:
+def _narrow(jump: int, low: Instruction, upper: int, lower: int, yes: int, no: int) -> Program:
     """The kernel drops the argument's upper half. A value beyond 32 bits is a negative number with its sign in front,
     or one that no argument can have."""
     if upper in (0, 0xFFFFFFFF):
