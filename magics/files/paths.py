@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def follow_source(path: str, *, follow: bool) -> End:
         status = os.lstat(resolved)
     except OSError as error:
         raise DosirakError(f"lstat {error.filename or path}: {os.strerror(error.errno or 0).lower()}") from error
-    return End(resolved, True, _is_directory(status.st_mode), rename)
+    return End(resolved, True, stat.S_ISDIR(status.st_mode), rename)
 
 
 def follow_destination(path: str) -> End:
@@ -105,8 +106,8 @@ def follow_destination(path: str) -> End:
             return End(target)
         except OSError as error:
             raise DosirakError(f"lstat {target}: {os.strerror(error.errno or 0).lower()}") from error
-        if not _is_link(status.st_mode):
-            return End(target, True, _is_directory(status.st_mode))
+        if not stat.S_ISLNK(status.st_mode):
+            return End(target, True, stat.S_ISDIR(status.st_mode))
         target = posixpath.join(split_entry(target)[0], os.readlink(target))
     raise DosirakError(f"too many symlinks in {path}")
 
@@ -117,7 +118,7 @@ def _check_parent(path: str) -> None:
         mode = os.stat(parent).st_mode
     except OSError as error:
         raise DosirakError(f"stat {parent}: {os.strerror(error.errno or 0).lower()}") from error
-    if not _is_directory(mode):
+    if not stat.S_ISDIR(mode):
         raise DosirakError("not a directory")
 
 
@@ -146,15 +147,3 @@ def rebase(old: str, new: str) -> Callable[[str], str]:
         return new + rest if rest != name and (not rest or rest.startswith("/")) else name
 
     return change
-
-
-def _is_directory(mode: int) -> bool:
-    import stat
-
-    return stat.S_ISDIR(mode)
-
-
-def _is_link(mode: int) -> bool:
-    import stat
-
-    return stat.S_ISLNK(mode)
