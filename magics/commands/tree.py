@@ -75,7 +75,7 @@ _OURS = {
 }
 
 container = Group("container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY)
-image = Group("image", help="Manage images.", loaders=_IMAGE, planned=dict.fromkeys(("save",), _LATER))
+image = Group("image", help="Manage images.", loaders=_IMAGE, planned={"save": _LATER})
 network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
 system = Group(
@@ -93,10 +93,7 @@ dosirak = Group(
 )
 
 _GROUPS = {
-    **{
-        name: f"magics.commands.tree:{name}"
-        for name in ("container", "image", "network", "volume", "system", "builder")
-    },
+    name: f"magics.commands.tree:{name}" for name in ("container", "image", "network", "volume", "system", "builder")
 }
 _TOP = {
     **_CONTAINER,
