@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
-from support.engines import Engine, alive, wait_for
+import pytest
+
+from support.engines import Engine, alive, new_settings, wait_for
+
+
+@pytest.fixture
+def small() -> Iterator[Engine]:
+    """An engine whose data root is a tmpfs of 12 MB, with the small image on it."""
+    settings = new_settings("d")
+    settings.data.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=0710", "dosirak-test", str(settings.data)], check=True)
+    engine = Engine(settings)
+    try:
+        engine.start()
+        engine.import_busybox()
+        yield engine
+        engine.remove_containers()
+        engine.close_client()
+        engine.kill(signal.SIGTERM)
+    finally:
+        subprocess.run(["umount", str(settings.data)], check=True)
+        shutil.rmtree(settings.data.parent)
 
 
 def children(pid: int) -> list[int]:
