@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +11,8 @@ from urllib.parse import urlencode, urljoin
 
 import msgspec
 
-from dosirak.engine.content import Descriptor
+from dosirak.engine.content import Descriptor, media_types
+from dosirak.engine.content.digests import digest_of
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import documents
 from dosirak.engine.registry import errors
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from dosirak.engine.registry.hosts import Endpoint
 
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
+_ACCEPT = ", ".join(
+    (
+        media_types.INDEX,
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        media_types.MANIFEST,
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "*/*",
+    )
 )
-_MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-_ACCEPT = ", ".join((*_INDEXES, *_MANIFESTS, "*/*"))
 _MAX_ERROR = 64 << 10
 _PIECE = 1 << 18
 _TRIES = 4
@@ -43,8 +43,6 @@ _PROGRESS = 1 << 20
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 20.0
 """Seconds between tries; a registry's Retry-After counts up to the longest."""
-
-
 _MAX_PAGES = 100
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next')
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -209,7 +207,7 @@ class Client:
                 return answer.content_type, await self._read(answer, documents.MAX_MANIFEST)
 
         media_type, data = await self._retried(get)
-        found = Descriptor(media_type, "sha256:" + hashlib.sha256(data).hexdigest(), len(data))
+        found = Descriptor(media_type, digest_of(data), len(data))
         if which.startswith("sha256:") and found.digest != which:
             raise InvalidRequest(f"manifest verification failed for digest {which}")
         if descriptor is not None and descriptor.size != found.size:
@@ -221,7 +219,7 @@ class Client:
         if blob.size > limit:
             raise InvalidRequest(f"blob {blob.digest} is larger than {limit} bytes")
         data = b"".join([piece async for piece in self.blob(blob)])
-        if "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
+        if digest_of(data) != blob.digest:
             raise InvalidRequest(f"filesystem layer verification failed for digest {blob.digest}")
         return data
 

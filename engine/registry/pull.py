@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dosirak.engine.content import Descriptor, Platform
+from dosirak.engine.content import Descriptor, Platform, media_types
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.images import ImageConfig, Reference, documents, platforms
 from dosirak.engine.registry.model import Message, Tell
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CONFIGS = frozenset(
     (
-        "application/vnd.oci.image.config.v1+json",
+        media_types.CONFIG,
         "application/vnd.docker.container.image.v1+json",
         # What some old tools wrote (moby reads it as the one above).
         "application/octet-stream",
