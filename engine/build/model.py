@@ -151,18 +151,6 @@ class BuildFailed(Progress, frozen=True, tag="build-failed"):
     code: int = 0
 
 
-AnyProgress = (
-    BuildStarted
-    | StepStarted
-    | StepCached
-    | StepRunning
-    | StepOutput
-    | StepFinished
-    | StepFailed
-    | BuildWarning
-    | BuildFinished
-    | BuildFailed
-)
 """Every event: the type to decode one by, told apart by its "event" tag."""
 
 ProgressSink = Callable[[Progress], None]

@@ -182,7 +182,7 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
     process = Process(pid)
     process.stdin, process.stdout, process.stderr = stdio.ours
     process.terminal, process.mounts = plan.terminal, plan.mounts
-    process.pidfd = sys.pidfd_open(pid)
+    process.pidfd = os.pidfd_open(pid)
     return process
 
 

@@ -25,13 +25,11 @@ _NUMBERS = {
 _NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
 _NUMBERS["execveat"] = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
 _NUMBERS |= {
-    "pidfd_send_signal": 424,
     "open_tree": 428,
     "move_mount": 429,
     "fsopen": 430,
     "fsconfig": 431,
     "fsmount": 432,
-    "pidfd_open": 434,
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
@@ -39,7 +37,6 @@ _NUMBERS |= {
 }
 
 AT_FDCWD = -100
-AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -53,8 +50,6 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_RDONLY = 1
-MS_BIND = 4096
 MS_REC = 16384
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
@@ -71,7 +66,6 @@ MOUNT_ATTR_RELATIME = 0x0
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
-MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 OPEN_TREE_CLONE = 1
@@ -93,7 +87,6 @@ PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
-PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -194,7 +187,6 @@ _fsconfig = _syscall("fsconfig", c_int, c_uint, c_char_p, c_char_p, c_int)
 _fsmount = _syscall("fsmount", c_int, c_uint, c_uint)
 _mount_setattr = _syscall("mount_setattr", c_int, c_char_p, c_uint, c_void_p, c_size_t)
 _pivot_root = _syscall("pivot_root", c_char_p, c_char_p)
-_pidfd_open = _syscall("pidfd_open", c_int, c_uint)
 _close_range = _syscall("close_range", c_uint, c_uint, c_uint)
 _capget = _syscall("capget", c_void_p, c_void_p)
 _capset = _syscall("capset", c_void_p, c_void_p)
@@ -308,11 +300,6 @@ def mount_setattr(
 def pivot_root(new_root: str | bytes, put_old: str | bytes) -> None:
     """pivot_root(2); pivot_root(".", ".") stacks the old root on the new one (man page, "pivot_root(".", ".")")."""
     _pivot_root(_path(new_root), _path(put_old))
-
-
-def pidfd_open(pid: int, flags: int = 0) -> int:
-    """pidfd_open(2), kernel 5.3; close-on-exec."""
-    return _pidfd_open(pid, flags)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

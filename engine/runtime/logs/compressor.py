@@ -6,7 +6,6 @@ import os
 import sys
 
 from dosirak.engine.runtime import loop as loops
-from dosirak.engine.runtime import syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Compressor:
         try:
             arguments = [sys.executable, "-S", "-E", "-I", _PROGRAM, self._log.path, str(self._log.max_files)]
             self._pid = os.posix_spawn(sys.executable, arguments, {})
-            pidfd = syscalls.pidfd_open(self._pid)
+            pidfd = os.pidfd_open(self._pid)
         except OSError:
             self._pid = 0  # the part stays as it is; the next rotation tries again
             return
