@@ -151,7 +151,5 @@ class BuildFailed(Progress, frozen=True, tag="build-failed"):
     code: int = 0
 
 
-"""Every event: the type to decode one by, told apart by its "event" tag."""
-
 ProgressSink = Callable[[Progress], None]
 """Takes each event as it happens; called on the event loop, must not block."""
