@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dosirak.engine.containers.units import parse_size
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotSupported
 from dosirak.engine.runtime import quota
 
 _log = logging.getLogger(__name__)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # What a container writes, and where overlayfs prepares it.
 _DIRECTORIES = ("upper", "work")
 # Above the numbers that people give to projects of their own.
@@ -26,10 +24,7 @@ def parse(options: Mapping[str, str]) -> int:
     for key, value in options.items():
         if key.lower() != "size":
             raise InvalidRequest(f"Unknown option {key.lower()}")
-        match = _SIZE.fullmatch(value)
-        if match is None:
-            raise InvalidRequest(f"invalid size: '{value}'")
-        size = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+        size = parse_size(value, 1024)
     return size
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from dosirak.engine.containers.documents import LogConfig
 from dosirak.engine.containers.logs import attributes
+from dosirak.engine.containers.units import parse_size
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.runtime.model import LogFile
 
@@ -21,25 +22,12 @@ _KNOWN = frozenset({"max-size", "max-file", "compress", "labels", "labels-regex"
 # Of every driver but none. Ours never makes a container wait, so "non-blocking" changes nothing.
 _COMMON = frozenset({"mode", "max-buffer-size"})
 _MODES = frozenset({"", "blocking", "non-blocking"})
-_UNITS = "bkmgtp"
-_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?P<unit>[a-zA-Z]*)")
 _TRUE, _FALSE = (
     frozenset(("1", "t", "T", "TRUE", "true", "True")),
     frozenset(("0", "f", "F", "FALSE", "false", "False")),
 )
 # The defaults of "local".
 _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
-
-
-def parse_size(text: str, base: int = 1000) -> int:
-    """Bytes of "10m", "1.5GB", "4096", in units of `base` (docker/go-units, FromHumanSize). Raises InvalidRequest."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InvalidRequest(f"invalid size: '{text}'")
-    unit = match["unit"].lower()
-    if unit and (unit[0] not in _UNITS or unit[1:] not in (("", "b", "ib") if unit[0] != "b" else ("",))):
-        raise InvalidRequest(f"invalid suffix: '{unit}'")
-    return int(float(match["number"]) * base ** _UNITS.index(unit[:1] or "b"))
 
 
 def check_log_config(log: LogConfig) -> list[str]:

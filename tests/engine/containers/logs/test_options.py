@@ -8,8 +8,9 @@ import pytest
 
 from dosirak.engine.containers.documents import ContainerConfig, HostConfig, LogConfig
 from dosirak.engine.containers.logs.attributes import attributes
-from dosirak.engine.containers.logs.options import check_log_config, log_file, log_of, parse_size
+from dosirak.engine.containers.logs.options import check_log_config, log_file, log_of
 from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.units import parse_size
 from dosirak.engine.errors import InvalidRequest
 
 
