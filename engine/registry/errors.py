@@ -55,6 +55,4 @@ def of_pull(error: RegistryError, reference: Reference) -> EngineError:
         )
     if error.code == "MANIFEST_UNKNOWN" or error.http_status == 404:
         return NotFound(f"manifest for {reference.familiar} not found: {error.message}")
-    if error.code == "TOOMANYREQUESTS" or error.http_status == 429:
-        return RegistryError(error.http_status, error.code, error.message)
     return error
