@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 from dosirak.engine.networks.dns import packets
+from dosirak.engine.networks.dns.upstream import Asking
 from dosirak.engine.networks.dns.zones import Box
 from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns
@@ -134,7 +135,7 @@ class Sandbox:
                 reply(answer or packets.write(question, packets.SERVFAIL))
 
         self._asked += 1
-        self._upstream.ask(question, data, self.box.servers, stream, self._open, done)
+        self._upstream.ask(Asking(question, data, self.box.servers, stream, self._open, done))
 
     def _open(self, family: int, kind: int, inside: bool) -> socket.socket:
         return self._home.socket(self._namespace if inside else -1, family, kind)

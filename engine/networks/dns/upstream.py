@@ -27,8 +27,12 @@ MOST = 1024
 _SWEEP = 0.25
 
 
-class _Asking:
-    """One question on its way: the socket to the present server, and what is left to try."""
+class Asking:
+    """One question on its way: the socket to the present server, and what is left to try.
+
+    Parameters: `message` is the whole of what the container sent; `stream`: by TCP; `open` makes a socket of a family
+    and type, inside the container's namespace or out of it; `done` gets the first usable answer, or None.
+    """
 
     __slots__ = ("done", "due", "id", "message", "open", "question", "read", "servers", "sock", "stream", "unsent")
 
@@ -52,34 +56,21 @@ class Upstream:
 
     def __init__(self, loop: loops.Loop) -> None:
         self._loop = loop
-        self._out: set[_Asking] = set()
+        self._out: set[Asking] = set()
 
     @property
     def full(self) -> bool:
         """Whether no more can be asked just now."""
         return len(self._out) >= MOST
 
-    def ask(
-        self,
-        question: Question,
-        message: bytes,
-        servers: Sequence[tuple[str, bool]],
-        stream: bool,
-        open: Callable[[int, int, bool], socket.socket],
-        done: Callable[[bytes | None], None],
-    ) -> None:
-        """Ask the servers in turn, by TCP if `stream`; `done` gets the first usable answer, or None.
-
-        Parameters: `message` is the whole of what the container sent; `open` makes a socket of a family and type,
-        inside the container's namespace or out of it.
-        """
-        asking = _Asking(question, message, servers, stream, open, done)
+    def ask(self, asking: Asking) -> None:
+        """Ask the servers in turn."""
         if not self._out:
             self._loop.after(_SWEEP, self._sweep)
         self._out.add(asking)
         self._next(asking)
 
-    def _next(self, asking: _Asking) -> None:
+    def _next(self, asking: Asking) -> None:
         """Go on to the next server that can be asked at all."""
         self._hang_up(asking)
         while asking.servers:
@@ -93,7 +84,7 @@ class Upstream:
         self._out.discard(asking)
         asking.done(None)
 
-    def _call(self, asking: _Asking, address: str, inside: bool) -> None:
+    def _call(self, asking: Asking, address: str, inside: bool) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind = socket.SOCK_STREAM if asking.stream else socket.SOCK_DGRAM
         asking.sock = sock = asking.open(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, inside)
@@ -112,7 +103,7 @@ class Upstream:
             sock.send(message)
             self._loop.watch(sock.fileno(), loops.IN, lambda _: self._receive(asking))
 
-    def _receive(self, asking: _Asking) -> None:
+    def _receive(self, asking: Asking) -> None:
         assert asking.sock
         try:
             reply = asking.sock.recv(packets.LARGEST)
@@ -123,7 +114,7 @@ class Upstream:
             return
         self._judge(asking, reply)
 
-    def _judge(self, asking: _Asking, reply: bytes) -> None:
+    def _judge(self, asking: Asking, reply: bytes) -> None:
         if not packets.matches(reply, asking.id, asking.question):
             return  # forged, or late: the right one may still come
         if packets.code_of(reply) in (packets.SERVFAIL, packets.REFUSED) and asking.servers:
@@ -133,7 +124,7 @@ class Upstream:
         self._out.discard(asking)
         asking.done(packets.with_id(reply, asking.question.id))
 
-    def _write(self, asking: _Asking, events: int) -> None:
+    def _write(self, asking: Asking, events: int) -> None:
         assert asking.sock
         sock = asking.sock
         try:
@@ -148,7 +139,7 @@ class Upstream:
         if not asking.unsent:
             self._loop.watch(sock.fileno(), loops.IN, lambda _: self._read(asking))
 
-    def _read(self, asking: _Asking) -> None:
+    def _read(self, asking: Asking) -> None:
         assert asking.sock
         try:
             data = asking.sock.recv(packets.LARGEST)
@@ -167,7 +158,7 @@ class Upstream:
         elif not data:
             self._next(asking)
 
-    def _hang_up(self, asking: _Asking) -> None:
+    def _hang_up(self, asking: Asking) -> None:
         if asking.sock is not None:
             self._loop.forget(asking.sock.fileno())
             asking.sock.close()
