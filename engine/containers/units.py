@@ -18,4 +18,7 @@ def parse_size(text: str, base: int = 1000) -> int:
     unit = match["unit"].lower()
     if unit and (unit[0] not in _UNITS or unit[1:] not in (("", "b", "ib") if unit[0] != "b" else ("",))):
         raise InvalidRequest(f"invalid suffix: '{unit}'")
-    return int(float(match["number"]) * base ** _UNITS.index(unit[:1] or "b"))
+    size = float(match["number"]) * base ** _UNITS.index(unit[:1] or "b")
+    if size >= 1 << 63:  # Go's int64; a float may even be infinite
+        raise InvalidRequest(f"invalid size: '{text}'")
+    return int(size)

@@ -22,7 +22,7 @@ def test_sizes_are_decimal(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1m", "10q", "10mm", "10bb", "1 2"])
+@pytest.mark.parametrize("text", ["", "x", "-1m", "10q", "10mm", "10bb", "1 2", "9" * 400, "10000p"])
 def test_what_is_no_size(text):
     with pytest.raises(InvalidRequest, match="invalid s"):
         parse_size(text)
