@@ -45,8 +45,7 @@ def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
     """Send a signal to running containers, SIGKILL unless -s names another; the value is the container."""
     query = {"signal": signal or None}
     # A container of --rm may be gone by now, so nothing is looked up afterwards.
-    many.each(containers, lambda name: session.engine.post(f"/containers/{name}/kill", query))
-    return _names(session, containers)
+    return many.told(session, containers, lambda name: session.engine.post(f"/containers/{name}/kill", query))
 
 
 @click.command("rm", cls=Command, usage=_SEVERAL, at_least=1)
@@ -58,8 +57,7 @@ def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
 def remove(session: Session, containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> Result:
     """Remove containers."""
     query = {"force": force, "v": volumes, "link": link}
-    many.each(containers, lambda name: session.engine.delete(f"/containers/{name.lstrip('/')}", query))
-    return _names(session, containers)
+    return many.told(session, containers, lambda name: session.engine.delete(f"/containers/{name.lstrip('/')}", query))
 
 
 @click.command("rename", cls=Command, usage="CONTAINER NEW_NAME", at_least=2, at_most=2)
@@ -86,10 +84,3 @@ def wait(session: Session, containers: tuple[str, ...]) -> Result:
 
     found = many.each(containers, waited)
     return Result(found[0] if len(found) == 1 else found, "\n".join(str(int(status)) for status in found))
-
-
-def _names(session: Session, names: tuple[str, ...]) -> Result:
-    """Nothing is left to return: the names are printed, as docker prints them."""
-    for name in names:
-        session.door.say(name)
-    return Result()

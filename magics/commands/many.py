@@ -28,6 +28,17 @@ def each(names: Sequence[str], act: Callable[[str], Any]) -> list[Any]:
     return results
 
 
+def told(session: Session, names: Sequence[str], act: Callable[[str], Any]) -> Result:
+    """Act on each name and print it when that is done, as docker does: nothing is left to return."""
+
+    def acted(name: str) -> None:
+        act(name)
+        session.door.say(name)
+
+    each(names, acted)
+    return Result()
+
+
 def containers(session: Session, names: Sequence[str], act: Callable[[str], Any]) -> Result:
     """Act on each container; the value is the container, or their list, and in a terminal their names."""
     from docker.errors import NotFound

@@ -85,10 +85,8 @@ def remove(session: Session, networks: tuple[str, ...], force: bool) -> Result:
         except ApiFailure as error:
             if not (force and error.status == 404):
                 raise
-        session.door.say(name)
 
-    many.each(networks, gone)
-    return Result()
+    return many.told(session, networks, gone)
 
 
 @click.command("connect", cls=Command, usage="[OPTIONS] NETWORK CONTAINER", at_least=2, at_most=2)

@@ -85,7 +85,4 @@ def _fields(volume: Mapping[str, Any]) -> dict[str, Any]:
 @click.pass_obj
 def remove(session: Session, volumes: tuple[str, ...], force: bool) -> Result:
     """Remove volumes and what is in them."""
-    many.each(volumes, lambda name: session.engine.delete(f"/volumes/{name}", {"force": force}))
-    for name in volumes:
-        session.door.say(name)
-    return Result()
+    return many.told(session, volumes, lambda name: session.engine.delete(f"/volumes/{name}", {"force": force}))

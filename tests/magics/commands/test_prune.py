@@ -45,6 +45,15 @@ def test_prunes_return_what_went(magic: Any, engine: Any) -> None:
     assert magic("image", "prune -f --filter label=nosuch") == []
 
 
+def test_what_could_be_removed_is_told_though_the_rest_failed(magic: Any, capsys: Output) -> None:
+    magic("volume", "create gone-data")
+    magic("container", "create --name gone busybox true")
+    for kind, name in (("volume", "gone-data"), ("container", "gone")):
+        with pytest.raises(DosirakError, match="nosuch"):
+            magic(kind, f"rm nosuch {name}")
+        assert capsys.readouterr().out == f"{name}\n"
+
+
 def test_df_is_a_frame(magic: Any, capsys: Output) -> None:
     magic("container", "run busybox sh -c 'head -c 3000 /dev/zero >/file'")
     found = magic("system", "df")
