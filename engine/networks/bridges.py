@@ -206,8 +206,6 @@ def _used(netlink: Netlink) -> Iterator[IPv4Network]:
     """Subnets in use, the loopback's apart."""
     yield from (address.network for index, address in links.list_addresses(netlink) if index != links.LOOPBACK)
     yield from (network for index, network in links.list_routes(netlink) if index != links.LOOPBACK)
-    for line in files.read_resolv_conf().splitlines():
-        words = line.split()
-        if words[:1] == ["nameserver"]:
-            with contextlib.suppress(ValueError, IndexError):
-                yield IPv4Network(words[1])
+    for server in files.nameservers(files.read_resolv_conf()):
+        with contextlib.suppress(ValueError):
+            yield IPv4Network(server)

@@ -36,8 +36,7 @@ _BAD = re.compile(r"[\x00-\x20\x7f-\x9f]")
 def read_resolv_conf(path: Path = Path("/etc/resolv.conf")) -> str:
     """The host's resolver configuration; behind systemd-resolved's stub, the servers the stub itself asks."""
     text = _read(path)
-    servers = [words[1] for words in _directives(text) if words[0] == "nameserver" and len(words) > 1]
-    if servers == [_SYSTEMD_STUB]:
+    if nameservers(text) == [_SYSTEMD_STUB]:
         return _read(_SYSTEMD_RESOLV_CONF) or text
     return text
 
