@@ -131,8 +131,7 @@ class Server:
             self._told[kind == "box"].add(message["id"])
 
     def _set_box(self, message: Mapping[str, Any], fds: list[int]) -> None:
-        servers = [(address, inside) for address, inside in message["servers"]]
-        box = Box(message["networks"], message["links"], servers, message["outside"], message["whole"])
+        box = Box(message["networks"], message["links"], message["servers"], message["outside"], message["whole"])
         known = self._boxes.get(message["id"])
         if not fds:
             if known is not None:
