@@ -29,7 +29,6 @@ class Entry:
     removal: bool = False  # asked for; it may be gone
     removed: bool = False
     stopped: bool = False  # a stop or kill was asked for: 137 is then right
-    seen: int = 0  # lines of its log that were seen
 
 
 @dataclass

@@ -82,7 +82,6 @@ def test_the_good_archive_of_the_same_making_is_loaded(engine: Engine) -> None:
 def test_a_client_that_vanishes_while_it_sends_an_image_leaves_nothing(engine: Engine, busybox: str) -> None:
     import socket
 
-
     before = settled(engine)
     data = docker_archive()
     with socket.socket(socket.AF_UNIX) as client:
