@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dosirak.engine.api import times
-from dosirak.engine.content import Platform
 from dosirak.engine.images import parse
 
 if TYPE_CHECKING:
@@ -76,8 +75,6 @@ def summary(call: Call, image: Image, *, shared: int = -1, manifests: bool = Fal
 def _manifests(call: Call, image: Image) -> list[dict[str, Any]]:
     """The manifests below an image's name; here one, since an image is kept for one platform."""
     content = call.rooms.images.content_size(image)
-    config = image.config
-    platform = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
     return [
         {
             "ID": image.manifest.digest,
@@ -86,7 +83,7 @@ def _manifests(call: Call, image: Image) -> list[dict[str, Any]]:
             "Size": {"Content": content, "Total": content + image.size},
             "Kind": "image",
             "ImageData": {
-                "Platform": msgspec.to_builtins(platform),
+                "Platform": msgspec.to_builtins(image.config.platform),
                 "Size": {"Unpacked": image.size},
                 "Containers": [user.id for user in call.rooms.containers.using_image(image.id)],
             },

@@ -24,7 +24,7 @@ from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.networking import asked, links
 from dosirak.engine.containers.room import Room
-from dosirak.engine.content import Descriptor, Platform
+from dosirak.engine.content import Descriptor
 from dosirak.engine.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
@@ -87,9 +87,7 @@ def _manifest(image: Image) -> Descriptor:
     """The image's manifest, with the platform that its config names."""
     if image.manifest.platform is not None:
         return image.manifest
-    config = image.config
-    platform = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
-    return msgspec.structs.replace(image.manifest, platform=platform)
+    return msgspec.structs.replace(image.manifest, platform=image.config.platform)
 
 
 def _check_platform(platform: str | None, image: Image) -> None:

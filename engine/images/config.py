@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from dosirak.engine.content.model import Digest
+from dosirak.engine.content.model import Digest, Platform
 
 
 class Healthcheck(msgspec.Struct, rename="pascal", kw_only=True, omit_defaults=True):
@@ -73,3 +73,8 @@ class ImageConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
     config: RunConfig = field(default_factory=RunConfig)
     rootfs: RootFS = field(default_factory=RootFS)
     history: list[History] | None = None
+
+    @property
+    def platform(self) -> Platform:
+        """What the image is made for."""
+        return Platform(os=self.os, architecture=self.architecture, variant=self.variant)
