@@ -7,14 +7,14 @@ import signal
 
 import click
 
-from dosirak.magics.commands.foreground import ESCAPED, check_terminal
+from dosirak.magics.commands import foreground
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, Interrupted, UsageError
 from dosirak.magics.grammar.create.keyvalues import environment
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.values import ENV, LIST
 from dosirak.magics.objects.exit import ExitStatus
-from dosirak.magics.streams import detaching, terminal
+from dosirak.magics.streams import terminal
 from dosirak.magics.streams.interrupts import Interrupts
 from dosirak.magics.streams.pump import Input, Pump
 
@@ -54,10 +54,9 @@ def execute(
     behind: Docker's API has no way to signal it.
     """
     stdin = interactive or session.door.body() is not None
-    check_terminal(session, tty and stdin and not detach)
-    detach_keys = detaching.chosen(detach_keys)
+    foreground.check_terminal(session, tty and stdin and not detach)
+    detach_keys, keys = foreground.detach_keys(detach_keys)
     try:
-        keys = detaching.parse(detach_keys)
         variables = environment(env_file, env)
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -82,7 +81,7 @@ def execute(
         return Result()
     detached = _stream(session, identity, tty, stdin, keys)
     if detached:
-        raise DosirakError(ESCAPED)
+        raise DosirakError(foreground.ESCAPED)
     return _result(session, identity, container)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dosirak.magics.doors import Result, Session
-from dosirak.magics.errors import DosirakError, Interrupted
+from dosirak.magics.errors import DosirakError, Interrupted, UsageError
 from dosirak.magics.look import words
 from dosirak.magics.objects.exit import ExitStatus
-from dosirak.magics.streams import terminal
+from dosirak.magics.streams import detaching, terminal
 from dosirak.magics.streams.exit import ExitWatch
 from dosirak.magics.streams.interrupts import Interrupts
 from dosirak.magics.streams.pump import Input, Pump
@@ -121,6 +121,15 @@ def check_terminal(session: Session, wanted: bool) -> None:
     """
     if wanted and session.door.body() is None and not session.door.escalates and not os.isatty(0):
         raise DosirakError("the input device is not a TTY")
+
+
+def detach_keys(flag: str) -> tuple[str, bytes]:
+    """Return the keys that detach: as a person writes them, and as a terminal sends them. Raises UsageError."""
+    text = detaching.chosen(flag)
+    try:
+        return text, detaching.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _condition(options: Options) -> str:

@@ -13,7 +13,7 @@ from dosirak.magics.errors import DosirakError, UsageError
 from dosirak.magics.grammar.create.body import Create, build
 from dosirak.magics.grammar.create.flags import create_flags
 from dosirak.magics.grammar.flags import Command, flag, switch
-from dosirak.magics.streams import detaching, terminal
+from dosirak.magics.streams import terminal
 
 if TYPE_CHECKING:
     from dosirak.magics.engine import ApiFailure, Engine
@@ -39,8 +39,7 @@ def run(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: An
     session: Session = ctx.obj
     if flags["detach"] and flags["attach"]:
         raise UsageError("conflicting options: cannot specify both --attach and --detach")
-    detach_keys = detaching.chosen(flags["detach_keys"])
-    keys = _key_bytes(detach_keys)
+    detach_keys, keys = foreground.detach_keys(flags["detach_keys"])
     wanted = _translate(ctx, image, command, flags)
     identity = make(session, wanted)
     if flags["detach"]:
@@ -84,13 +83,6 @@ def _translate(ctx: click.Context, image: str, command: tuple[str, ...], flags: 
     if session.door.is_terminal:
         flags["console_size"] = terminal.size()
     return build(flags, image, list(command), given=given)
-
-
-def _key_bytes(text: str) -> bytes:
-    try:
-        return detaching.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def make(session: Session, wanted: Create) -> str:

@@ -10,7 +10,6 @@ from dosirak.magics.commands import foreground, many
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, UsageError
 from dosirak.magics.grammar.flags import Command, flag, switch
-from dosirak.magics.streams import detaching
 
 
 @click.command("start", cls=Command, usage="[OPTIONS] CONTAINER [CONTAINER...]", at_least=1, body="stdin")
@@ -55,11 +54,7 @@ def attach(session: Session, container: str, no_stdin: bool, sig_proxy: bool, de
 def _options(
     attrs: dict[str, Any], stdin: bool, forward: bool, detach_keys: str, *, started: bool
 ) -> foreground.Options:
-    detach_keys = detaching.chosen(detach_keys)
-    try:
-        keys = detaching.parse(detach_keys)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    detach_keys, keys = foreground.detach_keys(detach_keys)
     config = attrs.get("Config", {})
     open_stdin = bool(config.get("OpenStdin"))
     return foreground.Options(
