@@ -137,8 +137,7 @@ class Images:
     async def layer_infos(self, image: Image) -> builtins.list[LayerInfo]:
         """The image's layers as `commit` takes them, the lowest first, for an image that builds on it."""
         await self.lower_dirs(image)
-        pairs = zip(image.diff_ids, image.layers, strict=True)
-        return [LayerInfo(diff_id, blob, self._layers.size(diff_id)) for diff_id, blob in pairs]
+        return [LayerInfo(diff_id, blob, self._layers.size(diff_id)) for diff_id, blob in image.pairs]
 
     @asynccontextmanager
     async def layer_of(self, upper: Path, hidden: Hidden) -> AsyncIterator[LayerInfo]:
@@ -185,9 +184,7 @@ class Images:
     def layer_pairs(self) -> set[tuple[str, str]]:
         """Every (diff ID, blob's digest) that images here have: what is known to belong together."""
         return {
-            (diff_id, blob.digest)
-            for image in self._catalog.view().images.values()
-            for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)
+            (diff_id, blob.digest) for image in self._catalog.view().images.values() for diff_id, blob in image.pairs
         }
 
     def layers_size(self, diff_ids: Iterable[str]) -> int:
@@ -234,11 +231,7 @@ class Images:
         """
         with self._pruning.running():
             images = self.list()
-            sizes = {
-                diff_id: self._layer_size(diff_id, blob)
-                for image in images
-                for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)
-            }
+            sizes = {diff_id: self._layer_size(diff_id, blob) for image in images for diff_id, blob in image.pairs}
             removed: builtins.list[Removed] = []
             for name in filters.prunable(images, wanted, self.in_use):
                 with suppress(Conflict, NotFound):  # a container was made from it meanwhile, or somebody removed it
@@ -326,16 +319,15 @@ class Images:
         """
         known = self._lowers.get(image.id)
         if known is None:
-            pairs = [*zip(image.diff_ids, image.layers, strict=True)]
             if not all(self._layers.has(diff_id) for diff_id in image.diff_ids):
-                await asyncio.gather(*(self._layers.ensure(diff_id, blob) for diff_id, blob in pairs))
+                await asyncio.gather(*(self._layers.ensure(diff_id, blob) for diff_id, blob in image.pairs))
                 self._catalog.refresh()
             known = self._lowers[image.id] = [str(self._layers.path(diff_id)) for diff_id in reversed(image.diff_ids)]
         return [*known]
 
     def history(self, image: Image) -> builtins.list[HistoryItem]:
         """`docker history`, the newest first."""
-        sizes = iter([self._layer_size(*pair) for pair in zip(image.diff_ids, image.layers, strict=True)])
+        sizes = iter([self._layer_size(*pair) for pair in image.pairs])
         items = [
             HistoryItem(
                 id="<missing>",

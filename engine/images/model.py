@@ -39,6 +39,11 @@ class Image:
         return entry(self.manifest, self.parent)
 
     @property
+    def pairs(self) -> tuple[tuple[str, Descriptor], ...]:
+        """Each layer's diff ID and blob, the lowest first."""
+        return tuple(zip(self.diff_ids, self.layers, strict=True))
+
+    @property
     def short_id(self) -> str:
         """The twelve hex digits Docker shows."""
         return self.id[7:19]

@@ -16,13 +16,10 @@ def shared(images: Iterable[Image], size: Size) -> Mapping[str, int]:
     """By image id: bytes of its layers that another of the images has too."""
     images = list(images)
     users = Counter(layer for image in images for layer in set(image.diff_ids))
-    return {
-        image.id: sum(size(*pair) for pair in zip(image.diff_ids, image.layers, strict=True) if users[pair[0]] > 1)
-        for image in images
-    }
+    return {image.id: sum(size(*pair) for pair in image.pairs if users[pair[0]] > 1) for image in images}
 
 
 def together(images: Iterable[Image], size: Size) -> int:
     """Bytes of all the images' layers, each layer once."""
-    layers = {diff_id: blob for image in images for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)}
+    layers = {diff_id: blob for image in images for diff_id, blob in image.pairs}
     return sum(size(*pair) for pair in layers.items())

@@ -59,14 +59,13 @@ def _index(images: Iterable[Image]) -> documents.ImageIndex:
 
 
 def _item(image: Image) -> dict[str, object]:
-    pairs = zip(image.diff_ids, image.layers, strict=True)
     return {
         "Config": _path(image.id),
         "RepoTags": [parse(name).familiar for name in image.names] or None,
         "Layers": [_path(layer.digest) for layer in image.layers],
         "LayerSources": {
             diff_id: {"mediaType": layer.media_type or media_types.LAYER, "size": layer.size, "digest": layer.digest}
-            for diff_id, layer in pairs
+            for diff_id, layer in image.pairs
         },
     }
 
