@@ -33,9 +33,8 @@ def find(root: str, linux: dict[str, Any]) -> int:
         program = _compile(text)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     beside = f"{path}.{os.getpid()}"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    os.write(fd, program)
-    os.close(fd)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(program)  # all of it, or an error: a full disk must leave no half one to be found
     os.rename(beside, path)
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
