@@ -40,6 +40,11 @@ def field(directory: str, name: str, key: str) -> int:
         text = read(directory, name)
     except OSError:
         return 0
+    return number_beside(text, key)
+
+
+def number_beside(text: str, key: str) -> int:
+    """The number beside `key` in a flat-keyed file's text; 0 when it is missing."""
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{key} ")), 0)
 
 

@@ -52,7 +52,7 @@ class Events:
             text = os.pread(self.fd, 4096, 0).decode()
         except OSError:
             return 0  # it is gone
-        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+        return files.number_beside(text, "oom_kill")
 
 
 def _eventfd(directory: str) -> int:
