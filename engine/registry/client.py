@@ -19,7 +19,7 @@ from dosirak.engine.registry import errors
 from dosirak.engine.registry.challenge import parse
 from dosirak.engine.registry.credentials import Credentials
 from dosirak.engine.registry.tokens import fetch
-from dosirak.engine.registry.transport import Transport
+from dosirak.engine.registry.transport import Transport, pieces
 
 if TYPE_CHECKING:
     import aiohttp
@@ -36,7 +36,6 @@ _ACCEPT = ", ".join(
     )
 )
 _MAX_ERROR = 64 << 10
-_PIECE = 1 << 18
 _TRIES = 4
 _PROGRESS = 1 << 20
 """Tries in a row; one that brought so many bytes begins a new row."""
@@ -236,7 +235,7 @@ class Client:
                 wanted = {"Range": f"bytes={done}-"} if done else {}
                 async with self.ask("GET", f"blobs/{blob.digest}", headers=wanted) as answer:
                     skip = done if answer.status != 206 else 0
-                    async for piece in _pieces(answer):
+                    async for piece in pieces(answer):
                         fresh = piece[skip:]
                         skip = max(0, skip - len(piece))
                         done += len(fresh)
@@ -293,21 +292,11 @@ class Client:
 
     async def _read(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
         data = bytearray()
-        async for piece in _pieces(answer):
+        async for piece in pieces(answer):
             data += piece
             if len(data) > limit:
                 raise InvalidRequest(f"{self._endpoint.host}: an answer of more than {limit} bytes")
         return bytes(data)
-
-
-async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    import aiohttp
-
-    try:
-        while piece := await answer.content.read(_PIECE):
-            yield piece
-    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise errors.Unreachable(f"{answer.url.host}: the answer broke off: {error or 'timed out'}") from error
 
 
 async def _pause(error: errors.Unreachable | errors.RegistryError, tries: int) -> None:

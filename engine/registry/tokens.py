@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from dosirak.engine.registry.errors import RegistryError, Unauthorized, Unreachable
-from dosirak.engine.registry.transport import Transport, check_way
+from dosirak.engine.registry.transport import Transport, check_way, pieces
 
 if TYPE_CHECKING:
     from dosirak.engine.registry.challenge import Challenge
@@ -57,8 +57,10 @@ async def fetch(
                 answer.status, "", f"failed to fetch a token: received unexpected HTTP status: {answer.status}"
             )
         data = bytearray()
-        while (piece := await answer.content.read(1 << 16)) and len(data) <= _MAX_ANSWER:
+        async for piece in pieces(answer):
             data += piece
+            if len(data) > _MAX_ANSWER:
+                break
     try:
         document: Any = msgspec.json.decode(data)
         token = document.get("token") or document.get("access_token")

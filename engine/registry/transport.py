@@ -101,6 +101,16 @@ class Transport:
         raise Unreachable(f'{method.capitalize()} "{_shown(origin)}": stopped after {_MAX_REDIRECTS} redirects')
 
 
+async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """An answer's body, as it comes. Raises Unreachable when it breaks off."""
+    client = importlib.import_module("aiohttp")
+    try:
+        while piece := await answer.content.read(_READ_SIZE):
+            yield piece
+    except (client.ClientError, TimeoutError, ConnectionError) as error:
+        raise Unreachable(f"{answer.url.host}: the answer broke off: {error or 'timed out'}") from error
+
+
 def check_way(registry: str, target: str, insecure: bool) -> None:
     """Raises Unreachable for a URL that a registry must not send us to: unprotected, or into this machine."""
     parts = urlsplit(target)

@@ -57,6 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         given = self.headers.get("Authorization", "")
         server.seen.append((self.path, given, self.headers.get("Range", "")))
+        if self.path.startswith("/token/cut"):
+            self.close_connection = True
+            return self._answer(200, b'{"token": "t0', "application/json", {"Content-Length": "18"})
         if self.path.startswith("/token"):
             return self._answer(200, b'{"token": "t0ken"}', "application/json")
         if server.realm and given != "Bearer t0ken":
@@ -186,6 +189,7 @@ def test_a_password_goes_to_the_token_server_and_nowhere_else(
         (lambda s: s.document["config"].update(size=9 << 20), "larger than"),
         (lambda s: s.document["layers"].append(s.document["layers"][0]), "layers length mismatch"),
         (lambda s: setattr(s, "realm", "ftp://elsewhere/token"), "refusing to go on"),
+        (lambda s: setattr(s, "realm", f"http://{s.address}/token/cut"), "the answer broke off"),
     ],
 )
 def test_what_is_wrong_is_one_clear_error_and_leaves_nothing(
