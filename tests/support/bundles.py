@@ -427,9 +427,9 @@ def descendants(pid: int) -> dict[int, int]:
     return found
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+async def until(condition: Callable[[], object], what: str = "", seconds: float = PATIENCE) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what or condition}"
         await asyncio.sleep(0.01)

@@ -12,17 +12,12 @@ import pytest
 from dosirak.engine.containers import CreateRequest, HostConfig
 from dosirak.engine.containers.documents import Mount, RestartPolicy
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotModified, StartFailed
+from support.bundles import until
 
 
 async def actions(rig, since=0):
     async with rig.events.subscribe(since_ns=since, until_ns=time.time_ns(), filters={"type": ["container"]}) as reader:
         return [event.action async for event in reader]
-
-
-async def until(condition, seconds=10.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def log_of(rig, container_id):

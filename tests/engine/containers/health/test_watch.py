@@ -8,6 +8,7 @@ import time
 import pytest
 
 from dosirak.engine.containers.documents import HealthConfig, RestartPolicy
+from support.bundles import until
 
 FAST = 50_000_000  # nanoseconds
 
@@ -18,12 +19,6 @@ def check(*test, **options):
 
 def health(rig, container_id):
     return rig.containers.get(container_id).state.health
-
-
-async def until(condition, seconds=20.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def actions(rig):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -15,6 +14,7 @@ from dosirak.engine.containers.limits import group
 from dosirak.engine.errors import Conflict, HostLimit, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1
+from support.bundles import until
 
 MB = 1 << 20
 
@@ -34,12 +34,6 @@ def memory(rig, container_id):
 async def update(rig, ref, **fields):
     policy = fields.pop("restart_policy", RestartPolicy())
     return await rig.containers.limits.update(ref, UpdateRequest(restart_policy=policy, **fields))
-
-
-async def until(condition, seconds=10.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_limits_of_a_running_container_change_at_once_and_for_good(rig):
@@ -95,7 +89,7 @@ async def test_a_restart_policy_changes_while_it_runs(rig):
     await update(rig, container_id, restart_policy=RestartPolicy(name="on-failure", maximum_retry_count=2))
     record = rig.containers.get(container_id)
     assert record.host_config.restart_policy.maximum_retry_count == 2
-    await until(lambda: record.restart_count == 2 and record.state.status == "exited", 20)
+    await until(lambda: record.restart_count == 2 and record.state.status == "exited", seconds=20)
 
 
 async def test_a_crash_loop_ends_when_its_policy_is_taken_away(rig):
@@ -103,7 +97,7 @@ async def test_a_crash_loop_ends_when_its_policy_is_taken_away(rig):
     record = rig.containers.get(container_id)
     await until(lambda: record.restart_count >= 1)
     await update(rig, container_id, restart_policy=RestartPolicy(name="no"))
-    await until(lambda: record.state.status == "exited", 30)
+    await until(lambda: record.state.status == "exited", seconds=30)
 
 
 async def test_what_the_kernel_refuses_changes_nothing(rig):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dosirak.engine.containers.documents import RestartPolicy
 from dosirak.engine.runtime.model import Restart
+from support.bundles import until
 
 
 def policy(name, most=0):
@@ -20,12 +21,6 @@ def monitor_of(rig, ref):
     """The parent of a container's first process."""
     stat = Path(f"/proc/{rig.containers.get(ref).state.pid}/stat").read_text()
     return int(stat.rsplit(")", 1)[1].split()[1])
-
-
-async def until(condition, seconds=20.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def events(rig, action):

@@ -13,6 +13,7 @@ from dosirak.engine.containers.stats.model import Interface
 from dosirak.engine.errors import NotFound
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import statistics, v1
+from support.bundles import until
 
 MB = 1 << 20
 
@@ -22,12 +23,6 @@ def value(container_id, controller, on_v1, on_v2):
     if isinstance(backend, v1.Hierarchies):
         return Path(backend.mounts[controller], "dosirak", container_id, on_v1).read_text()
     return Path(backend.root, "dosirak", container_id, on_v2).read_text()
-
-
-async def until(condition, seconds=10.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_the_numbers_are_those_of_the_cgroup(rig):
@@ -75,7 +70,7 @@ async def test_without_a_network_of_its_own_nothing_is_counted(rig, mode):
 
 async def test_time_that_was_throttled_grows(rig):
     container_id = await rig.start("sh", "-c", "while :; do :; done", host={"cpu_quota": 5000, "cpu_period": 50000})
-    await until(lambda: rig.containers.stats.sample(container_id).figures.cpu.throttled_periods >= 3, 20)
+    await until(lambda: rig.containers.stats.sample(container_id).figures.cpu.throttled_periods >= 3, seconds=20)
     cpu = rig.containers.stats.sample(container_id).figures.cpu
     assert cpu.throttled > 0
     assert cpu.periods >= cpu.throttled_periods
