@@ -6,11 +6,10 @@ import asyncio
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cache
-from typing import TypeVar
 from urllib.parse import quote_plus
 
 from dosirak.engine.containers.live import Live
@@ -19,9 +18,9 @@ from dosirak.engine.containers.logs.entries import Entry, line_count
 from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery, LogRecord
 from dosirak.engine.errors import Conflict, InvalidRequest, NotSupported
+from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.runtime.following import Follower
 
-T = TypeVar("T")
 _STREAMS = {"stdout": 1, "stderr": 2}
 _HEAD = struct.Struct(">BxxxL")
 # Most lines are shorter (characters).
@@ -134,12 +133,12 @@ async def _batches(
             await anext(grown, None)  # from here on no new file escapes
         files = follower.files if follower is not None else files
         reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files, end))
-        await _in_thread(lambda: reader.seek(query.tail))
+        await in_thread(reader.seek, query.tail)
         yield []
         # Without `follow`, what is written meanwhile is none of the last lines.
         left = query.tail if grown is None else None
         while True:
-            while (left is None or left > 0) and (entries := await _in_thread(reader.read)):
+            while (left is None or left > 0) and (entries := await in_thread(reader.read)):
                 if left is not None:
                     entries, left = _first_lines(entries, left)
                 if chosen := choose(entries):
@@ -176,16 +175,6 @@ async def _grown(follower: Follower, until: float) -> AsyncIterator[None]:
         except (TimeoutError, StopAsyncIteration):
             return
         yield
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    """Cancelled, it waits for the thread all the same: that has a file in its hands."""
-    work = asyncio.ensure_future(asyncio.to_thread(call))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
 
 
 class _Choice:
