@@ -2,8 +2,7 @@
 
 Needed for one thing: whatever a client sends right behind an attach request already belongs to the container's
 standard input, and an upload's body to the thread that unpacks it, so the connection has to be cut at exactly that byte
-(`connection.py`). aiohttp's own parser remains the
-only judge of what the request means.
+(`connection.py`). aiohttp's own parser remains the only judge of what the request means.
 """
 
 from __future__ import annotations

@@ -24,12 +24,6 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-@functools.cache
-def seccomp() -> bool:
-    """Whether the kernel has seccomp filters (proc(5), /proc/PID/status, "Seccomp")."""
-    return "\nSeccomp:" in Path("/proc/self/status").read_text()
-
-
 def cpus() -> int:
     """CPUs this engine may use."""
     return len(os.sched_getaffinity(0))

@@ -184,6 +184,11 @@ class Containers:
         busy = any(live.record.state.running or live.lock.locked() for live in self._room.table)
         return busy or bool(self._room.steps)
 
+    @property
+    def seccomp(self) -> bool:
+        """Whether the kernel filters containers' system calls."""
+        return self._room.facts.seccomp
+
     # Lifecycle
 
     async def create(self, body: CreateRequest, name: str | None = None, *, platform: str | None = None) -> Created:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dosirak.engine.api import limits
@@ -93,6 +95,8 @@ def test_info_says_what_the_host_can_limit(ask):
     assert found["PidsLimit"] is True
     assert found["OomKillDisable"] is (host == "1")
     assert not [line for line in found["Warnings"] or () if "memory" in line]
+    filters = "\nSeccomp:" in Path("/proc/self/status").read_text()
+    assert ("name=seccomp,profile=builtin" in found["SecurityOptions"]) is filters
 
 
 @pytest.mark.parametrize(
