@@ -4,7 +4,9 @@
  * and ends as the program ended: with its exit code, or 128 and the number of the signal that killed it.
  *
  * How it is called (by process.py): envp[0] is the program's path, found already; argv[1] is "--" and the program's own
- * arguments follow; its environment is envp[1...].
+ * arguments follow; its environment is envp[1...]. It starts with all signals blocked: one that comes in these first
+ * microseconds waits, where the kernel would drop it (pid_namespaces(7): process 1 gets none that it does not handle).
+ * The program has none blocked.
  *
  * No library, no memory but a page of code and the stack. `init.py` holds what this file compiles to, and says how.
  */
@@ -70,14 +72,15 @@ static void say(const char *text)
     call(WRITE, 2, (word)text, length, 0);
 }
 
-static void become(char **argv, char **envp, set before)
+static void become(char **argv, char **envp)
 {
     /* A group of its own, in front of the terminal if there is one: then ^C is for the program, and not for us, who
      * would pass it on a second time. SIGTTOU is blocked still (tcsetpgrp(3)). */
+    set none = 0;
     int own = (int)call(GETPID, 0, 0, 0, 0);
     call(SETPGID, 0, 0, 0, 0);
     call(IOCTL, 0, TIOCSPGRP, (word)&own, 0);
-    call(SIGPROCMASK, SIG_SETMASK, (word)&before, 0, sizeof before);
+    call(SIGPROCMASK, SIG_SETMASK, (word)&none, 0, sizeof none);
     word error = -call(EXECVE, (word)envp[0], (word)(argv + 2), (word)(envp + 1), 0);
     say("docker-init: the program can't be executed: ");
     say(envp[0]);
@@ -88,12 +91,12 @@ static void become(char **argv, char **envp, set before)
 __attribute__((used, noreturn)) static void run(word *stack)
 {
     char **argv = (char **)(stack + 1), **envp = argv + stack[0] + 1;
-    set before, all = ~faults();
+    set all = ~faults();
     call(PRCTL, PR_SET_NAME, (word)"docker-init", 0, 0);
-    call(SIGPROCMASK, SIG_SETMASK, (word)&all, (word)&before, sizeof all);
+    call(SIGPROCMASK, SIG_SETMASK, (word)&all, 0, sizeof all);
     word child = call(CLONE, SIGCHLD, 0, 0, 0);
     if (child == 0)
-        become(argv, envp, before);
+        become(argv, envp);
     if (child < 0) {
         say("docker-init: can't fork\n");
         call(EXIT, 128, 0, 0, 0);

@@ -229,6 +229,7 @@ def run(program: bytes, process: dict[str, Any], env: list[str], init: int = -1)
     environment = [os.fsencode(item) for item in env]
     try:
         if init >= 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
             sys.execveat(init, [b"/sbin/docker-init", b"--", *argv], [program, *environment])
         sys.execve(program, argv, environment)
     except OSError as error:

@@ -130,3 +130,18 @@ async def test_a_restarted_container_has_one_again(rig):
         return Path(f"/proc/{pid}/comm").read_text() == "docker-init\n"
 
     await until(named)
+
+
+async def test_a_signal_that_comes_before_it_is_ready_is_not_lost(rig):
+    """The kernel drops what process 1 does not handle yet: it starts with its signals blocked."""
+    for _ in range(20):
+        container_id = await rig.start("sleep", "100", host=INIT)
+        waiter = rig.containers.wait(container_id)
+        await rig.containers.kill(container_id, "TERM")
+        async with asyncio.timeout(20):
+            assert (await waiter).code == 143
+
+
+async def test_the_program_has_no_signal_blocked(rig):
+    ran = await rig.run("grep", "SigBlk", "/proc/self/status", host=INIT)
+    assert ran.out.split() == ["SigBlk:", "0" * 16]
