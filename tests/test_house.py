@@ -55,7 +55,7 @@ def test_the_engine_never_shells_out() -> None:
         )
     ]
     # The one child it starts by subprocess is its own launcher.
-    assert [where for where in found if not where.startswith("engine/runtime/client.py:")] == []
+    assert [where for where in found if not where.startswith("engine/supervision/client.py:")] == []
 
 
 def test_every_folder_of_code_says_what_lives_there() -> None:

@@ -12,7 +12,7 @@ from dosirak.engine.api.containers import size
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import ExecConfig, wire
 from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse

@@ -105,7 +105,7 @@ async def until_read(sock: socket.socket) -> None:
 
     docker-py reads the head through a buffer and the stream past it: bytes of the stream that it finds together with
     the head are lost to it. Whoever sends the first of them waits for that; a monitor does so by itself
-    (`runtime/clients.py`). SIOCOUTQ, unix(7): what a unix socket's peer has not read yet.
+    (`supervision/clients.py`). SIOCOUTQ, unix(7): what a unix socket's peer has not read yet.
     """
     deadline = time.monotonic() + 0.5
     rounds = 0

@@ -10,7 +10,7 @@ from dosirak.engine.api import hijack, reply, times
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import LogQuery, WaitCondition
 from dosirak.engine.errors import EngineError, InvalidRequest
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse

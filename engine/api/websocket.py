@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dosirak.engine.api import hijack
 from dosirak.engine.api.router import Route
 from dosirak.engine.errors import EngineError
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse

@@ -17,8 +17,8 @@ from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import LogQuery
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict
-from dosirak.engine.runtime import wire
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision import wire
+from dosirak.engine.supervision.model import Attach
 
 # Seconds in which a monitor answers, unless it is stopped.
 _ANSWER_SECONDS = 2.0

@@ -16,8 +16,8 @@ from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.networking import links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, StartFailed
-from dosirak.engine.runtime.client import Task
-from dosirak.engine.runtime.model import Attach, Exit, Launch
+from dosirak.engine.supervision.client import Task
+from dosirak.engine.supervision.model import Attach, Exit, Launch
 
 # Seconds for which a resize waits for a command to be started (moby daemon/resize.go).
 _START_SECONDS = 10.0

@@ -24,12 +24,12 @@ from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.defaults import DEVICE_RULES
-from dosirak.engine.runtime.model import Launch, Restart
+from dosirak.engine.supervision.model import Launch, Restart
 
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox
-    from dosirak.engine.runtime.client import Task
     from dosirak.engine.runtime.seccomp import Filter
+    from dosirak.engine.supervision.client import Task
 
 _encode = msgspec.json.Encoder().encode
 _NAMESPACE_FILES = {"network": "net", "ipc": "ipc", "pid": "pid"}

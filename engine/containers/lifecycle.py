@@ -13,8 +13,8 @@ from dosirak.engine.containers.restarts import policy
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotFound, NotModified, StartFailed, host_limit
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.runtime.client import Task
-from dosirak.engine.runtime.model import Exit
+from dosirak.engine.supervision.client import Task
+from dosirak.engine.supervision.model import Exit
 
 _log = logging.getLogger(__name__)
 # Before a container whose monitor was killed comes up again: whatever kills monitors must not make this a busy loop.

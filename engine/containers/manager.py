@@ -63,9 +63,9 @@ from dosirak.engine.state.pruning import Pruned
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
     from dosirak.engine.networks import Networks
-    from dosirak.engine.runtime.client import Launcher
-    from dosirak.engine.runtime.model import Attach
     from dosirak.engine.settings import Settings
+    from dosirak.engine.supervision.client import Launcher
+    from dosirak.engine.supervision.model import Attach
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")

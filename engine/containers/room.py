@@ -27,9 +27,9 @@ from dosirak.engine.state.pruning import Once
 if TYPE_CHECKING:
     from dosirak.engine.images import Images
     from dosirak.engine.networks import Endpoint, Networks, Sandbox
-    from dosirak.engine.runtime.client import Launcher
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
+    from dosirak.engine.supervision.client import Launcher
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ import struct
 import termios
 
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import devices, syscalls, wire
+from dosirak.engine.runtime import devices, syscalls
+from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import signal
 
 from dosirak.engine.oci import hooks
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import child, container, vfork, wire
+from dosirak.engine.runtime import child, container, vfork
 from dosirak.engine.runtime import syscalls as sys
+from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.runtime.client import Launcher
 from dosirak.engine.service import lean
+from dosirak.engine.supervision.client import Launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

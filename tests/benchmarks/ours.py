@@ -85,8 +85,8 @@ def magic(engine: Engine, network: str) -> Prepare:
 def bare(folder: Path) -> Iterator[Callable[[], None]]:
     """Our runtime on the very bundle that runc gets: launcher, monitor, container, exit status."""
     try:
-        from dosirak.engine.runtime.client import Launcher
-        from dosirak.engine.runtime.model import Launch
+        from dosirak.engine.supervision.client import Launcher
+        from dosirak.engine.supervision.model import Launch
     except ImportError as error:
         raise NotHere(str(error)) from error
     made = bundle(folder, "dosirak/bench")

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from dosirak.engine.runtime import cgroups, defaults, syscalls
-from dosirak.engine.runtime.client import Launcher, Task
-from dosirak.engine.runtime.model import Attach, Exit, Launch, LogFile
 from dosirak.engine.runtime.seccomp import Filter
+from dosirak.engine.supervision.client import Launcher, Task
+from dosirak.engine.supervision.model import Attach, Exit, Launch, LogFile
 
 CGROUPS = Path("/sys/fs/cgroup")
 PATIENCE = 20.0

@@ -11,7 +11,7 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 _LINK = re.compile(r"^(dosirak|dsk|veth|br-[0-9a-f]{12}$)")
 _TABLE = re.compile(r"dosirak|dsk")
-_PROGRAM = re.compile(rb"dosirak[./]engine|engine/runtime/launcher")
+_PROGRAM = re.compile(rb"dosirak[./]engine|engine/supervision/launcher")
 
 
 class Process:

@@ -13,7 +13,7 @@ from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.containers.restarts import checks as restarts
 from dosirak.engine.errors import EngineError, HostLimit
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.runtime.model import Restart
+from dosirak.engine.supervision.model import Restart
 
 if TYPE_CHECKING:
     from dosirak.engine.containers.documents import HostConfig

@@ -19,7 +19,7 @@ from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery, LogRecord
 from dosirak.engine.errors import Conflict, InvalidRequest, NotSupported
 from dosirak.engine.layers.threads import in_thread
-from dosirak.engine.runtime.following import Follower
+from dosirak.engine.supervision.following import Follower
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 _HEAD = struct.Struct(">BxxxL")

@@ -1,4 +1,4 @@
-"""The two formats of log files as entries: json-file (Docker's) and local (`runtime/logs/locallog.py`). Pure."""
+"""The two formats of log files as entries: json-file (Docker's) and local (`supervision/logs/locallog.py`). Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from dosirak.engine.runtime.logs.jsonlog import timestamp
-from dosirak.engine.runtime.logs.locallog import FOOTER, HEADER, LONGEST_RECORD
+from dosirak.engine.supervision.logs.jsonlog import timestamp
+from dosirak.engine.supervision.logs.locallog import FOOTER, HEADER, LONGEST_RECORD
 
 _BACKWARDS = 1 << 16
 _AROUND = HEADER.size + FOOTER.size

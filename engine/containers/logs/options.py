@@ -13,7 +13,7 @@ from dosirak.engine.containers.documents import LogConfig
 from dosirak.engine.containers.logs import attributes
 from dosirak.engine.containers.units import parse_size
 from dosirak.engine.errors import InvalidRequest
-from dosirak.engine.runtime.model import LogFile
+from dosirak.engine.supervision.model import LogFile
 
 if TYPE_CHECKING:
     from dosirak.engine.containers.model import Container

@@ -1,7 +1,7 @@
 """The files of a log, the oldest first, and which of them follows which.
 
 Files move on to the next name, are compressed, and go, while they are read. A part is the same part when it is the same
-file, or was last changed at the same nanosecond: its writer sees to that (`runtime/logs/rotating.py`).
+file, or was last changed at the same nanosecond: its writer sees to that (`supervision/logs/rotating.py`).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from functools import partial
 from dosirak.engine.networks.dns import packets
 from dosirak.engine.networks.dns.upstream import Asking
 from dosirak.engine.networks.dns.zones import Box
-from dosirak.engine.runtime import loop as loops
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns
+from dosirak.engine.supervision import loop as loops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ import struct  # noqa: E402
 from dosirak.engine.networks.dns.sandbox import Home, Sandbox  # noqa: E402
 from dosirak.engine.networks.dns.upstream import Upstream  # noqa: E402
 from dosirak.engine.networks.dns.zones import Box, Zones  # noqa: E402
-from dosirak.engine.runtime import loop as loops  # noqa: E402
+from dosirak.engine.supervision import loop as loops  # noqa: E402
 
 _MESSAGE = 1 << 18
 _FDS = 3

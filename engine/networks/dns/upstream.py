@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from dosirak.engine.networks.dns import packets
-from dosirak.engine.runtime import loop as loops
+from dosirak.engine.supervision import loop as loops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

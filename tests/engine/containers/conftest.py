@@ -18,9 +18,9 @@ from dosirak.engine.errors import NotFound
 from dosirak.engine.images import ImageConfig, Images, RunConfig
 from dosirak.engine.layers import Layers
 from dosirak.engine.networks import Networks
-from dosirak.engine.runtime.client import Launcher
-from dosirak.engine.runtime.model import Attach
 from dosirak.engine.state import Database, Events
+from dosirak.engine.supervision.client import Launcher
+from dosirak.engine.supervision.model import Attach
 from dosirak.engine.volumes import Volumes
 from support.rootfs import busybox_tar
 

@@ -12,7 +12,7 @@ import pytest
 from dosirak.engine.containers import ExecConfig, LogQuery
 from dosirak.engine.containers.documents import LogConfig
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported, StartFailed
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 from support.bundles import split
 
 from .conftest import frames

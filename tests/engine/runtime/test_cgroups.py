@@ -16,7 +16,7 @@ import pytest
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1, v2
-from dosirak.engine.runtime.model import Restart
+from dosirak.engine.supervision.model import Restart
 from support.bundles import Box, cgroup_folders, ended, until
 
 MB = 1 << 20

@@ -11,7 +11,7 @@ import pytest
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import defaults
-from dosirak.engine.runtime.model import Restart
+from dosirak.engine.supervision.model import Restart
 from support.bundles import Box, ended, until
 
 KINDS = {

@@ -169,7 +169,7 @@ async def test_an_engine_that_ignores_signals_does_not_hand_that_on(busybox_root
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
         from support.bundles import Box
-        from dosirak.engine.runtime.client import Launcher
+        from dosirak.engine.supervision.client import Launcher
         for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, 40):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD, 50])

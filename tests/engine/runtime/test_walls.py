@@ -10,8 +10,8 @@ import pytest
 
 from dosirak.engine.errors import StartFailed
 from dosirak.engine.runtime import defaults
-from dosirak.engine.runtime.model import Restart
 from dosirak.engine.runtime.seccomp import Filter, Filters, profile
+from dosirak.engine.supervision.model import Restart
 from support.bundles import Box, ended, until
 
 STATUS = "grep -E '^(Seccomp|CapPrm|NoNew)' /proc/self/status"

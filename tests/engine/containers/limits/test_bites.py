@@ -16,7 +16,7 @@ from dosirak.engine.containers.documents import DeviceMapping, ThrottleDevice, U
 from dosirak.engine.containers.limits import group
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 
 MB = 1 << 20
 only_v1 = pytest.mark.skipif(cgroups.version() != "1", reason="this host has cgroup v2")

@@ -12,7 +12,7 @@ from dosirak.engine.containers.documents import HealthConfig
 from dosirak.engine.containers.limits import group
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.runtime.model import Attach
+from dosirak.engine.supervision.model import Attach
 from support.bundles import until
 
 TICKS = ("sh", "-c", "while :; do echo .; sleep 0.01; done")

@@ -10,8 +10,8 @@ from collections import deque
 import pytest
 
 from dosirak.engine.containers.logs.reader import LogReader
-from dosirak.engine.runtime.logs.jsonlog import JsonLog
-from dosirak.engine.runtime.logs.locallog import LocalLog
+from dosirak.engine.supervision.logs.jsonlog import JsonLog
+from dosirak.engine.supervision.logs.locallog import LocalLog
 
 KINDS = {"json-file": JsonLog, "local": LocalLog}
 

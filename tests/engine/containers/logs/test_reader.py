@@ -11,7 +11,7 @@ from dosirak.engine.containers.documents import HostConfig, LogConfig
 from dosirak.engine.containers.logs import entries
 from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery
-from dosirak.engine.runtime.logs.jsonlog import JsonLog
+from dosirak.engine.supervision.logs.jsonlog import JsonLog
 
 
 def line(text, stream="stdout", second=0):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from dosirak.engine.containers.documents import RestartPolicy
-from dosirak.engine.runtime.model import Restart
+from dosirak.engine.supervision.model import Restart
 from support.bundles import until
 
 

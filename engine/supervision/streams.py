@@ -11,16 +11,16 @@ import fcntl
 import os
 import time
 
-from dosirak.engine.runtime import loop as loops
-from dosirak.engine.runtime import wire
-from dosirak.engine.runtime.clients import Client
+from dosirak.engine.supervision import loop as loops
+from dosirak.engine.supervision import wire
+from dosirak.engine.supervision.clients import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dosirak.engine.runtime.container import Process
-    from dosirak.engine.runtime.logs.rotating import Log
+    from dosirak.engine.supervision.logs.rotating import Log
 
 _CHUNK = 65536
 # Seconds for which a client that is a spill's limit behind may take nothing.

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from dosirak.engine.runtime.logs import compress
-from dosirak.engine.runtime.logs.compressor import Compressor
-from dosirak.engine.runtime.logs.jsonlog import JsonLog
-from dosirak.engine.runtime.loop import Loop
+from dosirak.engine.supervision.logs import compress
+from dosirak.engine.supervision.logs.compressor import Compressor
+from dosirak.engine.supervision.logs.jsonlog import JsonLog
+from dosirak.engine.supervision.loop import Loop
 
 
 def run(path: Path, files: int) -> None:

@@ -14,8 +14,8 @@ import struct
 import sys
 import time
 
-from dosirak.engine.runtime import loop as loops
-from dosirak.engine.runtime import wire
+from dosirak.engine.supervision import loop as loops
+from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

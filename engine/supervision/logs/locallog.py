@@ -13,7 +13,7 @@ import os
 import struct
 import time
 
-from dosirak.engine.runtime.logs.rotating import Log
+from dosirak.engine.supervision.logs.rotating import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dosirak.engine.runtime import services, wire
+from dosirak.engine.supervision import services, wire
 
 
 class Conversation:

@@ -17,10 +17,11 @@ from typing import Any
 import msgspec
 
 from dosirak.engine.errors import HostLimit, StartFailed
-from dosirak.engine.runtime import init, launcher, monitor, wire
-from dosirak.engine.runtime.conversation import Conversation, connect
-from dosirak.engine.runtime.following import Follower, Growth
-from dosirak.engine.runtime.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, LogFile, Restart
+from dosirak.engine.runtime import init
+from dosirak.engine.supervision import launcher, monitor, wire
+from dosirak.engine.supervision.conversation import Conversation, connect
+from dosirak.engine.supervision.following import Follower, Growth
+from dosirak.engine.supervision.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, LogFile, Restart
 
 # Seconds in which a monitor answers a service that comes up; it takes milliseconds unless it is stopped.
 _ANSWER_SECONDS = 2.0

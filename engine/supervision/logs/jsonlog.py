@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from json.encoder import encode_basestring
 
-from dosirak.engine.runtime.logs.rotating import LONGEST, Log, cut
+from dosirak.engine.supervision.logs.rotating import LONGEST, Log, cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dosirak.engine.runtime import clients, spill
-from dosirak.engine.runtime.clients import Client
+from dosirak.engine.supervision import clients, spill
+from dosirak.engine.supervision.clients import Client
 from support.bundles import split
 
 DEFAULT = b"\x10\x11"

@@ -10,7 +10,7 @@ import fcntl
 import socket
 import time
 
-from dosirak.engine.runtime.spill import Spill
+from dosirak.engine.supervision.spill import Spill
 
 _CHUNK = 65536
 # Bytes that wait in memory for a client before they go to a file, if they may.

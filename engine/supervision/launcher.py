@@ -26,7 +26,8 @@ import signal  # noqa: E402
 import struct  # noqa: E402
 import time  # noqa: E402
 
-from dosirak.engine.runtime import monitor, syscalls, vfork, wire  # noqa: E402
+from dosirak.engine.runtime import syscalls, vfork  # noqa: E402
+from dosirak.engine.supervision import monitor, wire  # noqa: E402
 
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 

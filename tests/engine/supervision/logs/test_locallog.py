@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosirak.engine.containers.logs.entries import LocalFormat
-from dosirak.engine.runtime.logs.locallog import LocalLog
+from dosirak.engine.supervision.logs.locallog import LocalLog
 
 
 def records(path: Path) -> list[tuple[str, bytes]]:

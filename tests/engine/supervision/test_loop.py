@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from dosirak.engine.runtime.loop import IN, OUT, Loop
+from dosirak.engine.supervision.loop import IN, OUT, Loop
 
 
 def test_a_handler_is_called_with_the_events() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dosirak.engine.runtime.logs.jsonlog import JsonLog, timestamp
+from dosirak.engine.supervision.logs.jsonlog import JsonLog, timestamp
 
 LONGEST = 16384
 NUMBERS = {"stdout": 1, "stderr": 2}

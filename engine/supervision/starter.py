@@ -14,20 +14,10 @@ import os
 import signal
 import time
 
-from dosirak.engine.runtime import (
-    cgroups,
-    child,
-    container,
-    defaults,
-    filesystems,
-    namespaces,
-    process,
-    rootfs,
-    vfork,
-    wire,
-)
+from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, rootfs, vfork
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.container import StartError
+from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,19 +14,20 @@ import signal
 import socket
 import time
 
-from dosirak.engine.runtime import cgroups, child, clients, devices, logs, starter, streams, wire
-from dosirak.engine.runtime import loop as loops
+from dosirak.engine.runtime import cgroups, child, devices
 from dosirak.engine.runtime.container import Process
-from dosirak.engine.runtime.logs.compressor import Compressor
-from dosirak.engine.runtime.services import Services, report
+from dosirak.engine.supervision import clients, logs, starter, streams, wire
+from dosirak.engine.supervision import loop as loops
+from dosirak.engine.supervision.logs.compressor import Compressor
+from dosirak.engine.supervision.services import Services, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from dosirak.engine.runtime.logs.rotating import Log
-    from dosirak.engine.runtime.starter import Request
+    from dosirak.engine.supervision.logs.rotating import Log
+    from dosirak.engine.supervision.starter import Request
 
 EXIT_FILE = "exit.json"
 NEXT_EXIT_FILE = "exit.json.new"

@@ -3,9 +3,9 @@ compression of rotated parts in a process of its own (`compress`, started by `co
 
 from __future__ import annotations
 
-from dosirak.engine.runtime.logs.jsonlog import JsonLog
-from dosirak.engine.runtime.logs.locallog import LocalLog
-from dosirak.engine.runtime.logs.rotating import Log
+from dosirak.engine.supervision.logs.jsonlog import JsonLog
+from dosirak.engine.supervision.logs.locallog import LocalLog
+from dosirak.engine.supervision.logs.rotating import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from dosirak.engine.runtime import loop as loops
+from dosirak.engine.supervision import loop as loops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dosirak.engine.runtime.logs.rotating import Log
+    from dosirak.engine.supervision.logs.rotating import Log
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compress.py")
 

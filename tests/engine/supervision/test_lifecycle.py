@@ -19,8 +19,8 @@ import pytest_asyncio
 
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.runtime.client import Launcher, Task
-from dosirak.engine.runtime.model import Exit, Launch, LogFile, Restart
+from dosirak.engine.supervision.client import Launcher, Task
+from dosirak.engine.supervision.model import Exit, Launch, LogFile, Restart
 from support.bundles import Box, Bundle, alive, cgroup_folders, descendants, ended, split, start_time, until
 
 
@@ -262,8 +262,8 @@ SERVICE = textwrap.dedent("""
     import asyncio, json, sys
     sys.path[:0] = json.loads(sys.argv[1])
     from pathlib import Path
-    from dosirak.engine.runtime.client import Launcher
-    from dosirak.engine.runtime.model import Launch, LogFile, Restart
+    from dosirak.engine.supervision.client import Launcher
+    from dosirak.engine.supervision.model import Launch, LogFile, Restart
 
     async def main():
         launcher = Launcher()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from dosirak.engine.runtime.model import LogFile, Restart
+from dosirak.engine.supervision.model import LogFile, Restart
 from support.bundles import Box, ended, split, until
 
 BIG = os.urandom(1 << 16) * 160  # 10 MiB
