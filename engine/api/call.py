@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from dosirak.engine.api.framing import CutOff
 from dosirak.engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class Call:
             return None
         if not _is_json(content_type):
             raise InvalidRequest(_not_json(content_type))
-        body = await self._read(JSON_LIMIT)
+        try:
+            body = await self._read(JSON_LIMIT)
+        except CutOff as error:
+            raise InvalidRequest(f"invalid JSON: {error}") from error
         if (bare := body.strip()) == b"null":
             return None
         if not bare:

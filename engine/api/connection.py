@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import http
 import os
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
 class Connection(RequestHandler):
     """One accepted connection on the engine's unix socket."""
 
-    __slots__ = ("_between", "_held", "_pending", "_stream", "_whole", "watching")
+    __slots__ = (
+        "_between",
+        "_half_closed",
+        "_hangup",
+        "_held",
+        "_pending",
+        "_request",
+        "_stream",
+        "_whole",
+        "watching",
+    )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -40,6 +51,12 @@ class Connection(RequestHandler):
         self._whole = False
         # What came behind such a request; None when there is none.
         self._held: bytearray | None = None
+        # The request being handled.
+        self._request: BaseRequest | None = None
+        # The client sends no more, and still reads.
+        self._half_closed = False
+        # Says that it has closed the other side too.
+        self._hangup: select.epoll | None = None
         # The task of a handler that streams: it ends with its client.
         self._stream: asyncio.Task[Any] | None = None
         # The request being handled only looks on.
@@ -54,7 +71,37 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by asyncio. A streaming handler is cancelled; any other goes on, as in Docker."""
         super().connection_lost(exc)
+        if self._hangup is not None:
+            self._loop.remove_reader(self._hangup.fileno())
+            self._hangup.close()
         self.end_stream()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says None, and would close: asyncio asks this
+        """Called by asyncio when the client closes its writing side (`nc -N`): what it has asked is still answered.
+
+        Go's server, Docker's, cancels the request's context then, which ends a stream: here it goes on to its reader.
+        """
+        if self._between or self._payload_parser is not None:
+            return False  # nothing was asked, or a WebSocket ended without its closing words
+        self._half_closed = True
+        if self._whole:
+            self._whole = False
+            super().data_received(bytes(self._pending))
+        self._cut_body()
+        self._watch_hangup()
+        return True
+
+    def _cut_body(self) -> None:
+        """A body that is not whole will not become so: its reader is told."""
+        if self._half_closed and self._request is not None and not self._request.content.is_eof():
+            self._request.content.set_exception(framing.CutOff("unexpected EOF"))
+
+    def _watch_hangup(self) -> None:
+        """asyncio looks no more at a connection without input; the kernel says EPOLLHUP unasked."""
+        if self.transport is not None:
+            self._hangup = select.epoll()
+            self._hangup.register(self.transport.get_extra_info("socket").fileno(), 0)
+            self._loop.add_reader(self._hangup.fileno(), self.transport.abort)
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -130,20 +177,31 @@ class Connection(RequestHandler):
         if self.transport is not None and self.transport.is_reading():
             self.transport.pause_reading()
 
+    def request_begun(self, request: BaseRequest) -> None:
+        """Called by the dispatcher before a request's handler."""
+        self._request = request
+        self._cut_body()
+
     def request_answered(self, whole: bool = True) -> None:
         """Called by the dispatcher when a request's handler has returned: the next bytes begin a new request.
 
         Not so if the request's body has not come `whole`: what comes then is the rest of it, which aiohttp drops.
         """
-        self._stream = None
+        self._request = self._stream = None
         self.watching = False
         if self._held is None:
-            self._between = whole
+            self._between = whole and not self._messages
 
     @property
     def can_be_taken(self) -> bool:
         """Whether the request being handled stands alone, so that its connection can become a raw stream."""
         return self._held is not None and self.transport is not None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no request can follow on this connection: the client has closed its side, or what it sends is kept
+        from the parser."""
+        return self.can_be_taken or (self._half_closed and not self._messages)
 
     def take(self) -> tuple[socket.socket, bytes]:
         """Take the connection away: the socket (the caller's own now) and the bytes read behind the request.

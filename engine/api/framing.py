@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from dosirak.engine.errors import InvalidRequest
+
 HEAD_LIMIT = 1 << 20
 """Bytes a request's head may have."""
 
@@ -20,6 +22,10 @@ _UPLOADS = re.compile(rb"PUT [^ ?]*/archive(?:\?[^ ]*)? HTTP/")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[^\r\n]*)?\r\n")
+
+
+class CutOff(InvalidRequest):
+    """The client has closed its writing side in the middle of a request's body."""
 
 
 def takes_over(head: bytes | bytearray) -> bool:

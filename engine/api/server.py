@@ -116,13 +116,14 @@ class Api:
         connection = request.protocol
         assert isinstance(connection, Connection)
         self.active += 1
+        connection.request_begun(request)
         try:
             response = await self._answer(request)
         finally:
             self.active -= 1
             self.last_used = time.monotonic()
             connection.request_answered(request.content.is_eof())
-        if connection.can_be_taken or not request.content.is_eof():
+        if connection.is_last or not request.content.is_eof():
             # What follows on this connection was never parsed, or is a body nobody wanted: no further request here.
             response.force_close()
         return response

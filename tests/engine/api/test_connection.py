@@ -16,6 +16,7 @@ from aiohttp.web_response import StreamResponse
 from dosirak.engine.api import hijack, reply
 from dosirak.engine.api.call import Call
 from dosirak.engine.api.connection import ConnectionServer
+from dosirak.engine.errors import EngineError
 
 Handler = Callable[[Call], Awaitable[StreamResponse]]
 HEAD = b"POST /exec/a/start HTTP/1.1\r\nHost: docker\r\n"
@@ -28,10 +29,14 @@ async def serving(path: Path, handler: Handler) -> AsyncIterator[Path]:
 
     async def handle(request: BaseRequest) -> StreamResponse:
         call = Call(request, None, (1, 51), {})  # type: ignore[arg-type]  # these handlers ask no room
+        call.connection.request_begun(request)
         try:
-            return await handler(call)
+            response = await handler(call)
         finally:
             call.connection.request_answered()
+        if call.connection.is_last:
+            response.force_close()
+        return response
 
     connections = ConnectionServer(handle)
     server = await asyncio.get_running_loop().create_unix_server(connections, str(path / "s"))
@@ -264,3 +269,101 @@ async def test_a_streaming_handler_ends_with_its_client(tmp_path: Path) -> None:
         assert b"chunked" in await read_head(client)
         client.close()
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def hello(call: Call) -> StreamResponse:
+    """Says after a while where it was asked."""
+    await asyncio.sleep(0.02)
+    return reply.json({"path": call.request.path})
+
+
+async def test_a_client_that_half_closes_behind_its_request_is_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path, hello) as path:
+        client = await connect(path)
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert (await read_all(client)).endswith(b'\r\n\r\n{"path":"/a"}\n')
+        client.close()
+
+
+async def test_all_requests_before_the_half_close_are_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path, hello) as path:
+        client = await connect(path)
+        requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(3))
+        await asyncio.get_running_loop().sock_sendall(client, requests)
+        client.shutdown(socket.SHUT_WR)
+        answers = await read_all(client)
+        assert [b'"/%d"' % number in answers for number in range(3)] == [True] * 3
+        client.close()
+
+
+async def test_a_client_that_half_closes_between_two_requests_is_let_go(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving(tmp_path, hello) as path:
+        client = await connect(path)
+        await loop.sock_sendall(client, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        await read_head(client)
+        await asyncio.wait_for(loop.sock_recv(client, 100), 5)
+        client.shutdown(socket.SHUT_WR)
+        assert await read_all(client) == b""
+        client.close()
+
+
+@pytest.mark.parametrize("target", ["/containers/create", "/exec/a/start"])
+@pytest.mark.parametrize(
+    "framed", [b'Content-Length: 100\r\n\r\n{"a":', b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n']
+)
+async def test_a_body_that_a_half_close_cuts_off_is_refused(tmp_path: Path, target: str, framed: bytes) -> None:
+    async def reads(call: Call) -> StreamResponse:
+        try:
+            await call.json(dict[str, int])
+        except EngineError as error:
+            return reply.error(error.message, error.status)
+        return reply.empty()
+
+    async with serving(tmp_path, reads) as path:
+        client = await connect(path)
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+        await asyncio.get_running_loop().sock_sendall(client, head + framed)
+        client.shutdown(socket.SHUT_WR)
+        answer = await read_all(client)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b'{"message":"invalid JSON: unexpected EOF"}\n')
+        client.close()
+
+
+async def test_a_stream_goes_on_behind_a_half_close_and_ends_with_its_client(tmp_path: Path) -> None:
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def endless(call: Call) -> StreamResponse:
+        try:
+            response = await reply.stream(call)
+            await asyncio.sleep(0.05)
+            await response.write(b"later")
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        return response
+
+    async with serving(tmp_path, endless) as path:
+        client = await connect(path)
+        await loop.sock_sendall(client, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        await read_head(client)
+        assert b"later" in await asyncio.wait_for(loop.sock_recv(client, 100), 5)
+        assert not ended.is_set()
+        client.close()
+        await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_half_closed_connections_leave_no_descriptor_behind(tmp_path: Path) -> None:
+    async with serving(tmp_path, hello) as path:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            client = await connect(path)
+            await asyncio.get_running_loop().sock_sendall(client, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            await read_all(client)
+            client.close()
+        await asyncio.sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) == before

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from support import rawhttp
 from support.api import Api
 from support.bundles import split
 from support.engines import Engine, wait_for
@@ -269,3 +272,35 @@ def test_signals_are_passed_on_unless_they_should_not(docker: Docker, engine: En
         client.send_signal(signal.SIGTERM if proxied else signal.SIGKILL)
         client.communicate(timeout=20)
         assert running(api, f"s{proxied}") != proxied
+
+
+# Clients that close their writing side
+
+
+def half_closed(engine: Engine, sent: bytes) -> bytes:
+    """Send this, close the writing side, and read to the end."""
+    with rawhttp.connect(engine.socket, 60) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        return rest(client)
+
+
+def test_a_client_that_closes_its_writing_side_is_answered(engine: Engine, docker: Docker, busybox: str) -> None:
+    docker("run", "-d", "--name", "late", "busybox", "sh", "-c", "sleep 0.5; echo late; exit 3")
+    followed = half_closed(engine, rawhttp.request("GET", "/containers/late/logs?stdout=1&follow=1"))
+    assert b"late\n" in followed
+    assert b'{"StatusCode":3}' in half_closed(engine, rawhttp.request("POST", "/containers/late/wait"))
+    body = json.dumps({"Image": "busybox"}).encode()
+    created = half_closed(engine, rawhttp.request("POST", "/containers/create", body, "Content-Type: application/json"))
+    assert created.startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_half_close_ends_the_input_of_an_exec_and_not_its_output(
+    api: Api, engine: Engine, docker: Docker, busybox: str
+) -> None:
+    docker("run", "-d", "--name", "host", "busybox", "sleep", "1000")
+    wish = {"Cmd": ["sh", "-c", "cat; sleep 0.3; echo done"], "AttachStdin": True, "AttachStdout": True}
+    made = api.need("POST", "/containers/host/exec", wish)["Id"]
+    begin = rawhttp.request("POST", f"/exec/{made}/start", b"{}", "Content-Type: application/json")
+    answer = half_closed(engine, begin + b"input\n")
+    assert split(answer.partition(b"\r\n\r\n")[2])[0] == b"input\ndone\n"
