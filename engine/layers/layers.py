@@ -22,6 +22,7 @@ import msgspec
 from dosirak.engine.content import Descriptor, Store, media_types
 from dosirak.engine.content.digests import hex_part
 from dosirak.engine.content.disk import host_limits
+from dosirak.engine.content.placement import spread_below
 from dosirak.engine.errors import EngineError, NotFound
 from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.digesting import DigestingReader, drain
@@ -80,6 +81,8 @@ class Layers:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._pending.mkdir(exist_ok=True)
             self._temporary.mkdir(exist_ok=True)
+            # Layers are unpacked below it, then renamed.
+            spread_below(self._temporary)
 
     def path(self, diff_id: str) -> Path:
         """The overlay lower directory of this layer (whether it is there or not). Raises InvalidRequest."""
