@@ -48,6 +48,7 @@ class Plan:
         "process",
         "reached",
         "ready",
+        "root",
         "size",
         "spec",
         "stdio",
@@ -66,6 +67,7 @@ class Plan:
         self.bundle = ""
         self.cgroup: str | None = None
         self.binds: list[int] = []
+        self.root = -1  # the root's file system, where only the host's root may make it
         self.ready = filesystems.Ready([])
         self.target = -1  # pidfd of the container that an exec enters
         self.filter = b""  # linux.seccomp, compiled
@@ -123,7 +125,7 @@ def _build(plan: Plan) -> int:
     plan.mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     # Nothing mounted from here on may show on the host.
     sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
-    root_fd = rootfs.open_root(spec, plan.bundle)
+    root_fd = rootfs.open_root(spec, plan.bundle, plan.root)
     rootfs.mount_all(spec, root_fd, plan.cgroup, plan.ready, plan.binds)
     # The last mount there wins; a host's /dev bound by the user is left as it is.
     kinds = [entry.get("type") for entry in spec.get("mounts") or () if entry["destination"] == "/dev"]
@@ -145,8 +147,10 @@ def _build(plan: Plan) -> int:
 def _enter_running(plan: Plan) -> int:
     """A further process in a running container, whose namespaces `target` (a pidfd) gives. Returns its root."""
     # setns(2) with a pidfd (kernel 5.8): all at once; also those shared with the host, where it changes nothing.
-    flags = sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC | sys.CLONE_NEWNET | sys.CLONE_NEWCGROUP
-    sys.setns(plan.target, flags)
+    # But for the root of a user namespace, who may not enter what is the host's.
+    kinds = {entry["type"] for entry in (plan.spec.get("linux") or {}).get("namespaces") or ()}
+    entered = ("mount", "uts", "ipc", "network", "cgroup")
+    sys.setns(plan.target, sum(namespaces.FLAGS[kind] for kind in entered if kind in kinds or "user" not in kinds))
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if plan.process.get("terminal"):
         _open_terminal(plan, root_fd, console=False)

@@ -106,13 +106,16 @@ def prepare(
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
         cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
         plan = child.Plan(spec, spec["process"], cgroup_fds=cgroup_fds, size=size)
-        plan.binds = rootfs.open_binds(spec)
+        user = spaces.make_user(linux)
+        plan.binds = rootfs.open_binds(spec, user)
+        if user >= 0:
+            plan.root = rootfs.open_layers(spec, user)
         _set_oom_score(plan.process)
         spaces.prepare_parent(linux)
     except OSError as error:
         raise start_error(error) from error
     plan.namespaces, plan.bundle, plan.cgroup, plan.filter, plan.init = spaces, bundle, cgroup, compiled, init
-    if ready is not None and "user" not in spaces.new and "user" not in spaces.joined:  # they are the host's
+    if ready is not None and user < 0:  # they are the host's
         plan.ready = ready
     return plan, spaces.clone_flags()
 

@@ -38,19 +38,26 @@ _PROPAGATION = {
 
 _IGNORED = frozenset(("defaults", "async", "auto", "noauto", "nouser", "nofail", "_netdev", "loud", "silent"))
 
-NAMES = frozenset((*_ATTRIBUTES, *_RECURSIVE, *_PROPAGATION, *_IGNORED, "bind", "rbind"))
+# runtime-spec 1.2: owners are read by the user namespace's maps, those of the mounts below as well with "ridmap".
+_IDMAP = {"idmap": False, "ridmap": True}
+
+NAMES = frozenset((*_ATTRIBUTES, *_RECURSIVE, *_PROPAGATION, *_IGNORED, *_IDMAP, "bind", "rbind"))
 """The options that are not handed to the file system."""
 
 
 class MountOptions:
-    """Parsed options: `set`/`clear` attributes, the same for the whole tree, propagation, bind, and the rest."""
+    """Parsed options: `set`/`clear` attributes, the same for the whole tree, propagation, bind, and the rest.
 
-    __slots__ = ("bind", "clear", "data", "propagation", "recursive", "set", "tree_clear", "tree_set")
+    `idmap`: whether owners are mapped, and whether those of the mounts below are too.
+    """
+
+    __slots__ = ("bind", "clear", "data", "idmap", "propagation", "recursive", "set", "tree_clear", "tree_set")
 
     def __init__(self, options: list[str]) -> None:
         self.set = self.clear = self.tree_set = self.tree_clear = 0
         self.propagation: tuple[int, bool] = (0, False)
         self.bind = self.recursive = False
+        self.idmap: tuple[bool, bool] = (False, False)
         self.data: list[tuple[str, str | None]] = []
         for option in options:
             self._take(option)
@@ -66,6 +73,8 @@ class MountOptions:
         elif option in _RECURSIVE:
             on, off = _RECURSIVE[option]
             self.tree_set, self.tree_clear = _apply(self.tree_set, self.tree_clear, on, off)
+        elif option in _IDMAP:
+            self.idmap = True, _IDMAP[option]
         elif option not in _IGNORED:
             key, equals, value = option.partition("=")
             self.data.append((key, value if equals else None))

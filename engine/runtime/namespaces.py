@@ -55,10 +55,21 @@ class Namespaces:
         namespaces before: the process that clones enters those itself."""
         return sum(FLAGS[name] for name in self.new if name not in ("cgroup", "time", "user"))
 
-    def prepare_parent(self, linux: dict[str, Any]) -> None:
-        """In the process that clones: what only it can do for its child. Raises OSError.
+    def make_user(self, linux: dict[str, Any]) -> int:
+        """The user namespace, made now if it is a new one: a descriptor, -1 for the engine's own. Raises OSError.
 
-        Parameters: `linux` of config.json, for its id mappings and time offsets. The user namespace comes last of what
+        Parameters: `linux` of config.json, for its id mappings.
+        """
+        if "user" in self.new:
+            self.new.remove("user")
+            self.joined["user"] = make_user(linux)
+            self.opened.append(self.joined["user"])
+        return self.joined.get("user", -1)
+
+    def prepare_parent(self, linux: dict[str, Any]) -> None:
+        """In the process that clones, after `make_user`: what only it can do for its child. Raises OSError.
+
+        Parameters: `linux` of config.json, for its time offsets. The user namespace comes last of what
         needs the host's rights; namespaces that clone makes then belong to it.
         """
         offsets = linux.get("timeOffsets") or {}
@@ -70,11 +81,7 @@ class Namespaces:
             if name in self.joined:
                 sys.setns(self.joined[name], FLAGS[name])
         if "user" in self.joined:
-            _enter_user(self.joined["user"])
-        elif "user" in self.new:
-            made = _make_user(linux)
-            _enter_user(made)
-            os.close(made)
+            enter_user(self.joined["user"])
 
     def join(self) -> None:
         """In the child: enter the joined ones."""
@@ -105,7 +112,7 @@ def follow(target: int, entries: list[dict[str, Any]]) -> None:
     if "time" in kinds:
         sys.setns(target, sys.CLONE_NEWTIME)
     if "user" in kinds:
-        _enter_user(target)
+        enter_user(target)
 
 
 def _enter_new_time(offsets: dict[str, dict[str, int]]) -> None:
@@ -121,7 +128,8 @@ def _enter_new_time(offsets: dict[str, dict[str, int]]) -> None:
     os.close(made)
 
 
-def _enter_user(namespace: int) -> None:
+def enter_user(namespace: int) -> None:
+    """Be root of a user namespace (its descriptor, or a pidfd). Raises OSError."""
     sys.setns(namespace, sys.CLONE_NEWUSER)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -129,11 +137,15 @@ def _enter_user(namespace: int) -> None:
     sys.prctl(sys.PR_SET_DUMPABLE, 0)
 
 
-def _make_user(linux: dict[str, Any]) -> int:
+def make_user(linux: dict[str, Any]) -> int:
     """A descriptor of a new user namespace. A process outside has to write its maps, so another one lives in it for a
-    moment."""
+    moment. Raises OSError.
+
+    Parameters: `linux`: uidMappings and gidMappings, as config.json has them.
+    """
     pid = sys.clone(sys.CLONE_NEWUSER | signal.SIGCHLD)
     if pid == 0:
+        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
         while True:
             signal.pause()
     try:

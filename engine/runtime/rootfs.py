@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from dosirak.engine.runtime import cgroups, filesystems, inroot, overlay
+from dosirak.engine.runtime import cgroups, filesystems, idmapped, inroot, overlay
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -28,6 +28,14 @@ SUBPATH = "dosirak.subpath"
 LAYERS = "dosirak.layers"
 """A bind mount's own key: an image's layers, the topmost first, stand in for its source."""
 
+# What may cover a file of the container's /proc: lxcfs' and CRIU's, as in runc (libcontainer/rootfs_linux.go).
+_COVERED_IN_PROC = frozenset(
+    (
+        *("/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime"),
+        *("/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid"),
+    )
+)
+
 _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 # Filesystems whose place must be a real directory of the root, never a symlink of the image (CVE-2019-19921,
@@ -35,18 +43,24 @@ _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FIXED_PLACES = frozenset(("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"))
 
 
-def open_root(spec: dict[str, Any], bundle: str) -> int:
+def open_root(spec: dict[str, Any], bundle: str, made: int = -1) -> int:
     """Mount the root filesystem at `root.path` and return the mount's descriptor.
 
     A first mount of type overlay at "/" is the root itself; else `root.path` is bound onto itself, since
-    pivot_root(2) needs a mount point. Parameters: `bundle`: the engine's own path of the bundle.
+    pivot_root(2) needs a mount point. Parameters: `bundle`: the engine's own path of the bundle; `made`: the root as
+    `open_layers` gave it, or -1.
     """
+    if made >= 0:
+        # On the old root: the root of a user namespace may not walk to the bundle, and no path leads there from here.
+        place = os.open("/", _DIR)
+        sys.move_mount(made, place)
+        os.close(place)
+        return made
     # By path: a descriptor from before the clone lies in the host's mount namespace, where we may not mount.
     place = os.open(os.path.join(bundle, spec["root"]["path"]), _DIR)
     try:
-        first = spec.get("mounts", [{}])[0] if spec.get("mounts") else {}
-        if first.get("destination") == "/" and first.get("type") == "overlay":
-            tree = _open_overlay(first.get("options", []))
+        if (overlay_mount := _root_overlay(spec)) is not None:
+            tree = _open_overlay(overlay_mount.get("options") or [])
         else:
             tree = sys.open_tree(place, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH | sys.AT_RECURSIVE)
         sys.move_mount(tree, place)
@@ -55,38 +69,71 @@ def open_root(spec: dict[str, Any], bundle: str) -> int:
         os.close(place)
 
 
-def _open_overlay(options: list[str]) -> int:
+def open_layers(spec: dict[str, Any], user: int) -> int:
+    """The root as a detached mount where it is an overlay, else -1. Raises OSError.
+
+    In the host's user namespace, before that of the container (`user`) is entered: there it could be mounted as well,
+    but its whiteouts and opaque directories would be of another kind, which no other container could read.
+    """
+    found = _root_overlay(spec)
+    return _open_overlay(found.get("options") or [], user, spec.get("linux") or {}) if found is not None else -1
+
+
+def _root_overlay(spec: dict[str, Any]) -> dict[str, Any] | None:
+    mounts = spec.get("mounts") or ()
+    first: dict[str, Any] = mounts[0] if mounts else {}
+    return first if first.get("destination") == "/" and first.get("type") == "overlay" else None
+
+
+def _open_overlay(options: list[str], user: int = -1, linux: dict[str, Any] | None = None) -> int:
     lower = [option.removeprefix("lowerdir+=") for option in options if option.startswith("lowerdir+=")]
     for option in options:
         if option.startswith("lowerdir="):
             lower += option.removeprefix("lowerdir=").split(":")
     named = dict(option.partition("=")[::2] for option in options)
-    return overlay.open_overlay(lower, named.get("upperdir"), named.get("workdir"))
+    layers = lower, named.get("upperdir"), named.get("workdir")
+    if "idmap" in named:
+        return idmapped.open_overlay(*layers, user=user, owner=_root_of(linux or {}))
+    return overlay.open_overlay(*layers)
 
 
-def open_binds(spec: dict[str, Any]) -> list[int]:
+def _root_of(linux: dict[str, Any]) -> tuple[int, int]:
+    """The ids that a container's root has outside."""
+    found = [
+        next((entry["hostID"] for entry in linux.get(kind) or () if entry["containerID"] == 0), 0)
+        for kind in ("uidMappings", "gidMappings")
+    ]
+    return found[0], found[1]
+
+
+def open_binds(spec: dict[str, Any], user: int = -1) -> list[int]:
     """Detached clones of what config.json's bind mounts show, in their order. Raises OSError naming the destination.
 
     Called by the monitor, in the host's mount namespace as it is now: the child's may be older (a spare's), and its
-    user may not be allowed to walk the host's paths.
+    user may not be allowed to walk the host's paths. Parameters: `user`: the container's user namespace, or -1.
     """
     found: list[int] = []
     for entry in spec.get("mounts") or ():
         options = MountOptions(entry.get("options") or [])
         if _is_bind(entry, options):
             try:
-                found.append(_clone_source(entry, options))
+                found.append(_clone_source(entry, options, user))
+                if (options.idmap[0] or entry.get("uidMappings")) and not entry.get(LAYERS):
+                    idmapped.apply(found[-1], user, entry, recursive=options.idmap[1])
             except OSError as error:
                 raise _naming(entry, error) from error
     return found
 
 
-def _clone_source(entry: dict[str, Any], options: MountOptions) -> int:
+def _clone_source(entry: dict[str, Any], options: MountOptions, user: int) -> int:
     """A subpath is looked up inside the source, whatever links a container has left there (CVE-2017-1002101)."""
     if not entry.get(SUBPATH) and not entry.get(LAYERS):
         return _clone_tree(entry["source"], options)
     if entry.get(LAYERS):
-        whole = overlay.open_overlay(entry[LAYERS])
+        if options.idmap[0]:
+            whole = idmapped.open_overlay(entry[LAYERS], user=user)
+        else:
+            whole = overlay.open_overlay(entry[LAYERS])
         if not entry.get(SUBPATH):
             sys.mount_setattr(whole, set_=options.set | sys.MOUNT_ATTR_RDONLY, propagation=sys.MS_PRIVATE)
             return whole
@@ -139,6 +186,7 @@ def _attach(destination: str, root_fd: int, tree: int) -> None:
     try:
         if stat.S_ISDIR(os.fstat(place).st_mode) != is_directory:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        _keep_proc(destination, place, tree)
         sys.move_mount(tree, place)
     finally:
         os.close(place)
@@ -152,6 +200,7 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
         try:
             if entry["type"] == "tmpfs":
                 _keep_mode(tree, place, options)
+            _keep_proc(entry["destination"], place, tree)
             sys.move_mount(tree, place)
         finally:
             os.close(place)
@@ -159,6 +208,17 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
             sys.mount_setattr(tree, propagation=options.propagation[0], recursive=options.propagation[1])
     finally:
         os.close(tree)
+
+
+def _keep_proc(destination: str, place: int, tree: int) -> None:
+    """Nothing covers what the kernel says in /proc (CVE-2019-16884: a volume of the image's), nor by a link there.
+
+    Another procfs may take its place as a whole. Raises OSError.
+    """
+    if sys.fs_type(place) != _PROC_SUPER_MAGIC or os.path.normpath(destination) in _COVERED_IN_PROC:
+        return
+    if os.fstat(place).st_ino != _PROC_ROOT_INO or sys.fs_type(tree) != _PROC_SUPER_MAGIC:
+        raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc")
 
 
 def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:

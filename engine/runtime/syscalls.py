@@ -24,6 +24,8 @@ _NUMBERS = {
 }[os.uname().machine]
 _NUMBERS["rt_sigaction"] = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
 _NUMBERS["execveat"] = {"x86_64": 322, "aarch64": 281}[os.uname().machine]
+_NUMBERS["setfsuid"] = {"x86_64": 122, "aarch64": 151}[os.uname().machine]
+_NUMBERS["setfsgid"] = {"x86_64": 123, "aarch64": 152}[os.uname().machine]
 _NUMBERS |= {
     "open_tree": 428,
     "move_mount": 429,
@@ -66,6 +68,7 @@ MOUNT_ATTR_RELATIME = 0x0
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 OPEN_TREE_CLONE = 1
@@ -195,6 +198,9 @@ _keyctl = _syscall("keyctl", c_int, c_char_p)
 _seccomp = _syscall("seccomp", c_uint, c_uint, c_void_p)
 _bpf = _syscall("bpf", c_int, c_char_p, c_uint)
 _quotactl_fd = _syscall("quotactl_fd", c_uint, c_uint, c_uint, c_void_p)
+# Of the calling thread alone, unlike setresuid(2) by glibc.
+_setfsuid = _syscall("setfsuid", c_uint)
+_setfsgid = _syscall("setfsgid", c_uint)
 _clone = _syscall("clone", c_ulong, c_void_p, c_void_p, c_void_p, c_void_p, library=_held)
 
 
@@ -295,6 +301,22 @@ def mount_setattr(
     attr = _MountAttr(set_, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _mount_setattr(fd, _path(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def idmap(fd: int, user_namespace: int, *, recursive: bool = False) -> None:
+    """mount_setattr(2) MOUNT_ATTR_IDMAP, kernel 5.12: who owns what on a detached mount is read by that namespace's
+    maps, the id on disk being the one inside."""
+    attr = _MountAttr(MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _mount_setattr(fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr))
+
+
+def setfsids(uid: int, gid: int) -> None:
+    """setfsuid(2) and setfsgid(2) of this thread, which keeps its effective capabilities."""
+    effective, permitted, inheritable = capget()
+    _setfsgid(gid)
+    _setfsuid(uid)
+    capset(effective, permitted, inheritable)  # the kernel drops those of the file system with user 0
 
 
 def pivot_root(new_root: str | bytes, put_old: str | bytes) -> None:
