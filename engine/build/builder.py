@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import StepCache, Usage
+from dosirak.engine.content.placement import spread_below
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.layers.threads import outlast
@@ -83,6 +84,7 @@ class Builder:
         self._running.add(build)
         try:
             place.mkdir(mode=0o700, parents=True)
+            spread_below(self._place)
             return await build_image(self._shared, build, place, request, progress)
         except OSError as error:
             raise HostLimit(f"build: {error.strerror or error}: {error.filename or ''}") from error
