@@ -46,7 +46,7 @@ _KEPT_ENVIRONMENT = frozenset(
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SUDO_UID"),
         *("PYTHONPATH", "PYTHONHOME", "PYTHONPYCACHEPREFIX", "DOCKER_CONFIG"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "CONTAINERS_REGISTRIES_CONF"),
     )
 )
 _KEPT_PREFIXES = ("LC_", "XDG_", "DOSIRAK_")
@@ -89,14 +89,18 @@ def ensure(settings: Settings) -> Path:
 
 
 def answers(path: Path) -> bool:
-    """Whether a service answers on the unix socket `path`; waits for one that is still starting.
+    """Whether a service of this user or root answers on the unix socket `path`; waits for one that is still starting.
 
-    A connection alone proves nothing: the kernel makes it for a service that is starting, hanging or being killed.
+    A connection alone proves nothing: the kernel makes it for a service that is starting, hanging or being killed. Nor
+    does an answer: in a directory of somebody else's he may listen, and be told passwords (SO_PEERCRED, unix(7)).
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_TIMEOUT)
         try:
             probe.connect(os.fspath(path))
+            listener = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            if int.from_bytes(listener[4:8], sys.byteorder) not in (0, os.geteuid()):
+                return False
             probe.sendall(b"HEAD /_ping HTTP/1.0\r\n\r\n")
             return probe.recv(5) == b"HTTP/"
         except OSError:

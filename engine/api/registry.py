@@ -68,8 +68,8 @@ async def auth(call: Call) -> StreamResponse:
     given = await call.json(Credentials)
     if not given:
         raise InvalidRequest("invalid credentials: neither a user name nor a token")
-    await call.rooms.registry().login(given)
-    return reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
+    identity = await call.rooms.registry().login(given)
+    return reply.json({"Status": "Login Succeeded", "IdentityToken": identity})
 
 
 def _credentials(call: Call) -> Credentials:

@@ -1,7 +1,9 @@
 """Registries: a client of the OCI distribution spec (v1.1), as Docker's Hub and private registries speak it.
 
-`hosts` says which servers stand behind a domain, `client` speaks HTTP to one of them (`challenge`, `credentials`:
-who we are there), `pull` and `push` move images, `transfers` brings each layer once. `Registry` is the room's door.
+`hosts` says which servers stand behind a name (`configuration`: where that is written), `connection` speaks HTTP to
+one of them (`challenge`, `credentials`, `tokens`, `certificates`: who we are, and who is there), `client` knows one
+repository, `blobs` and `uploads` move its blobs, `pull` and `push` whole images; `transfers` brings each layer once.
+`Registry` is the room's door.
 aiohttp's client is imported at the first request to a registry: the service starts without it.
 """
 

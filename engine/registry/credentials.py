@@ -64,6 +64,12 @@ def of_domain(known: Mapping[str, Credentials], domain: str) -> Credentials:
     return Credentials()
 
 
+def domain_of(address: str) -> str:
+    """The registry that clients mean by a server's address; the Hub has several, "" among them."""
+    domain = (address.partition("://")[2] or address).partition("/")[0]
+    return "docker.io" if domain in ("", "index.docker.io", "registry-1.docker.io") else domain
+
+
 def _decode(header: str, kind: Any, what: str) -> Any:
     text = header.strip()
     if not text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ from dosirak.engine.errors import EngineError, Forbidden, NotFound
 from dosirak.engine.images import Reference
 from dosirak.engine.layers import Layers
 from dosirak.engine.layers.threads import in_thread
-from dosirak.engine.registry import errors, hosts
+from dosirak.engine.registry import configuration, errors, hosts
 from dosirak.engine.registry import pull as pulling
 from dosirak.engine.registry import push as pushing
+from dosirak.engine.registry.certificates import DIRECTORIES, Certificates
 from dosirak.engine.registry.client import Client
-from dosirak.engine.registry.credentials import Credentials
+from dosirak.engine.registry.connection import Connection
+from dosirak.engine.registry.credentials import Credentials, domain_of
 from dosirak.engine.registry.model import Message, Tell
 from dosirak.engine.registry.transfers import Transfers
 from dosirak.engine.registry.transport import Transport
@@ -33,7 +36,7 @@ class Registry:
         self._data = data
         self._images = images
         self._store = store
-        self._transport = Transport()
+        self._transport = Transport(Certificates((*DIRECTORIES, data / "certs.d")))
         self._transfers = Transfers(store, layers)
 
     async def close(self) -> None:
@@ -51,11 +54,11 @@ class Registry:
         wanted = reference.tagged()
         if wanted.domain == hosts.HUB and wanted.path == "library/scratch":
             raise Forbidden("'scratch' is a reserved name")
-        client, found = await self._find(wanted, platform, credentials)
+        sources, found = await self._find(wanted, platform, credentials)
         tell(Message(f"Pulling from {wanted.path}", wanted.digest or wanted.tag))
         before = self._images.id_of(str(wanted))
         async with self._images.receive(found.digests):
-            await pulling.fetch(found, client, self._images, self._transfers, tell)
+            await pulling.fetch(found, sources, self._images, self._transfers, tell)
             for blob, data in found.bodies:
                 await in_thread(self._store.put, data, blob.media_type)
             await self._images.record(self._names(wanted, found), wanted)
@@ -124,43 +127,33 @@ class Registry:
         except errors.RegistryError as error:
             raise errors.of_pull(error, wanted) from error
 
-    async def login(self, credentials: Credentials) -> None:
+    async def login(self, credentials: Credentials) -> str:
         """Asks the registry of `server_address` (the Hub by default) whether it takes these credentials.
 
+        Returns the token that stands for them from now on, "" if that registry has none.
         Raises Unauthorized, Unreachable, RegistryError.
         """
-        server = credentials.server_address.partition("://")[2] or credentials.server_address
-        domain = server.partition("/")[0] or hosts.HUB
-        if domain in ("index.docker.io", "registry-1.docker.io"):
-            domain = hosts.HUB
-        known = await in_thread(hosts.read, self._data)
-        endpoint = hosts.endpoints(domain, known, mirrors=False)[-1]
-        await Client(self._transport, endpoint, "", credentials).login()
+        known = await in_thread(configuration.read, self._data)
+        endpoint = hosts.registry(domain_of(credentials.server_address), "", known).endpoint
+        return await Connection(self._transport, endpoint, credentials).login()
 
     async def _client(self, wanted: Reference, credentials: Credentials, actions: str) -> Client:
-        """A client of the registry itself, connected."""
-        known = await in_thread(hosts.read, self._data)
-        endpoint = hosts.endpoints(wanted.domain, known, mirrors=False)[-1]
-        client = Client(self._transport, endpoint, wanted.path, credentials, actions)
-        await client.connect()
-        return client
+        """A client of the registry itself."""
+        known = await in_thread(configuration.read, self._data)
+        place = hosts.registry(wanted.domain, wanted.path, known)
+        return Client(self._transport, place.endpoint, place.repository, credentials, actions)
 
     async def _find(
         self, wanted: Reference, platform: Platform | None, credentials: Credentials
-    ) -> tuple[Client, pulling.Found]:
-        """Where the image is: mirrors that lack it or don't answer are passed over."""
-        known = await in_thread(hosts.read, self._data)
-        *mirrors, last = hosts.endpoints(wanted.domain, known)
-        for mirror in mirrors:
-            client = Client(self._transport, mirror, wanted.path, _NOBODY)
-            try:
-                await client.connect()
-                return client, await pulling.find(client, wanted, platform)
-            except EngineError:
-                continue
-        client = Client(self._transport, last, wanted.path, credentials)
+    ) -> tuple[list[Client], pulling.Found]:
+        """The image, and who has it: mirrors that lack it or don't answer are passed over."""
+        known = await in_thread(configuration.read, self._data)
+        places = hosts.places(wanted.domain, wanted.path, known, digest=bool(wanted.digest))
+        sources = [Client(self._transport, place.endpoint, place.repository, credentials) for place in places]
+        for index, _ in enumerate(sources[:-1]):
+            with suppress(EngineError):
+                return sources[index:], await pulling.find(sources[index:], wanted, platform)
         try:
-            await client.connect()
-            return client, await pulling.find(client, wanted, platform)
+            return sources[-1:], await pulling.find(sources[-1:], wanted, platform)
         except errors.RegistryError as error:
             raise errors.of_pull(error, wanted) from error

@@ -1,79 +1,115 @@
-"""Which servers stand behind a registry's domain: mirrors first, then the registry itself.
-
-`dosirak.toml`, in the engine's data directory or where settings are looked for:
-
-    [registries]
-    insecure = ["registry.local:5000", "10.0.0.0/8"]     # plain HTTP or an unknown certificate is fine there
-
-    [registries.mirrors]
-    "docker.io" = ["http://127.0.0.1:5000"]              # asked first, without credentials; pulls only
-
-    [registries.locations]
-    "docker.io" = "127.0.0.1:5000"                       # asked instead: for a classroom without the Internet
-"""
+"""Which servers stand behind a name: mirrors, then the registry (`configuration` says where from)."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from dosirak.engine import settings
-from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.errors import Forbidden, InvalidRequest
+from dosirak.engine.registry.configuration import Mirror, Registries, Rule
 
 HUB = "docker.io"
 _HUB_SERVER = "registry-1.docker.io"
 LOOPBACK = ("::1/128", "127.0.0.0/8")
 
 
-class Registries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[registries]` of `dosirak.toml`."""
-
-    insecure: list[str] = msgspec.field(default_factory=list)
-    mirrors: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    locations: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server. `host`: with its port. `schemes`: to be tried in this order. `insecure`: any certificate will do."""
+    """One server. `host`: with its port. `schemes`: to be tried in this order. `insecure`: any certificate will do.
+
+    `anonymous`: another server than the name says, which gets no credentials.
+    """
 
     host: str
     schemes: tuple[str, ...]
     insecure: bool = False
-    mirror: bool = False
+    anonymous: bool = False
 
 
-def read(data: Path) -> Registries:
-    """The registries' settings of the engine with this data directory. Blocking. Raises InvalidRequest."""
-    table: Any = settings.read_file(data / "dosirak.toml").get("registries") or settings.config_file().get("registries")
-    try:
-        return msgspec.convert(table or {}, Registries)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"dosirak.toml: registries: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository ("library/ubuntu") at a server."""
+
+    endpoint: Endpoint
+    repository: str
 
 
-def endpoints(domain: str, known: Registries, *, mirrors: bool = True) -> list[Endpoint]:
-    """The servers for a domain ("docker.io", "localhost:5000"), in the order to ask them."""
-    found = [_endpoint(url, known, mirror=True) for url in known.mirrors.get(domain, ())] if mirrors else []
-    server = known.locations.get(domain) or (_HUB_SERVER if domain == HUB else domain)
-    return [*found, _endpoint(server, known)]
+def places(domain: str, path: str, known: Registries, *, digest: bool = False) -> list[Place]:
+    """Where to pull the image of this domain and path from, in the order to ask.
+
+    Parameters: `digest`: it is wanted by digest. Raises Forbidden for what is blocked, InvalidRequest.
+    """
+    if domain in known.mirrors or domain in known.locations:
+        mirrors = [Place(_endpoint(url, known, anonymous=True), path) for url in known.mirrors.get(domain, ())]
+        return [*mirrors, registry(domain, path, known)]
+    rule = _rule(domain, path, known)
+    if rule is None:
+        return [registry(domain, path, known)]
+    chosen = [mirror for mirror in rule.mirror if _serves(mirror, rule, digest)]
+    rest = _below(rule, domain, path)
+    mirrors = [_located(mirror.location + rest, known, mirror.insecure, anonymous=True) for mirror in chosen]
+    return [*mirrors, registry(domain, path, known)]
 
 
-def _endpoint(text: str, known: Registries, *, mirror: bool = False) -> Endpoint:
+def registry(domain: str, path: str, known: Registries) -> Place:
+    """The registry itself: where to push to, and to log in (with the path ""). Raises Forbidden, InvalidRequest."""
+    if server := known.locations.get(domain):
+        return Place(_endpoint(server, known), path)
+    rule = _rule(domain, path, known)
+    if rule is not None and rule.blocked:
+        raise Forbidden(f"registry {rule.prefix} is blocked in {rule.source}")
+    if rule is None or not rule.location or rule.location == rule.prefix:
+        server = _HUB_SERVER if domain == HUB else domain
+        return Place(_endpoint(server, known, insecure=rule is not None and rule.insecure), path)
+    found = _located(rule.location + _below(rule, domain, path), known, rule.insecure)
+    if found.endpoint.host == domain:
+        return found
+    return _located(rule.location + _below(rule, domain, path), known, rule.insecure, anonymous=True)
+
+
+def _rule(domain: str, path: str, known: Registries) -> Rule | None:
+    """The rule with the longest prefix of the name."""
+    matching = [rule for rule in known.rules if _matches(rule.prefix, domain, path)]
+    return max(matching, key=lambda rule: len(rule.prefix), default=None)
+
+
+def _matches(prefix: str, domain: str, path: str) -> bool:
+    if prefix.startswith("*."):
+        return domain.partition(":")[0].endswith(prefix[1:])
+    return f"{domain}/{path}/".startswith(f"{prefix.rstrip('/')}/")
+
+
+def _below(rule: Rule, domain: str, path: str) -> str:
+    """What stands behind the rule's prefix in a name: "" or "/…"."""
+    if rule.prefix.startswith("*."):
+        return f"/{path}" if path else ""
+    return f"{domain}/{path}".rstrip("/")[len(rule.prefix.rstrip("/")) :]
+
+
+def _serves(mirror: Mirror, rule: Rule, digest: bool) -> bool:
+    if rule.by_digest_only and not digest:
+        return False
+    return mirror.wanted in ("all", "digest-only" if digest else "tag-only")
+
+
+def _located(location: str, known: Registries, insecure: bool, *, anonymous: bool = False) -> Place:
+    """A place of registries.conf: "host:port/path"."""
+    host, _, path = location.partition("/")
+    server = _HUB_SERVER if host == HUB else host
+    return Place(_endpoint(server, known, anonymous=anonymous, insecure=insecure), path)
+
+
+def _endpoint(text: str, known: Registries, *, anonymous: bool = False, insecure: bool = False) -> Endpoint:
     scheme, separator, rest = text.partition("://")
     host = (rest if separator else text).rstrip("/")
-    if separator and (scheme not in ("http", "https") or "/" in host or "@" in host):
-        raise InvalidRequest(f"dosirak.toml: registries: {text!r} is no URL of a server")
-    insecure = (separator != "" and scheme == "http") or is_insecure(host, known.insecure)
+    if not host or "/" in host or "@" in host or (separator and scheme not in ("http", "https")):
+        raise InvalidRequest(f"registries: {text[:200]!r} is no URL of a server")
+    insecure = insecure or scheme == "http" or is_insecure(host, known.insecure)
     if separator:
         schemes: tuple[str, ...] = (scheme,)
     else:
         schemes = ("https", "http") if insecure else ("https",)
-    return Endpoint(host, schemes, insecure, mirror)
+    return Endpoint(host, schemes, insecure, anonymous)
 
 
 def is_insecure(host: str, listed: list[str]) -> bool:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from dosirak.engine.content import Descriptor, Platform, media_types
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.images import ImageConfig, Reference, documents, platforms
+from dosirak.engine.registry import blobs, errors
 from dosirak.engine.registry.model import Message, Tell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dosirak.engine.images import Images
     from dosirak.engine.registry.client import Client
     from dosirak.engine.registry.transfers import Transfers
@@ -58,9 +61,13 @@ class Found:
         return layers | set(self.config.rootfs.diff_ids) | {blob.digest for blob, _ in self.bodies}
 
 
-async def find(client: Client, reference: Reference, platform: Platform | None) -> Found:
-    """Reads an image's documents from the registry. Raises NotFound, InvalidRequest, RegistryError, Unreachable."""
-    top, data = await client.manifest(reference.digest or reference.tag)
+async def find(sources: Sequence[Client], reference: Reference, platform: Platform | None) -> Found:
+    """Reads an image's documents from a registry: what the name stands for from the first of `sources`.
+
+    What that leads to may come from a later one, since it is known by digest. Raises NotFound, InvalidRequest,
+    RegistryError, Unreachable, Unauthorized.
+    """
+    top, data = await sources[0].manifest(reference.digest or reference.tag)
     manifest, body = top, data
     _refuse_schema1(top, reference)
     document = documents.read_manifest(data)
@@ -68,17 +75,26 @@ async def find(client: Client, reference: Reference, platform: Platform | None) 
         chosen = platforms.choose(document.manifests, platform)
         if chosen is None:
             raise NotFound(f"no matching manifest for {platform or platforms.host()} in the manifest list entries")
-        found, body = await client.manifest(chosen.digest, chosen)
+        found, body = await _by_digest(sources, chosen)
         manifest = Descriptor(chosen.media_type, found.digest, found.size)
         document = documents.read_manifest(body)
         if isinstance(document, documents.ImageIndex):
             raise InvalidRequest("invalid image index: nested too deep")
     _check(document)
-    config_body = await client.small(document.config, documents.MAX_CONFIG)
+    config_body = await blobs.small(sources, document.config, documents.MAX_CONFIG)
     config = documents.read_config(config_body)
     documents.check_pair(document, config)
     bodies = [(top, data), (manifest, body), (document.config, config_body)]
     return Found(top, manifest, document, config, tuple(bodies))
+
+
+async def _by_digest(sources: Sequence[Client], descriptor: Descriptor) -> tuple[Descriptor, bytes]:
+    for source in sources[:-1]:
+        try:
+            return await source.manifest(descriptor.digest, descriptor)
+        except (errors.Unreachable, errors.RegistryError, errors.Unauthorized, InvalidRequest):
+            continue
+    return await sources[-1].manifest(descriptor.digest, descriptor)
 
 
 async def look(client: Client, reference: Reference) -> tuple[Descriptor, list[Platform]]:
@@ -88,11 +104,11 @@ async def look(client: Client, reference: Reference) -> tuple[Descriptor, list[P
     document = documents.read_manifest(data)
     if isinstance(document, documents.ImageIndex):
         return top, [one.platform for one in document.manifests if one.platform is not None]
-    config = documents.read_config(await client.small(document.config, documents.MAX_CONFIG))
+    config = documents.read_config(await blobs.small([client], document.config, documents.MAX_CONFIG))
     return top, [Platform(os=config.os, architecture=config.architecture, variant=config.variant)]
 
 
-async def fetch(found: Found, client: Client, images: Images, transfers: Transfers, tell: Tell) -> None:
+async def fetch(found: Found, sources: Sequence[Client], images: Images, transfers: Transfers, tell: Tell) -> None:
     """Brings the image's layers in. To be called with `found.digests` held."""
     pairs = [*zip(found.config.rootfs.diff_ids, found.document.layers, strict=True)]
     known = images.layer_pairs()
@@ -100,7 +116,7 @@ async def fetch(found: Found, client: Client, images: Images, transfers: Transfe
     wanted = {(blob.digest, diff_id): (blob, diff_id) for diff_id, blob in pairs}
     outcomes = await asyncio.gather(
         *(
-            transfers.bring(client, blob, diff_id, (diff_id, blob.digest) in known, tell)
+            transfers.bring(sources, blob, diff_id, (diff_id, blob.digest) in known, tell)
             for blob, diff_id in wanted.values()
         ),
         return_exceptions=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dosirak.engine.content import Descriptor, Store
 from dosirak.engine.images import documents
 from dosirak.engine.layers.threads import in_thread
+from dosirak.engine.registry import uploads
 from dosirak.engine.registry.model import Message, Pushed, Tell
 from dosirak.engine.registry.transfers import short
 
@@ -60,11 +61,11 @@ async def _send(blob: Descriptor, name: str, client: Client, store: Store, elsew
     place = ""
     # One try: where nothing can be mounted, the answer is an upload that was begun.
     for repository in elsewhere[:1]:
-        place = await client.mount(blob.digest, repository)
+        place = await uploads.mount(client, blob.digest, repository)
         if not place:
             return f"Mounted from {repository}"
-    place = place or await client.begin()
-    await client.upload(place, blob, _read(blob, name, store, tell))
+    place = place or await uploads.begin(client)
+    await uploads.send(client, place, blob, _read(blob, name, store, tell))
     return "Pushed"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +16,8 @@ from dosirak.engine.layers import Layers
 from dosirak.engine.layers.digesting import check_diff_id
 from dosirak.engine.layers.feed import consume
 from dosirak.engine.layers.threads import in_thread, outlast
+from dosirak.engine.registry import blobs
+from dosirak.engine.registry.errors import Corrupted
 from dosirak.engine.registry.model import Message, Tell
 
 if TYPE_CHECKING:
@@ -45,11 +47,11 @@ class Transfers:
         # Decompression and digests keep a processor each busy; some more, since a registry may be slow.
         self._slots = asyncio.Semaphore(max(3, (os.cpu_count() or 1) + 1))
 
-    async def bring(self, client: Client, blob: Descriptor, diff_id: str, paired: bool, tell: Tell) -> None:
+    async def bring(self, sources: Sequence[Client], blob: Descriptor, diff_id: str, paired: bool, tell: Tell) -> None:
         """Sees to it that the blob is stored and unpacked as the layer `diff_id`. Both must be held (`Images.receive`).
 
-        Parameters: `paired`: it is known already that this blob unpacks to this diff ID. Raises InvalidRequest,
-        RegistryError, Unreachable, HostLimit.
+        Parameters: `sources`: who has it; `paired`: it is known already that this blob unpacks to this diff ID.
+        Raises InvalidRequest, RegistryError, Unreachable, Unauthorized, HostLimit.
         """
         if self._store.has(blob.digest) and self._layers.has(diff_id) and paired:
             tell(Message("Already exists", short(blob.digest), layer=True))
@@ -59,18 +61,20 @@ class Transfers:
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = _Transfer(
-                lambda tell: self._bring(client, blob, diff_id, tell), lambda: self._running.pop(key, None)
+                lambda tell: self._bring(sources, blob, diff_id, tell), lambda: self._running.pop(key, None)
             )
         await running.wait(tell)
 
-    async def _bring(self, client: Client, blob: Descriptor, diff_id: str, tell: Tell) -> None:
+    async def _bring(self, sources: Sequence[Client], blob: Descriptor, diff_id: str, tell: Tell) -> None:
+        name = short(blob.digest)
+        if self._slots.locked():
+            tell(Message("Waiting", name, layer=True))
         async with self._slots:
-            name = short(blob.digest)
             if self._store.has(blob.digest):
                 tell(Message("Download complete", name, layer=True))
                 await self._unpack(blob, diff_id)
             else:
-                await self._download(client, blob, diff_id, tell)
+                await self._download_right(sources, blob, diff_id, tell)
             tell(Message("Pull complete", name, layer=True))
 
     async def _unpack(self, blob: Descriptor, diff_id: str) -> None:
@@ -80,22 +84,39 @@ class Transfers:
         else:
             await self._layers.ensure(diff_id, blob)
 
-    async def _download(self, client: Client, blob: Descriptor, diff_id: str, tell: Tell) -> None:
+    async def _download_right(self, sources: Sequence[Client], blob: Descriptor, diff_id: str, tell: Tell) -> None:
+        """Downloads it; wrong bytes are fetched once more, from another server if there is one."""
+        try:
+            await self._download(sources, blob, diff_id, tell)
+        except Corrupted:
+            await self._download(sources[1:] or sources, blob, diff_id, tell)
+
+    async def _download(self, sources: Sequence[Client], blob: Descriptor, diff_id: str, tell: Tell) -> None:
         name = short(blob.digest)
 
         def work(source: BinaryIO) -> None:
             with self._store.writer() as writer:
                 both = _Both(source, writer)
-                self._layers.unpack_blocking(io.BufferedReader(both, _COPY), diff_id)
-                # What follows the compressed data's end counts for the digest too.
+                failure: InvalidRequest | None = None
+                try:
+                    self._layers.unpack_blocking(io.BufferedReader(both, _COPY), diff_id)
+                except InvalidRequest as error:
+                    failure = error
+                # What follows the compressed data's end counts for the digest too; and a digest that is wrong says
+                # more than what the unpacker made of the wrong bytes.
                 while both.read(_COPY):
                     pass
                 if writer.digest != blob.digest:
-                    raise InvalidRequest(f"filesystem layer verification failed for digest {blob.digest}")
+                    raise Corrupted(f"filesystem layer verification failed for digest {blob.digest}")
+                if failure is not None:
+                    raise failure
                 writer.commit(blob.media_type, digest=blob.digest, size=blob.size)
 
-        await consume(self._told(client.blob(blob), blob, tell), work)
-        tell(Message("Extracting", name, blob.size, blob.size, layer=True))
+        def waiting(seconds: float) -> None:
+            rounded = max(1, round(seconds))
+            tell(Message(f"Retrying in {rounded} second{'s' if rounded != 1 else ''}", name, layer=True))
+
+        await consume(self._told(blobs.download(sources, blob, waiting), blob, tell), work)
 
     async def _told(self, pieces: AsyncGenerator[bytes, None], blob: Descriptor, tell: Tell) -> AsyncIterator[bytes]:
         """Passes a download through, and tells how far it is."""
@@ -111,6 +132,7 @@ class Transfers:
                 yield piece
         tell(Message("Verifying Checksum", name, layer=True))
         tell(Message("Download complete", name, layer=True))
+        tell(Message("Extracting", name, blob.size, blob.size, layer=True))
 
 
 class _Both(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dosirak import __version__
 from dosirak.engine.layers.threads import in_thread
+from dosirak.engine.registry.certificates import Certificates
 from dosirak.engine.registry.errors import Unreachable
 from dosirak.engine.registry.hosts import is_local
 
@@ -22,13 +24,16 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _CONNECT_TIMEOUT = 15.0
 _IDLE_TIMEOUT = 60.0
 """Seconds: to connect; between two pieces of an answer. A large blob may take any time as a whole."""
+_SLOWEST = 16 << 10
+"""Bytes that must come within `_IDLE_TIMEOUT`: one a minute is no download."""
 _READ_SIZE = 1 << 18
 
 
 class Transport:
     """The connections of an engine to all registries. Made lazily; `close` ends them."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Certificates | None = None) -> None:
+        self._certificates = certificates or Certificates()
         self._session: aiohttp.ClientSession | None = None
         self._making = asyncio.Lock()
 
@@ -43,7 +48,7 @@ class Transport:
                     auto_decompress=False,
                     cookie_jar=client.DummyCookieJar(),
                     timeout=client.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_IDLE_TIMEOUT),
-                    headers={"User-Agent": f"Dosirak/{__version__}"},
+                    headers={"User-Agent": f"Dosirak/{__version__}", "Accept-Encoding": "identity"},
                     read_bufsize=_READ_SIZE,
                 )
             return self._session
@@ -73,6 +78,7 @@ class Transport:
         sent = dict(headers or {})
         origin = url
         for _ in range(_MAX_REDIRECTS + 1):
+            tls = await in_thread(self._certificates.context, urlsplit(url).netloc, insecure)
             try:
                 response = await session.request(
                     method,
@@ -80,11 +86,12 @@ class Transport:
                     headers=sent,
                     data=data,
                     allow_redirects=False,
-                    ssl=not insecure,
+                    ssl=tls,
                     proxy=_proxy(url),
                 )
             except (client.ClientError, TimeoutError, ValueError) as error:
-                raise Unreachable(f'{method.capitalize()} "{_shown(url)}": {_reason(error)}') from error
+                reason, passes = _reason(error)
+                raise Unreachable(f'{method.capitalize()} "{_shown(url)}": {reason}', passes=passes) from error
             try:
                 location = response.headers.get("Location", "")
                 if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not location:
@@ -101,14 +108,24 @@ class Transport:
         raise Unreachable(f'{method.capitalize()} "{_shown(origin)}": stopped after {_MAX_REDIRECTS} redirects')
 
 
-async def pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """An answer's body, as it comes. Raises Unreachable when it breaks off."""
+async def pieces(answer: aiohttp.ClientResponse, *, seconds: float = _IDLE_TIMEOUT) -> AsyncIterator[bytes]:
+    """An answer's body, as it comes. Raises Unreachable when it breaks off, or comes too slowly.
+
+    Parameters: within `seconds` some kilobytes must come.
+    """
     client = importlib.import_module("aiohttp")
+    since, came = time.monotonic(), 0
     try:
         while piece := await answer.content.read(_READ_SIZE):
+            came += len(piece)
+            if came >= _SLOWEST:
+                since, came = time.monotonic(), 0
+            elif time.monotonic() - since > seconds:
+                raise Unreachable(f"{answer.url.host}: the answer comes too slowly", passes=True)
             yield piece
     except (client.ClientError, TimeoutError, ConnectionError) as error:
-        raise Unreachable(f"{answer.url.host}: the answer broke off: {error or 'timed out'}") from error
+        message = f"{answer.url.host}: the answer broke off: {error or 'timed out'}"
+        raise Unreachable(message, passes=True) from error
 
 
 def check_way(registry: str, target: str, insecure: bool) -> None:
@@ -139,21 +156,38 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:300]
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong, in Go's words where people know them."""
+def _reason(error: BaseException) -> tuple[str, bool]:
+    """What went wrong, in Go's words where people know them; and whether it may go well the next time."""
     if isinstance(error, TimeoutError):
-        return "net/http: request canceled while waiting for connection (Client.Timeout exceeded)"
+        return "net/http: request canceled while waiting for connection (Client.Timeout exceeded)", True
+    kind = type(error).__name__
     cause = getattr(error, "os_error", None)
     host = getattr(error, "host", "")
-    if type(error).__name__ == "ClientConnectorDNSError":
-        return f"dial tcp: lookup {host}: no such host"
+    if kind == "ClientConnectorDNSError":
+        return f"dial tcp: lookup {host}: no such host", False
     if isinstance(cause, ConnectionRefusedError):
-        return f"dial tcp {host}:{getattr(error, 'port', '')}: connect: connection refused"
-    if type(error).__name__.startswith(("ClientConnectorSSL", "ClientConnectorCertificate")):
-        return f"tls: failed to verify certificate or to speak TLS: {error}"[:300]
-    if type(error).__name__ == "ServerDisconnectedError":
-        return "EOF"
-    return (str(error) or type(error).__name__)[:300]
+        return f"dial tcp {host}:{getattr(error, 'port', '')}: connect: connection refused", False
+    if kind == "ClientConnectorCertificateError":
+        return _certificate(getattr(error, "certificate_error", error)), False
+    if kind == "ClientConnectorSSLError":
+        if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
+            return "http: server gave HTTP response to HTTPS client", False
+        return f"tls: {error}"[:300], False
+    if kind == "ServerDisconnectedError":
+        return "EOF", True
+    return (str(error) or kind)[:300], isinstance(error, OSError)
+
+
+_UNKNOWN_AUTHORITY = frozenset((18, 19, 20, 21))
+"""OpenSSL's X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT to …_UNABLE_TO_VERIFY_LEAF_SIGNATURE, openssl-verify(1)."""
+
+
+def _certificate(error: object) -> str:
+    if getattr(error, "verify_code", 0) in _UNKNOWN_AUTHORITY:
+        said = "certificate signed by unknown authority"
+    else:
+        said = str(getattr(error, "verify_message", "") or error)[:200]
+    return f"tls: failed to verify certificate: x509: {said}"
 
 
 def _proxy(url: str) -> str | None:
