@@ -146,7 +146,7 @@ def _depth(room: Room, live: Live) -> int:
 
 def _joined(live: Live) -> list[str]:
     host = live.record.host_config
-    modes = (host.network_mode, host.ipc_mode, host.pid_mode)
+    modes = (host.network_mode, host.ipc_mode, host.pid_mode, host.userns_mode)
     return [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
 
 

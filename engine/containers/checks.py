@@ -19,6 +19,7 @@ from dosirak.engine.containers.limits import group, storage
 from dosirak.engine.containers.logs.options import check_log_config
 from dosirak.engine.containers.networking import asked
 from dosirak.engine.containers.restarts import checks as restarts
+from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.networks import files
 from dosirak.engine.runtime.defaults import MASKED_PATHS, READONLY_PATHS
@@ -33,10 +34,11 @@ def check(config: ContainerConfig, host: HostConfig, networking: NetworkingConfi
     """Check and complete a request (changed in place). Returns warnings. Raises InvalidRequest, NotSupported."""
     _check_config(config)
     _refuse_unsupported(host)
+    modes.check(config, host)
     warnings = limits.check(host, facts.limits)
     storage.parse(host.storage_opt or {})
     group.check(host.cgroup_parent)
-    _check_modes(host)
+    _check_numbers(host)
     _check_restart(host)
     warnings += check_log_config(host.log_config)
     security.choose_capabilities(host, facts.capabilities)
@@ -95,8 +97,6 @@ def _refuse_unsupported(host: HostConfig) -> None:
         raise InvalidRequest(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
     if host.cgroup:
         raise NotSupported("joining another container's cgroup is not supported")
-    if host.userns_mode not in ("", "host"):
-        raise NotSupported(f"userns mode {host.userns_mode!r} is not supported yet: only 'host' is")
     if host.runtime not in ("", RUNTIME, "runc"):
         raise InvalidRequest(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation.lower() not in ("", "default"):
@@ -106,16 +106,7 @@ def _refuse_unsupported(host: HostConfig) -> None:
             raise InvalidRequest(f"invalid option: QoS maximum {what} configuration is not supported on linux")
 
 
-def _check_modes(host: HostConfig) -> None:
-    for what, mode, plain in (
-        ("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host")),
-        ("PID", host.pid_mode, ("", "host")),
-        ("UTS", host.uts_mode, ("", "host")),
-        ("cgroup namespace", host.cgroupns_mode, ("", "private", "host")),
-    ):
-        joins = what in ("IPC", "PID") and mode.startswith("container:") and mode != "container:"
-        if mode not in plain and not joins:
-            raise InvalidRequest(f"invalid {what} mode: {mode}")
+def _check_numbers(host: HostConfig) -> None:
     if host.shm_size < 0:
         raise InvalidRequest("SHM size can not be less than 0")
     if not -1000 <= host.oom_score_adj <= 1000:
@@ -144,24 +135,11 @@ def _check_networking(config: ContainerConfig, host: HostConfig, networking: Net
         host.network_mode = "bridge"
     if config.network_disabled:
         host.network_mode = "none"
-    mode, endpoints = host.network_mode, dict(networking.endpoints_config or {})
+    endpoints = dict(networking.endpoints_config or {})
     if "default" in endpoints:
         endpoints["bridge"] = endpoints.pop("default")
         networking.endpoints_config = endpoints
-    if mode in ("container", "container:"):
-        raise InvalidRequest("invalid network mode: invalid container format container:<name|id>")
-    if mode.startswith("container:"):
-        for what, used in (
-            ("hostname and the network mode", config.hostname),
-            ("dns and the network mode", host.dns),
-            ("custom host-to-IP mapping and the network mode", host.extra_hosts),
-            ("port publishing and the container type network mode", host.port_bindings or host.publish_all_ports),
-            ("port exposing and the container type network mode", config.exposed_ports),
-        ):
-            if used:
-                raise InvalidRequest(f"conflicting options: {what}")
-    if host.uts_mode == "host" and config.hostname:
-        raise InvalidRequest("conflicting options: hostname and the UTS mode")
+    modes.check_network(config, host)
     asked.check(endpoints)
 
 

@@ -24,6 +24,7 @@ from dosirak.engine.containers.model import Container, Created
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.networking import asked, links
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import joining
 from dosirak.engine.content import Descriptor
 from dosirak.engine.errors import InvalidRequest, NotFound
 
@@ -65,7 +66,7 @@ async def _create(
     config = merge.merge(config, image.config.config)
     command = merge.command(config)
     config.working_dir = merge.clean_working_dir(config.working_dir)
-    _join_by_id(room, host)
+    joining.resolve(room, host)
     container_id = names.new_id()
     name = names.check(name) if name else names.generate(room.table.names, container_id)
     room.table.reserve(name, container_id)
@@ -75,9 +76,11 @@ async def _create(
         record.image, record.layers, record.diff_ids = image.id, layers, image.diff_ids
         record.manifest = _manifest(image)
         record.links = links.choose(room, host)
+        joining.allot(room, record)
         await _make(room, record)
     except BaseException:
         room.table.release(name)
+        room.ids.release(container_id)
         room.bundles.discard(container_id)
         raise
     return container_id
@@ -116,15 +119,6 @@ def _own(body: CreateRequest) -> tuple[ContainerConfig, HostConfig, NetworkingCo
         restart_policy=msgspec.structs.replace(body.host_config.restart_policy),
     )
     return config, host, msgspec.structs.replace(body.networking_config)
-
-
-def _join_by_id(room: Room, host: HostConfig) -> None:
-    """`container:NAME` becomes `container:ID`: the link survives a rename."""
-    for field in ("network_mode", "ipc_mode", "pid_mode"):
-        mode: str = getattr(host, field)
-        if mode.startswith("container:"):
-            target = room.table.find(mode.removeprefix("container:"))
-            setattr(host, field, f"container:{target.record.id}")
 
 
 def _find_network(room: Room, ref: str) -> Network | None:

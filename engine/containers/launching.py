@@ -14,14 +14,15 @@ import msgspec
 from dosirak.engine.containers import ipc, security, spec
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.limits import group
-from dosirak.engine.containers.live import Live, alive
+from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.logs.options import log_of
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.networking import joining, links
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import joining as sharing
 from dosirak.engine.containers.spec import Resolved
-from dosirak.engine.errors import Conflict, HostLimit
+from dosirak.engine.errors import HostLimit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.defaults import DEVICE_RULES
 from dosirak.engine.supervision.model import Launch, Restart
@@ -32,16 +33,18 @@ if TYPE_CHECKING:
     from dosirak.engine.supervision.client import Task
 
 _encode = msgspec.json.Encoder().encode
-_NAMESPACE_FILES = {"network": "net", "ipc": "ipc", "pid": "pid"}
 
 
 async def launch(room: Room, live: Live) -> Task:
     """Start the container's process. Raises StartFailed, Conflict, NotFound, HostLimit; nothing is left then."""
     record = live.record
     async with AsyncExitStack() as undo:
-        join: dict[str, int] = {}
-        _join_others(room, record.host_config, join, undo)
-        sandbox = await joining.join(room, record, undo)
+        join, network = await sharing.join(room, record, undo)
+        try:
+            sandbox = await joining.join(room, record, undo, network)
+        finally:
+            if network is not None:
+                os.close(network)
         room.tell_network(live, "connect", sandbox)
         undo.callback(room.tell_network, live, "disconnect", sandbox)
         if sandbox is not None and sandbox.netns_fd is not None:
@@ -95,35 +98,6 @@ def _launch_of(room: Room, record: Container, confined: Filter | None, join: dic
         restart=Restart(policy.name or "no", policy.maximum_retry_count, record.restart_count),
         size=host.console_size if any(host.console_size) else None,
     )
-
-
-# Namespaces of other containers
-
-
-def _join_others(room: Room, host: HostConfig, join: dict[str, int], undo: AsyncExitStack) -> None:
-    for kind, mode in (("network", host.network_mode), ("ipc", host.ipc_mode), ("pid", host.pid_mode)):
-        if mode.startswith("container:"):
-            join[kind] = _open_namespace(room, kind, mode.removeprefix("container:"))
-            undo.callback(os.close, join[kind])
-
-
-def _open_namespace(room: Room, kind: str, ref: str) -> int:
-    """A descriptor of a running container's namespace. Raises Conflict if it isn't running."""
-    other = room.table.find(ref)
-    task = other.task
-    if task is None or task.pidfd < 0:
-        raise Conflict(
-            f"cannot join {kind} namespace of a non running container: container {other.record.id} is not running"
-        )
-    try:
-        fd = os.open(f"/proc/{task.pid}/ns/{_NAMESPACE_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Conflict(f"container {other.record.id} is not running") from error
-    if task.exited or not alive(task.pidfd):
-        # The number may be another process's by now.
-        os.close(fd)
-        raise Conflict(f"container {other.record.id} is not running")
-    return fd
 
 
 def _partner_directory(room: Room, record: Container) -> Path | None:

@@ -54,6 +54,7 @@ from dosirak.engine.containers.model import (
 )
 from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
+from dosirak.engine.containers.sharing.ids import Ids
 from dosirak.engine.containers.stats import Stats
 from dosirak.engine.errors import Conflict, InvalidRequest
 from dosirak.engine.runtime import cgroups
@@ -99,6 +100,7 @@ class Containers:
             table=Table(db),
             bundles=Bundles(settings.data),
             confinement=security.Confinement(settings.data, supported=found.seccomp),
+            ids=Ids(settings.data),
         )
         self.networking = Networking(self._room)
         self.limits = Limits(self._room)
@@ -106,6 +108,8 @@ class Containers:
         self.files = Files(self._room)
         self._lost: builtins.list[Live] = []
         self._room.table.load()
+        for live in self._room.table:
+            self._room.ids.hold(live.record.id, live.record.id_maps)
 
     async def _whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Run to the end even if whoever asked goes away: no container is left half way between two states."""

@@ -25,6 +25,7 @@ from dosirak.engine.containers.documents import (
 )
 from dosirak.engine.containers.health.model import Health
 from dosirak.engine.containers.mounts import MountPlan
+from dosirak.engine.containers.sharing.ids import IdMap
 from dosirak.engine.content import Descriptor
 
 __all__ = [
@@ -91,6 +92,7 @@ class Container(msgspec.Struct, omit_defaults=True):
     asked, by network name; addresses stand in the networks room (`Containers.endpoints`). `links`: those of the default
     bridge, alias → container's id. `layers`: the image's
     overlay lower directories, the topmost first; `diff_ids`: their names. `log_path`: its log, "" without one.
+    `id_maps`: its user namespace's, none for the host's.
     """
 
     id: str
@@ -107,6 +109,7 @@ class Container(msgspec.Struct, omit_defaults=True):
     layers: list[str] = msgspec.field(default_factory=list)
     diff_ids: list[str] = msgspec.field(default_factory=list)
     manifest: Descriptor | None = None
+    id_maps: list[IdMap] = msgspec.field(default_factory=list)
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
     manually_stopped: bool = False

@@ -21,6 +21,7 @@ _MODES: tuple[frozenset[str], ...] = (
     _PROPAGATIONS,
     frozenset({"nocopy", "copy"}),
     frozenset({"consistent", "cached", "delegated"}),
+    frozenset({"idmap"}),
 )
 
 
@@ -29,8 +30,8 @@ class MountPlan(MountPoint):
 
     `copy`: fill an empty volume from the image; `recursive`: the mounts below the source come too; `flat_readonly`:
     read-only does not hold for them; `create`: make a missing source (of a bind); `options`: a tmpfs's; `subpath`: of
-    a volume or an image, the part of it that is mounted; `layers`, `diff_ids`: an image's, as a container's record has
-    them.
+    a volume or an image, the part of it that is mounted; `idmap`: a bind's files belong to the same ids inside a user
+    namespace; `layers`, `diff_ids`: an image's, as a container's record has them.
     """
 
     copy: bool = False
@@ -39,6 +40,7 @@ class MountPlan(MountPoint):
     create: bool = False
     anonymous: bool = False
     subpath: str = ""
+    idmap: bool = False
     layers: list[str] = msgspec.field(default_factory=list)
     diff_ids: list[str] = msgspec.field(default_factory=list)
     options: list[str] = msgspec.field(default_factory=list)
@@ -132,7 +134,7 @@ def parse_bind(text: str) -> MountPlan:
     entry = MountPlan(destination=clean(destination), mode=mode, rw="ro" not in words)
     if source.startswith("/"):
         entry.type, entry.source, entry.propagation = "bind", clean(source), propagation or "rprivate"
-        entry.create = True
+        entry.create, entry.idmap = True, "idmap" in words
         return entry
     if propagation:
         raise InvalidRequest(

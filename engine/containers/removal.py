@@ -77,6 +77,7 @@ async def delete(room: Room, live: Live, *, volumes: bool) -> None:
     if record.host_config.storage_opt:
         storage.release(room.directory(record.id))
     room.bundles.discard(record.id)
+    room.ids.release(record.id)
     for name in dropped:
         room.volumes.forget(name)
         await room.volumes.delete(name)

@@ -20,6 +20,7 @@ from dosirak.engine.containers.limits.killing import Kills
 from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.security import Confinement
+from dosirak.engine.containers.sharing.ids import Ids
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotFound
 from dosirak.engine.state import decode_all
 from dosirak.engine.state.pruning import Once
@@ -171,6 +172,7 @@ class Room:
     table: Table
     bundles: Bundles
     confinement: Confinement
+    ids: Ids
     execs: dict[str, LiveExec] = field(default_factory=dict)
     # Who waits for an end, and who is changing something: both owned here, and ended by `Containers.close`.
     supervisors: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -18,6 +18,7 @@ from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.limits import group, oci
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan, depth, tmpfs_options
+from dosirak.engine.containers.sharing.ids import IdMap
 from dosirak.engine.runtime import defaults, rootfs
 
 _OCI_VERSION = "1.2.0"
@@ -60,7 +61,7 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
         "ociVersion": _OCI_VERSION,
         "process": process(container, resolved.capabilities, no_new_privileges=resolved.no_new_privileges),
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
-        "mounts": [root_mount(resolved), *_mounts(container, resolved)],
+        "mounts": [root_mount(resolved, idmap=bool(container.id_maps)), *_mounts(container, resolved)],
         "linux": _linux(container, resolved),
     }
     if resolved.linked:
@@ -108,9 +109,11 @@ def capability_sets(names: Sequence[str], user: str) -> dict[str, list[str]]:
     return {"bounding": list(names), "effective": kept, "permitted": kept, "inheritable": [], "ambient": []}
 
 
-def root_mount(resolved: Resolved) -> dict[str, Any]:
+def root_mount(resolved: Resolved, *, idmap: bool = False) -> dict[str, Any]:
     """The root filesystem: an overlay as the first mount, which is how our runtime takes it."""
     options = [f"lowerdir+={path}" for path in resolved.lower]
+    if idmap:
+        options.append("idmap")
     options += [f"upperdir={resolved.upper}", f"workdir={resolved.work}"]
     return {"destination": "/", "type": "overlay", "source": "overlay", "options": options}
 
@@ -149,22 +152,30 @@ def _default_mounts(host: HostConfig, resolved: Resolved) -> list[dict[str, Any]
 def _asked_mounts(container: Container, resolved: Resolved) -> list[dict[str, Any]]:
     """Binds, volumes, tmpfs and the container's own files, from the top down so that none hides another."""
     host = container.host_config
-    found = [_planned(entry) for entry in container.mount_plans]
+    idmap = bool(container.id_maps)
+    found = [_planned(entry, idmap=idmap) for entry in container.mount_plans]
     for path, text in (host.tmpfs or {}).items():
         found.append(_tmpfs(posixpath.normpath(path), tmpfs_options(text.split(",") if text else ())))
     places = {entry["destination"] for entry in found}
     access = "ro" if host.readonly_rootfs else "rw"
     found += [
-        _bind(place, source, access, "rprivate") for place, source in resolved.files.items() if place not in places
+        _bind(place, source, access, "rprivate", idmap=idmap)
+        for place, source in resolved.files.items()
+        if place not in places
     ]
     return sorted(found, key=lambda entry: depth(entry["destination"]))
 
 
-def _planned(entry: MountPlan) -> dict[str, Any]:
+def _planned(entry: MountPlan, *, idmap: bool) -> dict[str, Any]:
+    """Parameters: `idmap`: what is the engine's own belongs to the container's users; a bind's source does not."""
     if entry.type == "tmpfs":
         return _tmpfs(entry.destination, entry.options)
     access = "rw" if entry.rw else "ro" if entry.flat_readonly else "rro"
-    found = _bind(entry.destination, entry.source, access, entry.propagation or "rprivate", recursive=entry.recursive)
+    found = _bind(
+        *(entry.destination, entry.source, access, entry.propagation or "rprivate"),
+        recursive=entry.recursive,
+        idmap=idmap and (entry.type != "bind" or entry.idmap),
+    )
     if entry.layers:
         found[rootfs.LAYERS] = entry.layers
     if entry.subpath:
@@ -176,8 +187,12 @@ def _tmpfs(place: str, options: Sequence[str]) -> dict[str, Any]:
     return {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
 
 
-def _bind(place: str, source: str, access: str, propagation: str, *, recursive: bool = True) -> dict[str, Any]:
+def _bind(
+    place: str, source: str, access: str, propagation: str, *, recursive: bool = True, idmap: bool = False
+) -> dict[str, Any]:
     options = ["rbind" if recursive else "bind", propagation]
+    if idmap:
+        options.append("idmap")
     if access != "rw":
         options.append(access)
     return {"destination": place, "type": "bind", "source": source, "options": options}
@@ -191,12 +206,15 @@ def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
         "cgroupsPath": group.path_of(container),
         "namespaces": [{"type": name} for name in _namespaces(container)],
         "resources": limits,
-        "sysctl": _sysctls(host),
+        "sysctl": _sysctls(container),
         "maskedPaths": _paths(host.masked_paths, defaults.MASKED_PATHS, host, resolved),
         "readonlyPaths": _paths(host.readonly_paths, defaults.READONLY_PATHS, host, resolved),
     }
     if resolved.seccomp:
         found["seccomp"] = msgspec.Raw(resolved.seccomp)
+    if container.id_maps:
+        found["namespaces"].append({"type": "user"})
+        found |= {"uidMappings": mappings(container.id_maps), "gidMappings": mappings(container.id_maps)}
     if resolved.devices:
         found["devices"] = [dict(device) for device in resolved.devices]
     if offsets := security.time_offsets(host.annotations or {}):
@@ -204,6 +222,11 @@ def _linux(container: Container, resolved: Resolved) -> dict[str, Any]:
     if propagation := _root_propagation(container.mount_plans):
         found["rootfsPropagation"] = propagation
     return found
+
+
+def mappings(maps: Sequence[IdMap]) -> list[dict[str, int]]:
+    """A user namespace's, as config.json has them."""
+    return [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in maps]
 
 
 def _paths(asked: Sequence[str] | None, usual: Sequence[str], host: HostConfig, resolved: Resolved) -> list[str]:
@@ -224,8 +247,12 @@ def _namespaces(container: Container) -> list[str]:
     return [name for name in defaults.NAMESPACES if not shared.get(name)]
 
 
-def _sysctls(host: HostConfig) -> dict[str, str]:
-    own_network = host.network_mode != "host" and not host.network_mode.startswith("container:")
+def _sysctls(container: Container) -> dict[str, str]:
+    host = container.host_config
+    # In a user namespace these can't be set from inside: there are groups that it does not know. The networks room has.
+    own_network = (
+        not container.id_maps and host.network_mode != "host" and not host.network_mode.startswith("container:")
+    )
     return {**(_NETWORK_SYSCTLS if own_network else {}), **(host.sysctls or {})}
 
 

@@ -69,12 +69,16 @@ class Boxes:
         joins: Sequence[Join],
         ports: Sequence[PortBinding],
         resolver: Resolver,
+        namespace: int | None,
     ) -> Sandbox:
         """See `Networks.join`."""
         if container_id in self._boxes:
             raise Forbidden(f"endpoint with name {name} already exists in network {joins[0].network}")
         box = Box(names.new_id(), container_id, name, hostname, resolver, tuple(ports))
         try:
+            if namespace is not None:
+                box.fd = os.dup(namespace)
+                await self._worker.submit(jobs.settle, box.fd)
             for join in joins:
                 await self._link(box, join)
             await self._settle(box)

@@ -19,6 +19,11 @@ def wire(kernel: Kernel, wiring: Wiring, namespace: int | None = None, interface
     return kernel.namespaces.extend(namespace, wiring, interface)
 
 
+def settle(kernel: Kernel, namespace: int) -> None:
+    """A namespace that somebody else has made is to be as ours are. Raises OSError, HostLimit."""
+    kernel.namespaces.settle(namespace)
+
+
 def route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
     """Another way out of a namespace, or none."""
     kernel.namespaces.route(namespace, interface, gateway)

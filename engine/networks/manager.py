@@ -163,14 +163,17 @@ class Networks:
         ports: Sequence[PortBinding] = (),
         hostname: str = "",
         resolver: Resolver = Resolver(),
+        namespace: int | None = None,
     ) -> Sandbox:
         """A namespace connected to these networks, ready to be passed as `Launch.join["network"]`.
+
+        Parameters: `namespace`: a descriptor of one that is there already; it stays the caller's.
 
         With a namespace made ahead this takes well under a millisecond, 2 ms without and for each further network,
         some 10 ms the first time (the bridge). Raises NotFound for a network, HostLimit "driver failed programming
         external connectivity…" when a port is taken, InvalidRequest for what can't be, Forbidden for what is in use.
         """
-        return await self._boxes.join(container_id, name, hostname, joins, ports, resolver)
+        return await self._boxes.join(container_id, name, hostname, joins, ports, resolver, namespace)
 
     async def connect(
         self,

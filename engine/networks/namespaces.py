@@ -92,6 +92,14 @@ class Namespaces:
             Prepared(fd, sockets=sockets).close()  # and with it goes whatever was made: the last reference
             raise
 
+    def settle(self, namespace: int) -> None:
+        """A namespace that somebody else has made gets what each of ours has: its loopback and its sysctls."""
+        setns(namespace, CLONE_NEWNET)
+        try:
+            self._settle().close()
+        finally:
+            setns(self._home, CLONE_NEWNET)
+
     def extend(self, namespace: int, wiring: Wiring, interface: str) -> Prepared:
         """One more `interface` in a namespace that exists; the way out stays what it is."""
         fd = os.dup(namespace)
@@ -134,10 +142,7 @@ class Namespaces:
         try:
             unshare(CLONE_NEWNET)
             fd = _own_namespace()
-            inside = Netlink()
-            links.set_up(inside, links.LOOPBACK)
-            for name, value in _SYSCTLS:
-                sysctl.write(name, value)
+            inside = self._settle()
             if named:
                 sockets = _listen()
         except OSError as error:
@@ -150,6 +155,14 @@ class Namespaces:
         finally:
             setns(self._home, CLONE_NEWNET)
         return fd, inside, sockets
+
+    def _settle(self) -> Netlink:
+        """In a namespace: a socket that talks to it from anywhere. Raises OSError, HostLimit."""
+        inside = Netlink()
+        links.set_up(inside, links.LOOPBACK)
+        for name, value in _SYSCTLS:
+            sysctl.write(name, value)
+        return inside
 
     def _wire(self, fd: int, inside: Netlink, wiring: Wiring, interface: str) -> Prepared:
         veth = names.veth_name()

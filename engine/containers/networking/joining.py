@@ -14,8 +14,11 @@ from dosirak.engine.networks import Join, Resolver, Sandbox, files
 from dosirak.engine.networks.model import PREDEFINED
 
 
-async def join(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox | None:
-    """Connect a container that starts to its networks; None with another's. Raises the networks room's errors."""
+async def join(room: Room, record: Container, undo: AsyncExitStack, namespace: int | None) -> Sandbox | None:
+    """Connect a container that starts to its networks; None with another's. Raises the networks room's errors.
+
+    Parameters: `namespace`: a descriptor of the network namespace that it is to have, or None.
+    """
     if record.host_config.network_mode.startswith("container:"):
         return None
     try:
@@ -26,6 +29,7 @@ async def join(room: Room, record: Container, undo: AsyncExitStack) -> Sandbox |
             ports=ports.published(record.config, record.host_config),
             hostname=record.config.hostname,
             resolver=resolver(record) if any(name not in PREDEFINED for name in record.networks) else Resolver(),
+            namespace=namespace,
         )
     except EngineError as error:
         raise type(error)(f"failed to set up container networking: {error}") from error

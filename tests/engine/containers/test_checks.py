@@ -139,18 +139,6 @@ def test_refusals_of_the_configuration(config, words):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("host", "words"),
-    [
-        ({"userns_mode": "keep-id"}, "userns mode"),
-    ],
-)
-def test_what_this_engine_lacks_is_said_and_not_ignored(host, words):
-    with pytest.raises(NotSupported) as error:
-        check(**host)
-    assert words in str(error.value)
-
-
 def test_several_networks_go_with_bridges_only():
     check(networking=NetworkingConfig(endpoints_config={"a": EndpointSettings(), "b": EndpointSettings()}))
     for other, words in (("none", r"private \(none\) mode"), ("host", "cannot be connected to any other network")):

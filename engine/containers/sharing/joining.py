@@ -1,0 +1,165 @@
+"""The namespaces that a container does not make itself when it starts: other containers', and its user namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from dosirak.engine.containers import spec
+from dosirak.engine.containers.documents import HostConfig
+from dosirak.engine.containers.live import alive
+from dosirak.engine.containers.model import Container
+from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import ids, modes
+from dosirak.engine.containers.sharing.ids import IdMap
+from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, NotSupported
+from dosirak.engine.runtime import usermaker
+
+_FILES = {"network": "net", "ipc": "ipc", "pid": "pid", "user": "user"}
+_MODES = {"network": "network_mode", "ipc": "ipc_mode", "pid": "pid_mode", "user": "userns_mode"}
+
+
+# At a container's create
+
+
+def resolve(room: Room, host: HostConfig) -> None:
+    """`container:NAME` becomes `container:ID`: the link survives a rename.
+
+    Raises NotFound; not for a network, which may be that of a container to be made before the start.
+    """
+    for kind, field in _MODES.items():
+        if name := modes.target(getattr(host, field)):
+            try:
+                setattr(host, field, f"container:{room.table.find(name).record.id}")
+            except NotFound:
+                if kind != "network":
+                    raise
+
+
+def allot(room: Room, record: Container) -> None:
+    """Give a new container its user ids. Raises InvalidRequest, HostLimit; `Room.ids` has them from then on."""
+    mode = modes.user_mode(record.host_config.userns_mode)
+    if not mode.own:
+        return
+    if _confined():
+        raise NotSupported(
+            f'userns mode "{record.host_config.userns_mode}" needs an engine that runs as the host\'s root: only'
+            " that can show an image's files with other owners (idmapped mounts)"
+        )
+    _check_company(room, record, mode)
+    if mode.kind == "auto":
+        record.id_maps = room.ids.allot(record.id, mode.size)
+        return
+    record.id_maps = list(ids.SAME if mode.kind == "keep-id" else room.table.find(mode.other).record.id_maps)
+    if not record.id_maps:
+        raise InvalidRequest(f"container {mode.other} has no user namespace of its own")
+    room.ids.hold(record.id, record.id_maps)
+
+
+def _confined() -> bool:
+    """Whether the engine is itself root of no more than a user namespace (user_namespaces(7))."""
+    rows = Path("/proc/self/uid_map").read_text().splitlines()
+    return sum(int(row.split()[2]) for row in rows) < ids.SAME[0].size
+
+
+def _check_company(room: Room, record: Container, mode: modes.UserMode) -> None:
+    """Only its own root can put a process into a namespace."""
+    donor = _donor(room, mode.other) if mode.kind == "container" else record.id
+    for kind, field in _MODES.items():
+        other = modes.target(getattr(record.host_config, field))
+        if other and kind != "user" and _donor(room, other) != donor:
+            raise InvalidRequest(
+                f"cannot join {kind} namespace of container {other}: it belongs to another user namespace (hint: use"
+                f" UsernsMode:container:{other[:12]})"
+            )
+
+
+def _donor(room: Room, ref: str) -> str:
+    """The container whose user namespace a container is in."""
+    record = room.table.find(ref).record
+    while other := modes.target(record.host_config.userns_mode):
+        record = room.table.find(other).record
+    return record.id if record.id_maps else ""
+
+
+# At its start
+
+
+async def join(room: Room, record: Container, undo: AsyncExitStack) -> tuple[dict[str, int], int | None]:
+    """The descriptors of what a container that starts joins, by type; and that of a network namespace it is to have.
+
+    `undo` closes all of them. Raises Conflict, NotFound, EngineError, HostLimit.
+    """
+    found: dict[str, int] = {}
+    for kind, field in _MODES.items():
+        if other := modes.target(getattr(record.host_config, field)):
+            found[kind] = _open(room, record, kind, other)
+            undo.callback(os.close, found[kind])
+    if not record.id_maps:
+        return found, None
+    user, network = await _make_user(record.id_maps, found.get("user"))
+    undo.callback(os.close, user)
+    if "user" not in found:
+        found["user"] = user
+    return found, network
+
+
+def _open(room: Room, record: Container, kind: str, ref: str) -> int:
+    """A descriptor of a running container's namespace."""
+    try:
+        other = room.table.find(ref)
+    except NotFound as error:
+        raise EngineError(f"joining {kind} namespace of container: {error}") from error
+    if other.record.id == record.id:
+        raise EngineError(f"cannot join own {kind} namespace")
+    if other.record.state.restarting:
+        text = f"Container {other.record.id} is restarting, wait until the container is running"
+        raise Conflict(f"cannot join network namespace of container: {text}" if kind == "network" else text)
+    task = other.task
+    text = f"container {other.record.id} is not running"
+    if kind == "network":
+        text = f"container {other.record.name} is {other.record.state.status}"
+        text = f"cannot join network namespace of a non running container: {text}"
+    if task is None or task.pidfd < 0:
+        raise Conflict(text)
+    try:
+        fd = os.open(f"/proc/{task.pid}/ns/{_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Conflict(text) from error
+    if task.exited or not alive(task.pidfd):
+        # The number may be another process's by now.
+        os.close(fd)
+        raise Conflict(text)
+    return fd
+
+
+async def _make_user(maps: Sequence[IdMap], existing: int | None) -> tuple[int, int]:
+    """Descriptors of a user namespace (`existing`'s own again) and of a network namespace that belongs to it."""
+    told = spec.mappings(maps)
+    what = json.dumps({"uidMappings": told, "gidMappings": told}) if existing is None else str(existing)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        passed = [theirs.fileno(), *([existing] if existing is not None else [])]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-S", "-E", "-I", usermaker.__file__, str(theirs.fileno()), what),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=passed,
+            env={},
+        )
+        _, said = await process.communicate()
+        theirs.close()
+        _, fds, _, _ = socket.recv_fds(ours, 1, 2)
+    if process.returncode or len(fds) != 2:
+        reason = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise HostLimit(f"can't make a user namespace: {reason}")
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return fds[0], fds[1]
