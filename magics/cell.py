@@ -48,7 +48,7 @@ def _invoke(
         raise NotSupported("%%docker: a page of commands is not supported by Dosirak yet; use %docker for each line", 1)
     if body is not None and not takes_body(command, args):
         raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
-    return invoke(command, magic if magic == "docker" else f"%{magic}", args, Session(door(body), magic))
+    return invoke(command, magic if magic == "docker" else f"%{magic}", args, Session(door(body), magic, line))
 
 
 def _command(magic: str) -> click.Command:

@@ -67,6 +67,13 @@ class DosirakMagics(Magics):
     @needs_local_scope
     @no_var_expand
     @line_magic
+    def registry(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Log in to registries: ``%registry login -u NAME SERVER`` asks for the password; ``ls``, ``logout``."""
+        return self._run("registry", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic
     def system(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
         """Look at the engine: ``%system info``, ``df``, ``events --since 10m``, ``prune``."""
         return self._run("system", line, None, local_ns)

@@ -231,7 +231,9 @@ def _show(progress: Build, view: Any, message: Any) -> None:
 
 
 def _follow(engine: Engine, name: str, archive: Any, flags: dict[str, Any], take: Callable[[Any], None]) -> None:
-    headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30="}
+    from dosirak.magics.logins import Logins
+
+    headers = {"Content-Type": "application/x-tar", **Logins().headers()}
     response = engine.call("POST", "/build", _query(name, flags), data=archive, headers=headers, stream=True)
     for message in engine.lines(response):
         take(message)

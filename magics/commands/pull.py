@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from dosirak.magics.doors import Result, Session
-from dosirak.magics.engine import Engine
 from dosirak.magics.errors import DAEMON, DosirakError
 from dosirak.magics.grammar.flags import Command, flag, switch
 
@@ -57,7 +56,7 @@ def _follow(
     """POST, tell the steps that matter as they come, return what was meant for programs. Raises DosirakError."""
     engine = session.engine
     found = []
-    for event in engine.lines(engine.call("POST", path, query, headers=_authority(engine, repository), stream=True)):
+    for event in engine.lines(engine.call("POST", path, query, headers=_authority(repository), stream=True)):
         if "error" in event:
             raise DosirakError(f"{DAEMON}{event['error']}")
         if "aux" in event:
@@ -72,20 +71,20 @@ def _follow(
 _ENDS = frozenset(("Already exists", "Pull complete", "Pushed", "Layer already exists"))
 
 
-def _authority(engine: Engine, repository: str) -> dict[str, str]:
+def _authority(repository: str) -> dict[str, str]:
     """What `docker login` left for this repository's registry in `~/.docker/config.json`, as a header; or nothing."""
-    from docker import auth, errors
+    from dosirak.magics.logins import Logins
 
-    try:
-        registry, _ = auth.resolve_repository_name(repository)
-        header = auth.get_config_header(engine.client.api, registry)
-    except errors.InvalidRepository:
-        return {}  # a name that is none is the engine's to refuse
-    except errors.DockerException as error:
-        raise DosirakError(f"error getting credentials: {error}") from error
-    if not header:
-        return {}
-    return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else str(header)}
+    login = Logins().find(registry_of(repository))
+    return {"X-Registry-Auth": login.header} if login else {}
+
+
+def registry_of(repository: str) -> str:
+    """Return the domain of a repository's name, docker.io when it has none (distribution/reference's rule)."""
+    first, slash, _ = repository.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first or first.lower() != first):
+        return first
+    return "docker.io"
 
 
 def split_name(name: str) -> tuple[str, str]:

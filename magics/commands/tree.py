@@ -69,6 +69,7 @@ _VOLUME = {
     "prune": "magics.commands.prune:volumes",
 }
 _SYSTEM = {"info": "magics.commands.system:info", "events": "magics.commands.system:events"}
+_REGISTRY = {"login": "magics.commands.logins:login", "logout": "magics.commands.logins:logout"}
 _OURS = {
     "topology": "magics.commands.topology:topology",
     "status": "magics.commands.system:status",
@@ -78,6 +79,11 @@ container = Group("container", help="Manage containers.", loaders=_CONTAINER | _
 image = Group("image", help="Manage images.", loaders=_IMAGE, planned={"save": _LATER})
 network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
+registry = Group(
+    "registry",
+    help="Registries: log in and out.",
+    loaders=_REGISTRY | dict.fromkeys(("ls", "list"), "magics.commands.registries:ls"),
+)
 system = Group(
     "system",
     help="Look at the engine.",
@@ -95,6 +101,7 @@ dosirak = Group(
 _GROUPS = {
     name: f"magics.commands.tree:{name}" for name in ("container", "image", "network", "volume", "system", "builder")
 }
+_OUR_GROUPS = {"registry": "magics.commands.tree:registry"}
 _TOP = {
     **_CONTAINER,
     "ps": "magics.commands.containers:ps",
@@ -104,9 +111,10 @@ _TOP = {
     **{name: _IMAGE[name] for name in ("build", "load", "import", "pull", "push", "tag", "history")},
     "version": "magics.commands.system:version",
     **_SYSTEM,
+    **_REGISTRY,
 }
 _TOP_PLANNED = {
-    **dict.fromkeys(("save", "search", "login", "logout", "manifest", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("save", "search", "manifest", "compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
 }
@@ -122,6 +130,7 @@ def command_line() -> Group:
     planned = {name: why for name, why in _TOP_PLANNED.items() if name != "service"}
     ours = {
         **_OURS,
+        **_OUR_GROUPS,
         "service": "magics.commands.service:service",
         "kernel": "kernel.command:kernel",
     }

@@ -40,8 +40,14 @@ class Door(Protocol):
     def note(self, text: str) -> None:
         """Print a line to standard error."""
 
-    def ask(self, question: str) -> str:
-        """Ask a person and return the answer; raises DosirakError where there is nobody to ask."""
+    def ask(self, question: str, otherwise: str = "use --force") -> str:
+        """Ask a person and return the answer; raises DosirakError where there is nobody to ask.
+
+        Parameters: `otherwise` is what to do then.
+        """
+
+    def ask_secret(self, question: str) -> str:
+        """Ask for what nobody else may see; raises DosirakError where there is nobody to ask."""
 
     def build_view(self) -> BuildView:
         """Return what shows a build's progress."""
@@ -56,6 +62,8 @@ class Session:
 
     door: Door
     program: str = "docker"
+    line: str = ""
+    """A magic's line as it was typed; it stays in the notebook."""
     connect: Any = None
     extra: dict[str, Any] = field(default_factory=dict)
 

@@ -11,6 +11,8 @@ from dosirak.magics.streams.pump import Input, Sink
 from dosirak.magics.streams.sanitize import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dosirak.magics.building.view import BuildView
     from dosirak.magics.usage.live import View
 
@@ -65,12 +67,16 @@ class Notebook:
         """Print a line into the cell's error stream."""
         sys.stderr.write(f"{visible(text)}\n")
 
-    def ask(self, question: str) -> str:
+    def ask(self, question: str, otherwise: str = "use --force") -> str:
         """Ask in the cell's input box."""
-        try:
-            return input(question)
-        except Exception as error:  # ipykernel's StdinNotImplementedError, or whatever another front end raises
-            raise DosirakError("nobody is here to answer (the notebook runs by itself): use --force") from error
+        return _answer(input, question, otherwise)
+
+    def ask_secret(self, question: str) -> str:
+        """Ask in the cell's input box, which shows dots and keeps nothing."""
+        import getpass
+
+        # The kernel puts its own in getpass's place.
+        return _answer(getpass.getpass, question, "log in where the notebook runs, with dosirak login")
 
     def build_view(self) -> BuildView:
         """Return a view that updates in place."""
@@ -83,3 +89,10 @@ class Notebook:
         from dosirak.magics.usage.live import CellView
 
         return CellView()
+
+
+def _answer(read: Callable[[str], str], question: str, otherwise: str) -> str:
+    try:
+        return read(question)
+    except Exception as error:  # ipykernel's StdinNotImplementedError, or whatever another front end raises
+        raise DosirakError(f"nobody is here to answer (the notebook runs by itself): {otherwise}") from error

@@ -71,11 +71,17 @@ class Terminal:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
-    def ask(self, question: str) -> str:
+    def ask(self, question: str, otherwise: str = "") -> str:
         """Print the question and read a line of standard input."""
         sys.stdout.write(question)
         sys.stdout.flush()
         return sys.stdin.readline()
+
+    def ask_secret(self, question: str) -> str:
+        """Print the question and read a line without showing it."""
+        import getpass
+
+        return getpass.getpass(question)
 
     def build_view(self) -> BuildView:
         """Return the classic lines."""

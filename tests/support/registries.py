@@ -31,6 +31,10 @@ _OCI = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.oci.image.layer.v1.tar+gzip",
 )
+USER, PASSWORD = "tester", "secret word"
+HTPASSWD = "tester:$2y$05$abcdefghijklmnopqrstuu1C7yeI3ZG3Jm.nHdnKkGJg1xTYKP9Oy\n"
+"""For `running`: who may."""
+
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 

@@ -42,7 +42,8 @@ class Server(ThreadingHTTPServer):
         self.cut = self.fail = 0
         self.stall = threading.Event()
         self.stall.set()
-        self.redirect = self.realm = ""
+        self.redirect = self.realm = self.link = ""
+        self.gone = False
 
     @staticmethod
     def described(media_type: str, data: bytes) -> dict:
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/token/cut"):
             self.close_connection = True
             return self._answer(200, b'{"token": "t0', "application/json", {"Content-Length": "18"})
+        if "offline_token=true" in self.path:
+            return self._answer(200, b'{"token": "t0ken", "refresh_token": "for ever"}', "application/json")
         if self.path.startswith("/token"):
             return self._answer(200, b'{"token": "t0ken"}', "application/json")
         if server.realm and given != "Bearer t0ken":
@@ -69,9 +72,19 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, json.dumps(server.document).encode(), server.document["mediaType"])
         if self.path.endswith(digest(server.config)):
             return self._answer(200, server.config)
-        if self.path.endswith(digest(server.layer)):
+        if "/tags/list" in self.path:
+            headers = {"Link": server.link} if server.link else {}
+            return self._answer(200, b'{"tags": ["../../etc", ""]}', "application/json", headers)
+        if self.path.endswith(server.document["layers"][0]["digest"]):
             return self._layer()
         return self._answer(200, b"{}", "application/json")
+
+    def do_POST(self) -> None:
+        """A token for an identity token."""
+        said = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.seen.append((self.path, said, ""))
+        right = "refresh_token=for+ever" in said and "grant_type=refresh_token" in said
+        self._answer(200 if right else 401, b'{"access_token": "t0ken"}', "application/json")
 
     def _layer(self) -> None:
         server = self.server
@@ -90,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
             return None
+        if server.gone:
+            return self._answer(404, b"")
         if not server.stall.is_set():
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
@@ -175,6 +190,48 @@ def test_a_password_goes_to_the_token_server_and_nowhere_else(
     assert "scope=repository%3Ax%3Apull" in next(path for path, *_ in server.seen if path.startswith("/token"))
     assert [given for _, given, _ in other.seen] == [""]
     assert "my secret" not in engine.log and known not in engine.log
+
+
+def test_a_login_gets_a_token_that_stands_for_the_password(
+    docker: Docker, engine: Engine, server: Server, gone: str
+) -> None:
+    server.realm = f"http://{server.address}/token"
+    config = engine.settings.data.parent / "docker-config/config.json"
+    said = docker("login", "-u", "me", "--password-stdin", server.address, stdin="my secret")
+    assert "Login Succeeded" in said.stdout
+    assert json.loads(config.read_text())["auths"][server.address]["identitytoken"] == "for ever"
+    server.seen.clear()
+    docker("pull", gone)
+    docker("logout", server.address)
+    assert any(path == "/token" and "scope=repository%3Ax%3Apull" in given for path, given, _ in server.seen)
+    assert not any("Basic" in given for _, given, _ in server.seen)
+    assert "my secret" not in engine.log and "for ever" not in engine.log
+
+
+def test_a_mirror_that_breaks_off_or_lies_is_followed_by_the_registry(
+    fresh_engine: Engine, server: Server, other: Server
+) -> None:
+    text = f'[registries.mirrors]\n"{server.address}" = ["http://{other.address}"]\n'
+    (fresh_engine.settings.data / "dosirak.toml").write_text(text)
+    other.cut, other.gone = 1, True
+    fresh_engine.docker("pull", f"{server.address}/x")
+    path = f"/v2/x/blobs/{digest(server.layer)}"
+    halves = [wanted for asked, _, wanted in (*other.seen, *server.seen) if asked == path]
+    assert halves == ["", f"bytes={len(server.layer) // 2}-", f"bytes={len(server.layer) // 2}-"]
+    assert not any("/manifests/" in asked for asked, *_ in server.seen)
+    fresh_engine.docker("rmi", f"{server.address}/x")
+    other.cut, other.gone, other.layer = 0, False, server.layer[:-9] + b"corrupted"
+    fresh_engine.docker("pull", f"{server.address}/x")
+    assert fresh_engine.docker("images", "-q").stdout
+
+
+def test_endless_tag_lists_end(docker: Docker, server: Server) -> None:
+    server.link = f'</v2/x/tags/list?n=1>; rel="next", <http://{server.address}/v2/x/tags/list>; rel="next"'
+    done = docker("pull", "-a", f"{server.address}/x")
+    assert done.returncode == 0
+    assert 1 < len([path for path, *_ in server.seen if "tags/list" in path]) < 5
+    server.link = '<http://elsewhere.example/v2/x/tags/list>; rel="next"'
+    assert "refusing to go on to another server" in docker("pull", "-a", f"{server.address}/x", check=False).stderr
 
 
 @pytest.mark.parametrize(

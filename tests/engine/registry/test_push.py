@@ -10,7 +10,7 @@ import pytest
 
 from support import registries, tars
 from support.engines import Engine
-from support.registries import Registry
+from support.registries import HTPASSWD, PASSWORD, USER, Registry
 from support.rootfs import busybox_tar
 
 if TYPE_CHECKING:
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
 
 Docker = Callable[..., Any]
 
-USER, PASSWORD = "tester", "secret word"
-_HTPASSWD = "tester:$2y$05$abcdefghijklmnopqrstuu1C7yeI3ZG3Jm.nHdnKkGJg1xTYKP9Oy\n"
-
 
 @pytest.fixture(scope="module")
 def closed() -> Iterator[Registry]:
     """A registry that wants a user and a password."""
     if registries.BINARY is None:
         pytest.skip("needs Debian's docker-registry")
-    with registries.running(_HTPASSWD) as found:
+    with registries.running(HTPASSWD) as found:
         yield found
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dosirak.magics.errors import DosirakError
 from support import registries
 from support.registries import Registry
 from support.rootfs import busybox_tar
@@ -35,3 +38,52 @@ def test_pull_and_push_tell_their_steps_and_return_what_came_of_it(
     assert "The push refers to repository" in "".join(capsys.readouterr())
     assert magic("image", f"push -q -a {registry.address}/other") == {"2": digest}
     magic("image", f"rm {name} {other}")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This user's Docker configuration, empty."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    return tmp_path / "docker/config.json"
+
+
+def test_a_login_asks_for_the_password_and_serves_pull_and_push(
+    magic: Any, config: Path, busybox: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if registries.BINARY is None:
+        pytest.skip("needs Debian's docker-registry")
+    with registries.running(registries.HTPASSWD) as closed:
+        name = f"{closed.address}/closed:1"
+        magic("image", f"tag {busybox} {name}")
+        answers = ["wrong", registries.PASSWORD]
+        monkeypatch.setattr("getpass.getpass", lambda question: answers.pop(0))
+        with pytest.raises(DosirakError, match="401 Unauthorized"):
+            magic("docker", f"login -u {registries.USER} {closed.address}")
+        magic("docker", f"login -u {registries.USER} {closed.address}")
+        assert "Login Succeeded" in (said := "".join(capsys.readouterr()))
+        assert f"WARNING! Your credentials are stored unencrypted in '{config}'" in said
+        magic("docker", f"push -q {name}")
+        assert list(magic("registry", "ls -q")) == [closed.address]
+        assert magic("registry", "ls")["USER"].tolist() == [registries.USER]
+        magic("image", f"rm {name}")
+        magic("image", f"pull -q {name}")
+        magic("registry", f"logout {closed.address}")
+        assert json.loads(config.read_text())["auths"] == {}
+        with pytest.raises(DosirakError, match="no basic auth credentials"):
+            magic("image", f"pull {name}")
+        magic("image", f"rm {name}")
+        assert registries.PASSWORD not in "".join(capsys.readouterr())
+
+
+def test_a_password_typed_into_a_cell_is_refused_a_variable_is_not(
+    magic: Any, config: Path, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DosirakError, match="a password in a cell stays in the notebook"):
+        magic("docker", "login -u me -p opensesame 127.0.0.1:1")
+    with pytest.raises(DosirakError, match="a password in a cell stays"):
+        magic("docker", "login -u me --password-stdin 127.0.0.1:1")
+    shell.user_ns["word"] = "opensesame"
+    with pytest.raises(DosirakError, match="connection refused"):
+        magic("docker", "login -u me -p {word} 127.0.0.1:1")
+    assert "opensesame" not in "".join(capsys.readouterr())
+    assert not config.exists()
