@@ -8,11 +8,26 @@ from __future__ import annotations
 
 import os
 
+# Controls but tab and line feed, and what reorders text: a terminal would obey the names, commands and paths of others
+# that a message quotes.
+_UNSEEN = (*range(9), *range(11, 32), *range(127, 160), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPED = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _UNSEEN}
+
+
+def printable(text: str) -> str:
+    """The text with what no terminal should see written as escapes, as Go's %q does."""
+    if text.isprintable():
+        return text
+    return text.translate(_ESCAPED).encode("utf-8", "backslashreplace").decode()
+
 
 class EngineError(Exception):
     """Any failure the engine reports to a client. `status` is the HTTP status of Docker's API."""
 
     status = 500
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
     @property
     def message(self) -> str:

@@ -50,14 +50,29 @@ def _default_dirs() -> tuple[Path, Path]:
     if os.geteuid() == 0:
         return Path("/var/lib/dosirak"), Path("/run/dosirak")
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    run = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/dosirak-{os.geteuid()}")
-    return home / "dosirak", run / "dosirak"
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return home / "dosirak", Path(runtime, "dosirak")
+    # Itself, not a folder in it: who starts the engine looks whose this one is, and others can make any name in /tmp.
+    return home / "dosirak", Path(f"/tmp/dosirak-{os.geteuid()}")
 
 
 def config_file() -> dict[str, Any]:
-    """The first `dosirak.toml` there is: here, of this user, of this machine. Raises InvalidRequest."""
+    """The first `dosirak.toml` there is: here, of this user, of this machine. Raises InvalidRequest.
+
+    One that others wrote is passed over: whoever says where the sockets are is told all that clients send.
+    """
     candidates = [Path("dosirak.toml"), Path.home() / ".config/dosirak/dosirak.toml", Path("/etc/dosirak/dosirak.toml")]
-    return next((found for path in candidates if (found := read_file(path))), {})
+    return next((found for path in candidates if _is_ours(path) and (found := read_file(path))), {})
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is this user's (also before sudo) or root's, and not for everybody to write."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    owners = {"0", str(os.geteuid()), os.environ.get("SUDO_UID", "0")}
+    return str(found.st_uid) in owners and not found.st_mode & 0o002
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dosirak.engine.errors import EngineError, InvalidRequest
+from dosirak.engine.errors import EngineError, InvalidRequest, printable
 
 
 class DockerfileError(InvalidRequest):
@@ -28,7 +28,7 @@ class DockerfileError(InvalidRequest):
     def message(self) -> str:
         """`dockerfile parse error on line 7: …`, and the lines concerned when the text is known."""
         head = f"dockerfile parse error on line {self.first}: {self.problem}" if self.first else self.problem
-        return head + self._excerpt()
+        return printable(head + self._excerpt())
 
     def __str__(self) -> str:
         return self.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from dosirak.engine.errors import HostLimit
 _LIMITS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EACCES}
 )
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Exchanged or removed since the directory was read.
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @contextmanager
@@ -48,17 +52,84 @@ def replace_file(path: Path, data: bytes, temporary: Path) -> None:
 def disk_use(directory: Path) -> int:
     """Bytes of the regular files under a directory, each inode once; what disappears meanwhile counts nothing.
 
-    Reads the whole tree: call it in a thread.
+    Reads the whole tree: call it in a thread. Raises OSError.
     """
+    return total_size(status for status in files_below(directory) if stat.S_ISREG(status.st_mode))
+
+
+def total_size(files: Iterable[os.stat_result]) -> int:
+    """Bytes of these files, each inode once."""
     seen: set[tuple[int, int]] = set()
     total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                found = os.lstat(f"{folder}/{name}")
-            except OSError:
+    for status in files:
+        if status.st_nlink > 1:
+            if (status.st_dev, status.st_ino) in seen:
                 continue
-            if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
+            seen.add((status.st_dev, status.st_ino))
+        total += status.st_size
     return total
+
+
+def files_below(directory: Path) -> Iterator[os.stat_result]:
+    """What lstat says of everything below a directory but the directories; nothing where there is none.
+
+    Whose tree it is may change it meanwhile, and make it deeper than Python's stack and PATH_MAX: by descriptors,
+    following nothing, down by name and up by "..". Where a directory was moved away on the way, the rest is left out.
+    Raises OSError.
+    """
+    try:
+        here = os.open(directory, _OPEN)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        files, inner = _read(here)
+        yield from files
+        levels = [(_identity(here), inner)]
+        while True:
+            _, inner = levels[-1]
+            if inner:
+                try:
+                    here = _step(here, inner.pop())
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        raise
+                    continue
+                files, below = _read(here)
+                yield from files
+                levels.append((_identity(here), below))
+                continue
+            levels.pop()
+            if not levels:
+                return
+            here = _step(here, b"..")
+            if _identity(here) != levels[-1][0]:
+                return
+    finally:
+        os.close(here)
+
+
+def _read(directory: int) -> tuple[list[os.stat_result], list[bytes]]:
+    """What lstat says of a directory's files, and its directories' names."""
+    files, directories = [], []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(os.fsencode(entry.name))
+                continue
+            try:
+                files.append(entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
+    return files, directories
+
+
+def _step(here: int, name: bytes) -> int:
+    """Opens `name` in `here`, and closes `here`. Raises OSError."""
+    there = os.open(name, _OPEN, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

@@ -81,9 +81,10 @@ def make_nodes(spec: dict[str, Any], root_fd: int, *, filled: bool) -> None:
 
 
 def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev: int) -> None:
+    # mknod's mode goes through the umask; chmod afterwards would follow a symlink that a neighbour puts in its place.
+    before = os.umask(0)
     try:
         os.mknod(name, mode, device, dir_fd=parent)
-        os.chmod(name, stat.S_IMODE(mode), dir_fd=parent)  # mknod's mode goes through the umask
     except FileExistsError:
         return
     except PermissionError:
@@ -94,6 +95,8 @@ def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev:
         sys.move_mount(tree, place)
         os.close(tree)
         os.close(place)
+    finally:
+        os.umask(before)
 
 
 def _make_asked(device: dict[str, Any], root_fd: int, host_dev: int) -> None:

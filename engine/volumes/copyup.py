@@ -75,10 +75,21 @@ def _entry(source: int, target: int, name: bytes, level: int) -> None:
         os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
         os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
     elif kind in (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK):
-        os.mknod(name, kind, info.st_rdev, dir_fd=target)
-        os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
-        os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
+        _node(target, name, info)
     # A socket's listener is not in the image: nothing to copy.
+
+
+def _node(target: int, name: bytes, info: os.stat_result) -> None:
+    """By descriptor: a container that has the volume already may put a symlink in a new node's place."""
+    os.mknod(name, stat.S_IFMT(info.st_mode), info.st_rdev, dir_fd=target)
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
+    try:
+        if stat.S_IFMT(os.fstat(made).st_mode) != stat.S_IFMT(info.st_mode):
+            return  # it isn't ours any more
+        os.chown(f"/proc/self/fd/{made}", info.st_uid, info.st_gid)
+        os.chmod(f"/proc/self/fd/{made}", stat.S_IMODE(info.st_mode))  # noqa: PTH101
+    finally:
+        os.close(made)
 
 
 def _open_both(source: int, target: int, name: bytes, read: int, write: int, copy: Callable[[int, int], None]) -> None:

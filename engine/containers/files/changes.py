@@ -35,7 +35,7 @@ def changes(upper: str, lower: Sequence[str]) -> list[Change]:
     below = open_overlay(lower) if lower else -1
     top = os.open(upper, _DIRECTORY | os.O_CLOEXEC)
     try:
-        return [*_Comparison(top, below).directory(b"", in_image=below >= 0)]
+        return [*_Comparison(top, below).differences(in_image=below >= 0)]
     finally:
         os.close(top)
         if below >= 0:
@@ -50,21 +50,45 @@ class _Found(NamedTuple):
     in_image: bool = False
 
 
+class _Level:
+    """A directory on the way down: its change, to be told as soon as something in it differs, and what is to come."""
+
+    __slots__ = ("found", "untold")
+
+    def __init__(self, untold: Change | None, found: list[_Found]) -> None:
+        self.untold, self.found = untold, iter(found)
+
+
+def _told_now(levels: list[_Level]) -> Iterator[Change]:
+    """The changes of directories that are not told yet: those below the last one that is."""
+    untold = []
+    for level in reversed(levels):
+        if level.untold is None:
+            break
+        untold.append(level.untold)
+        level.untold = None
+    return reversed(untold)
+
+
 class _Comparison:
     def __init__(self, upper: int, below: int) -> None:
         self._upper = upper
         self._below = below
 
-    def directory(self, path: bytes, *, in_image: bool) -> Iterator[Change]:
-        """What differs in one directory of the upper directory, and below it."""
-        # A deep tree would exhaust the descriptors: both are closed before anything below is looked at.
-        for change, deeper, known in self._level(path, in_image):
-            inner = [*self.directory(deeper, in_image=known)] if deeper else []
-            if change is not None:
-                yield change
-            elif inner:
-                yield _change(deeper, Kind.CHANGED)
-            yield from inner
+    def differences(self, *, in_image: bool) -> Iterator[Change]:
+        """What differs, from the root down. Without recursion: a container's tree is as deep as it likes."""
+        levels = [_Level(None, self._level(b"", in_image))]
+        while levels:
+            found = next(levels[-1].found, None)
+            if found is None:
+                levels.pop()
+                continue
+            if found.change is not None:
+                yield from _told_now(levels)
+                yield found.change
+            if found.deeper:
+                untold = None if found.change is not None else _change(found.deeper, Kind.CHANGED)
+                levels.append(_Level(untold, self._level(found.deeper, found.in_image)))
 
     def _level(self, path: bytes, in_image: bool) -> list[_Found]:
         upper = _open(self._upper, path)

@@ -34,6 +34,8 @@ def path_stat(root: int, path: str, ref: str) -> PathStat:
         target = paths.follow(root, path) if stat.S_ISLNK(found.st_mode) else ""
     except OSError as error:
         raise failure(error, path, ref) from error
+    # A target may be no UTF-8: what the answer can't hold is shown as Go's JSON does.
+    target = os.fsencode(target).decode("utf-8", "replace")
     return PathStat(
         name=paths.base(path), size=found.st_size, mode=found.st_mode, mtime=found.st_mtime_ns, link_target=target
     )
