@@ -47,7 +47,7 @@ def detect(head: bytes) -> Compression:
     return next(found, Compression.NONE)
 
 
-def decompressed(source: BinaryIO) -> BinaryIO:
+def decompressed(source: BinaryIO) -> io.BufferedReader:
     """The uncompressed bytes of a stream, whatever it is compressed with (nothing, gzip, zstd, xz, bzip2). Blocking.
 
     Reading raises CorruptArchive for truncated or broken data and for one that asks for too much memory. Closing it

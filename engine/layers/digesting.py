@@ -20,7 +20,7 @@ _MAX_TRAILER = 64 << 20
 class DigestingReader(io.RawIOBase):
     """Passes a stream through; `digest` is that of what was read so far."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: io.BufferedIOBase) -> None:
         self._source = source
         self._hash = hashlib.sha256()
 
@@ -36,10 +36,9 @@ class DigestingReader(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Reads into `buffer`; returns the number of bytes, 0 at the end."""
         view = memoryview(buffer).cast("B")
-        data = self._source.read(len(view))
-        view[: len(data)] = data
-        self._hash.update(data)
-        return len(data)
+        count = self._source.readinto(view)
+        self._hash.update(view[:count])
+        return count
 
 
 def drain(stream: BinaryIO) -> None:

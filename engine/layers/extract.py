@@ -57,11 +57,13 @@ class Into:
     """How an archive goes into a directory that has files already.
 
     `base`: the directory, by its path inside the root. `owner`: uid and gid that everything gets, None for the
-    archive's own. `keep_kinds`: a directory never takes the place of anything else, nor anything else a directory's.
+    archive's own; `owners`: what these ids (users' and groups' alike) are here. `keep_kinds`: a directory never takes
+    the place of anything else, nor anything else a directory's.
     """
 
     base: bytes = b""
     owner: tuple[int, int] | None = None
+    owners: Callable[[int], int] | None = None
     keep_kinds: bool = False
 
 
@@ -122,8 +124,10 @@ class _Extractor:
             return
         if self._into.owner is not None:
             entry.uid, entry.gid = self._into.owner
+        if self._into.owners is not None:
+            entry.uid, entry.gid = self._into.owners(entry.uid), self._into.owners(entry.gid)
         hidden = None
-        if self._as_layer:
+        if self._as_layer and marks.PREFIX in entry.name:
             if marks.is_bookkeeping(parts):
                 return
             hidden = marks.hidden_name(parts[-1])

@@ -24,6 +24,7 @@ from dosirak.engine.content.digests import hex_part
 from dosirak.engine.content.disk import host_limits
 from dosirak.engine.content.placement import spread_below
 from dosirak.engine.errors import EngineError, NotFound
+from dosirak.engine.layers.ahead import Ahead
 from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.digesting import DigestingReader, drain
 from dosirak.engine.layers.errors import CorruptArchive
@@ -140,9 +141,10 @@ class Layers:
                 root_fd = os.open(diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 digesting = DigestingReader(decompressed(source))
-                stream = io.BufferedReader(digesting, 1 << 20)
-                size = extract(stream, root_fd, whiteouts=True).size
-                drain(stream)
+                with Ahead(digesting) as ahead:
+                    stream = io.BufferedReader(ahead, 1 << 18)
+                    size = extract(stream, root_fd, whiteouts=True).size
+                    drain(stream)
             finally:
                 os.close(root_fd)
             if diff_id is not None and digesting.digest != diff_id:

@@ -73,7 +73,8 @@ class Packer:
     Parameters: `root_fd`: the directory (a diff directory, or the root of an overlay mount). `as_layer`: whiteouts and
     opaque directories are written as image layers have them, and names that would read as such are left out. `room`:
     bytes that the files may have together (a sparse file is as large as it says). `root_name`: the name of the root's
-    own entry, None for no such entry; `prefix`: what all other names begin with. Raises OSError, ENOSPC beyond `room`.
+    own entry, None for no such entry; `prefix`: what all other names begin with; `owners`: what to call users and
+    groups (None: by their ids). Raises OSError, ENOSPC beyond `room`.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Packer:
         root_name: bytes | None = b"./",
         prefix: bytes = b"",
         hidden: Hidden = nothing_hidden,
+        owners: Callable[[int], int] | None = None,
     ) -> None:
         self.size = 0
         self._root_fd = root_fd
@@ -93,6 +95,7 @@ class Packer:
         self._root_name = root_name
         self._prefix = prefix
         self._hidden = hidden
+        self._owners = owners
         self._linked: dict[tuple[int, int], bytes] = {}
 
     def __iter__(self) -> Iterator[bytes]:
@@ -104,7 +107,7 @@ class Packer:
         root = open_in_root(self._root_fd, b".", _DIRECTORY)
         try:
             if self._root_name is not None:
-                yield _header(self._root_name, os.fstat(root), tarread.DIRECTORY, _xattrs(root))
+                yield _header(self._root_name, os.fstat(root), tarread.DIRECTORY, _xattrs(root), owners=self._owners)
         finally:
             os.close(root)
         # Each directory is opened anew by its path: with one descriptor a level, a deep tree would exhaust them.
@@ -168,19 +171,19 @@ class Packer:
             return
         links = status.st_nlink > 1 and kind != tarread.DIRECTORY
         if links and (first := self._linked.get((status.st_dev, status.st_ino))) is not None:
-            yield _header(path, status, tarread.LINK, link=first)
+            yield _header(path, status, tarread.LINK, link=first, owners=self._owners)
             return
         if kind == tarread.REGULAR:
             yield from self._file(directory, name, path)
         elif kind == tarread.DIRECTORY:
             fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             try:
-                yield _header(path + b"/", status, kind, _xattrs(fd))
+                yield _header(path + b"/", status, kind, _xattrs(fd), owners=self._owners)
             finally:
                 os.close(fd)
         else:
             link = _read_link(directory, name) if kind == tarread.SYMLINK else b""
-            yield _header(path, status, kind, link=link)
+            yield _header(path, status, kind, link=link, owners=self._owners)
         if links:
             self._linked[status.st_dev, status.st_ino] = path
 
@@ -194,7 +197,7 @@ class Packer:
             if self._room is not None and self.size > self._room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fsdecode(path))
             size = status.st_size
-            header = _header(path, status, tarread.REGULAR, _xattrs(fd), size=size)
+            header = _header(path, status, tarread.REGULAR, _xattrs(fd), size=size, owners=self._owners)
             if size > _SMALL:
                 yield header
                 yield Body(fd, size)
@@ -239,14 +242,15 @@ def _header(
     *,
     size: int = 0,
     link: bytes = b"",
+    owners: Callable[[int], int] | None = None,
 ) -> bytes:
     device = status.st_rdev if kind in (tarread.CHAR, tarread.BLOCKDEV) else 0
     return tarwrite.header(
         name,
         kind,
         mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
+        uid=owners(status.st_uid) if owners else status.st_uid,
+        gid=owners(status.st_gid) if owners else status.st_gid,
         size=size,
         mtime=status.st_mtime_ns // 10**9,
         link=link,

@@ -12,6 +12,7 @@ MAX_SPECIAL = 1 << 20
 _XATTR = b"SCHILY.xattr."
 # A number beyond this is an attack or damage; 2**63 - 1 is also the kernel's largest file.
 _MAX_NUMBER = (1 << 63) - 1
+_FIELD_END = b"\0 "
 
 
 def string(field: bytes | memoryview) -> bytes:
@@ -24,6 +25,12 @@ def number(field: bytes, *, signed: bool = False) -> int:
 
     Parameters: `signed` allows a negative base-256 number (times before 1970). Raises CorruptArchive.
     """
+    if (plain := field[:-1]).isdigit() and field[-1] in _FIELD_END:
+        # As almost every field is written; for digits that are not octal there is a message below.
+        try:
+            return int(plain, 8)
+        except ValueError:
+            pass
     if field[0] & 0x80:
         value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
         if field[0] & 0x40:

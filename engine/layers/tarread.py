@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
+from zlib import adler32
 
 from dosirak.engine.layers import pax, sparse
 from dosirak.engine.layers.errors import CorruptArchive
@@ -24,6 +25,7 @@ _KINDS = frozenset({REGULAR, LINK, SYMLINK, CHAR, BLOCKDEV, DIRECTORY, FIFO})
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S"
 # An old header type (NUL), and "contiguous file": both are regular files.
 _AS_REGULAR = frozenset({b"\0", b"7"})
+_NO_RECORDS = pax.Records()
 
 
 class Entry:
@@ -90,7 +92,7 @@ class TarReader:
 
     def _next(self) -> Entry | None:
         long_name = long_link = b""
-        records = pax.Records()
+        records = _NO_RECORDS
         while True:
             self._skip()
             header = self._header()
@@ -112,7 +114,8 @@ class TarReader:
                 entry = self._entry(header, kind, records)
                 entry.name = records.values.get(b"path") or long_name or _name(header)
                 entry.link = records.values.get(b"linkpath") or long_link or pax.string(header[157:257])
-                self._sparse(entry, header, kind, records)
+                if kind == _SPARSE or records.values or records.sparse:
+                    self._sparse(entry, header, kind, records)
                 # Only now: the oldest tars know a directory by its trailing slash alone.
                 if kind == b"\0" and entry.name.endswith(b"/"):
                     entry.kind = DIRECTORY
@@ -126,12 +129,12 @@ class TarReader:
         if len(header) < BLOCK:
             raise CorruptArchive("unexpected end of the archive")
         try:
-            claimed = int(pax.string(header[148:156]).strip(b" ") or b"none", 8)
+            claimed = int(header[148:156].partition(b"\0")[0].strip(b" ") or b"none", 8)
         except ValueError as error:
             raise CorruptArchive("invalid tar header: not a tar archive, or damaged") from error
         # The checksum counts its own field as blanks. Some ancient tars added signed bytes.
-        counted = header[:148] + b" " * 8 + header[156:]
-        if claimed != sum(counted) and claimed != sum(counted) - 256 * sum(byte > 127 for byte in counted):
+        counted = _sum(header) - sum(header[148:156]) + 8 * 0x20
+        if claimed != counted and claimed != counted - 256 * sum(byte > 127 for byte in header):
             raise CorruptArchive("invalid tar header: wrong checksum")
         return header
 
@@ -141,15 +144,18 @@ class TarReader:
         if entry.kind not in _KINDS:
             raise CorruptArchive(f"unhandled tar entry type {kind!r}")
         entry.mode = stat.S_IMODE(pax.number(header[100:108]))
-        entry.uid = records.number(b"uid", pax.number(header[108:116]))
-        entry.gid = records.number(b"gid", pax.number(header[116:124]))
+        entry.uid, entry.gid = pax.number(header[108:116]), pax.number(header[116:124])
+        entry.mtime = pax.number(header[136:148], signed=True) * 10**9
+        size = self._left
+        if records.values:
+            entry.uid, entry.gid = records.number(b"uid", entry.uid), records.number(b"gid", entry.gid)
+            entry.mtime = records.mtime(entry.mtime)
+            size = records.number(b"size", size)
         if entry.uid > _MAX_ID or entry.gid > _MAX_ID:
             raise CorruptArchive("invalid tar header: owner out of range")
-        size = records.number(b"size", self._left)
         # Only regular files have data; GNU tar gives hard links the size of their target, and stores none.
         entry.size = entry.stored = size if entry.kind == REGULAR else 0
         self._left, self._padding = entry.stored, -entry.stored % BLOCK
-        entry.mtime = records.mtime(pax.number(header[136:148], signed=True) * 10**9)
         entry.xattrs = records.xattrs
         entry.pieces = None
         entry.major = entry.minor = 0
@@ -196,11 +202,17 @@ class TarReader:
 
     def _skip(self) -> None:
         """To the next header."""
-        for _ in self.data():
-            pass
+        if self._left:
+            for _ in self.data():
+                pass
         if self._padding:
             self._exactly(self._padding)
             self._padding = 0
+
+
+def _sum(header: bytes) -> int:
+    """The sum of its bytes, ten times as fast as sum(): Adler-32's lower half, exact up to 256 bytes (RFC 1950)."""
+    return (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2
 
 
 def _name(header: bytes) -> bytes:
