@@ -19,6 +19,7 @@ from dosirak.engine.layers.pack import Packer, Piece
 from dosirak.engine.runtime import users
 from dosirak.engine.runtime.inroot import open_in_root, open_parent
 
+Owners = Callable[[int], int] | None
 Deliver = Callable[[PathStat, Iterator[Piece]], None]
 """Takes what a path is and its tar; called in the view's thread, where the pieces have to be consumed."""
 
@@ -48,10 +49,11 @@ def failure(error: OSError, path: str, ref: str) -> EngineError:
     return EngineError(f"lstat {path}: {os.strerror(error.errno or 0).lower()}")
 
 
-def archive(root: int, path: str, ref: str, deliver: Deliver) -> None:
+def archive(root: int, path: str, ref: str, deliver: Deliver, owners: Owners = None) -> None:
     """Deliver what is at `path` with all below it; the entries' names begin with its last component.
 
-    Raises NotFound, EngineError before anything is delivered.
+    Parameters: `owners`: which ids inside the container those of the view's files are; None: the same. Raises NotFound,
+    EngineError before anything is delivered.
     """
     path = paths.clean(path)
     found = path_stat(root, path, ref)
@@ -67,20 +69,30 @@ def archive(root: int, path: str, ref: str, deliver: Deliver) -> None:
     try:
         if is_directory:
             prefix = name.rstrip(b"/") + b"/"
-            deliver(found, Packer(opened, as_layer=False, root_name=prefix, prefix=prefix).pieces())
+            packer = Packer(opened, as_layer=False, root_name=prefix, prefix=prefix, owners=owners)
+            deliver(found, packer.pieces())
         else:
-            deliver(found, Packer(opened, as_layer=False).file(opened, entry, name))
+            deliver(found, Packer(opened, as_layer=False, owners=owners).file(opened, entry, name))
     finally:
         os.close(opened)
 
 
 def unpack(
-    root: int, path: str, ref: str, record: Container, source: BinaryIO, *, copy_ids: bool, keep_kinds: bool
+    root: int,
+    path: str,
+    ref: str,
+    record: Container,
+    source: BinaryIO,
+    *,
+    copy_ids: bool,
+    keep_kinds: bool,
+    owners: Owners = None,
 ) -> None:
     """Extract a tar (compressed or not) into the directory at `path`, which may be a symlink to one.
 
     Parameters: `copy_ids`: everything belongs to the container's user; `keep_kinds`: no directory takes the place of
-    anything else, nor the other way round. Raises NotFound, InvalidRequest, EngineError, HostLimit.
+    anything else, nor the other way round; `owners`: which ids in the view those inside the container are; None: the
+    same. Raises NotFound, InvalidRequest, EngineError, HostLimit.
     """
     raw = os.fsencode(path)
     try:
@@ -97,7 +109,8 @@ def unpack(
     # Decompressed in this process, whatever the image calls xz (CVE-2026-41567).
     plain = decompressed(source)
     try:
-        extract(plain, root, whiteouts=False, into=Into(base=raw.lstrip(b"/"), owner=owner, keep_kinds=keep_kinds))
+        into = Into(base=raw.lstrip(b"/"), owner=owner, keep_kinds=keep_kinds, owners=owners)
+        extract(plain, root, whiteouts=False, into=into)
     except OSError as error:
         raise EngineError(f"{error.filename or path}: {os.strerror(error.errno or 0).lower()}") from error
 
@@ -122,6 +135,9 @@ def _user(root: int, user: str) -> tuple[int, int]:
     return uid, gid
 
 
-def whole(root: int) -> Iterator[Piece]:
-    """The root filesystem as a tar, as `docker export` writes it: without an entry for the root itself."""
-    return Packer(root, as_layer=False, root_name=None).pieces()
+def whole(root: int, owners: Owners = None) -> Iterator[Piece]:
+    """The root filesystem as a tar, as `docker export` writes it: without an entry for the root itself.
+
+    Parameters: `owners`: as in `archive`.
+    """
+    return Packer(root, as_layer=False, root_name=None, owners=owners).pieces()

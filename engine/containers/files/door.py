@@ -14,6 +14,7 @@ from dosirak.engine.containers.files.model import Change, PathStat, Size
 from dosirak.engine.containers.files.planning import plan
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import ids
 from dosirak.engine.errors import Conflict, EngineError
 from dosirak.engine.layers.pack import Piece
 from dosirak.engine.layers.threads import in_thread, outlast, run_thread
@@ -44,7 +45,7 @@ class Files:
         live = self._room.table.find(ref)
 
         def work(root: int) -> None:
-            copying.archive(root, path, ref, deliver)
+            copying.archive(root, path, ref, deliver, _inner(live))
 
         await self._read(live, work)
         self._room.tell(live, "archive-path")
@@ -62,7 +63,12 @@ class Files:
         live = self._room.table.find(ref)
 
         def work(root: int) -> None:
-            copying.unpack(root, path, ref, live.record, source, copy_ids=copy_ids, keep_kinds=keep_kinds)
+            copying.unpack(
+                *(root, path, ref, live.record, source),
+                copy_ids=copy_ids,
+                keep_kinds=keep_kinds,
+                owners=_outer(live),
+            )
 
         await self._write(live, work)
         self._room.tell(live, "extract-to-dir")
@@ -71,7 +77,7 @@ class Files:
         """The root filesystem as a tar, without volumes; `deliver` as in `archive`. Raises Conflict, HostLimit."""
         live = self._room.table.find(ref)
         _check_whole(live, "export")
-        await self._read(live, lambda root: deliver(copying.whole(root)), mounts=False)
+        await self._read(live, lambda root: deliver(copying.whole(root, _inner(live))), mounts=False)
         self._room.tell(live, "export")
 
     async def changes(self, ref: str) -> list[Change]:
@@ -124,6 +130,17 @@ class Files:
                 except view.Gone:
                     pass
             await _ended(live, process)
+
+
+def _inner(live: Live) -> copying.Owners:
+    """What the ids are inside a container with a user namespace; those of its files on disk are the same already."""
+    maps = live.record.id_maps
+    return (lambda number: ids.inner(maps, number)) if maps and _process(live) >= 0 else None
+
+
+def _outer(live: Live) -> copying.Owners:
+    maps = live.record.id_maps
+    return (lambda number: ids.outer(maps, number)) if maps and _process(live) >= 0 else None
 
 
 def _process(live: Live) -> int:

@@ -11,6 +11,7 @@ from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import depth
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import ids
 
 
 def plan(room: Room, live: Live, *, mounts: bool = True, writable: bool = False) -> Plan:
@@ -21,6 +22,13 @@ def plan(room: Room, live: Live, *, mounts: bool = True, writable: bool = False)
     record, directory = live.record, room.directory(live.record.id)
     task = live.task
     running = task is not None and task.pidfd >= 0 and task.pid > 0
+    shown = _mounts(room, record) if mounts else ()
+    tmpfs = _tmpfs(record) if mounts and running else ()
+    inner: tuple[str, ...] = ()
+    if running and record.id_maps:
+        # They are mapped, as the host's are not.
+        inner = tuple(sorted([*(mount.destination for mount in shown), *tmpfs], key=depth))
+        shown = tmpfs = ()
     return Plan(
         lower=tuple(record.layers),
         upper=f"{directory}/upper",
@@ -30,8 +38,10 @@ def plan(room: Room, live: Live, *, mounts: bool = True, writable: bool = False)
         pidfd=os.dup(task.pidfd) if task is not None and running else -1,
         writable=writable,
         readonly=record.host_config.readonly_rootfs,
-        mounts=_mounts(room, record) if mounts else (),
-        tmpfs=_tmpfs(record) if mounts and running else (),
+        mounts=shown,
+        tmpfs=tmpfs,
+        inner=inner,
+        owner=(ids.outer(record.id_maps, 0), ids.outer(record.id_maps, 0)) if running else (0, 0),
     )
 
 

@@ -51,7 +51,8 @@ class Plan:
 
     `pidfd`: the running container's process, whose root it is (-1: the root is made of `lower`, `upper` and `work`, or
     of `upper` and `lower` for reading only); `place`: an empty directory to mount on; `mounts`: from the top down;
-    `tmpfs`: where a running container has a tmpfs; `readonly`: the root can't be written to.
+    `tmpfs`: where a running container has a tmpfs; `readonly`: the root can't be written to. `owner`: the host's ids of
+    a running container's root, where it has a user namespace: then `inner` are its mounts, as it has them itself.
     """
 
     lower: tuple[str, ...]
@@ -63,6 +64,8 @@ class Plan:
     readonly: bool = False
     mounts: tuple[ViewMount, ...] = ()
     tmpfs: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+    owner: tuple[int, int] = (0, 0)
 
 
 def inside(plan: Plan, work: Callable[[int], T]) -> T:
@@ -74,7 +77,7 @@ def inside(plan: Plan, work: Callable[[int], T]) -> T:
     try:
         sys.unshare(sys.CLONE_NEWNS)
         sys.mount(None, "/", None, sys.MS_REC | sys.MS_PRIVATE)
-        root, tmpfs = _running(plan) if plan.pidfd >= 0 else (_stopped(plan), [])
+        root, own = _running(plan) if plan.pidfd >= 0 else (_stopped(plan), [])
     finally:
         if plan.pidfd >= 0:
             os.close(plan.pidfd)
@@ -83,10 +86,13 @@ def inside(plan: Plan, work: Callable[[int], T]) -> T:
         sys.move_mount(root, place)
         for mount in plan.mounts:
             _show(mount, root)
-        for destination, tree in tmpfs:
+        for destination, tree in own:
             _attach(tree, destination, root)
         if plan.readonly and plan.pidfd < 0:
             sys.mount_setattr(root, set_=sys.MOUNT_ATTR_RDONLY)
+        if plan.owner != (0, 0):
+            # What is made belongs to somebody whom the map of the container's layers knows; else it can't be made.
+            sys.setfsids(*plan.owner)
         return work(root)
     finally:
         os.close(place)
@@ -101,9 +107,9 @@ def _stopped(plan: Plan) -> int:
 
 
 def _running(plan: Plan) -> tuple[int, list[tuple[str, int]]]:
-    """Clones of the container's root and of its tmpfs mounts, made in its mount namespace: elsewhere they can't be."""
+    """Clones of the container's root and of mounts of its own, made in its mount namespace: elsewhere they can't be."""
     ours = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    tmpfs = []
+    own = []
     try:
         try:
             sys.setns(plan.pidfd, sys.CLONE_NEWNS)
@@ -114,29 +120,29 @@ def _running(plan: Plan) -> tuple[int, list[tuple[str, int]]]:
         # From here on this thread's root is the container's: system calls only.
         try:
             root = _clone(sys.AT_FDCWD, b"/", recursive=False)
-            for destination in plan.tmpfs:
-                if (tree := _tmpfs(destination)) >= 0:
-                    tmpfs.append((destination, tree))
+            for destination in plan.inner or plan.tmpfs:
+                if (tree := _own(destination, tmpfs_only=not plan.inner)) >= 0:
+                    own.append((destination, tree))
         finally:
             sys.setns(ours, sys.CLONE_NEWNS)
     finally:
         os.close(ours)
-    return root, tmpfs
+    return root, own
 
 
-def _tmpfs(destination: str) -> int:
-    """A clone of the tmpfs there, -1 when there is none."""
+def _own(destination: str, *, tmpfs_only: bool) -> int:
+    """A clone of what is mounted there, -1 when there is nothing."""
     top = os.open("/", _DIRECTORY)
     try:
-        place = inroot.open_in_root(top, destination, os.O_PATH | os.O_DIRECTORY)
+        place = inroot.open_in_root(top, destination, os.O_PATH | (os.O_DIRECTORY if tmpfs_only else 0))
     except OSError:
         return -1
     finally:
         os.close(top)
     try:
-        if sys.fs_type(place) != _TMPFS_MAGIC:
+        if tmpfs_only and sys.fs_type(place) != _TMPFS_MAGIC:
             return -1
-        return _clone(place, b"", recursive=False)
+        return _clone(place, b"", recursive=not tmpfs_only)
     finally:
         os.close(place)
 

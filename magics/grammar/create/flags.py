@@ -77,7 +77,7 @@ SECURITY = [
     flag("--cap-drop", type=LIST, many=True, help="Drop a capability."),
     switch("--privileged", help="Give extended privileges."),
     flag("--security-opt", type=LIST, many=True, help="seccomp=…, no-new-privileges, systempaths=unconfined."),
-    flag("--userns", help="User namespace: host, keep-id, auto."),
+    flag("--userns", help="User namespace: auto, auto:size=N, keep-id, container:NAME or host."),
     flag("--cgroupns", help="Cgroup namespace: host or private."),
     flag("--pid", help="PID namespace: host or container:NAME."),
     flag("--uts", help="UTS namespace: host."),

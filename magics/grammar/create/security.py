@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def _profile(name: str) -> str:
         raise ValueError(f"compacting json for seccomp profile ({name}) failed: {error}") from error
 
 
+# Docker's client knows the first alone; the engine says what is wrong with the rest.
+_USER_MODE = re.compile(r"(host|keep-id|auto(:size=\d+)?|container:.+)?")
+
+
 def namespaces(flags: dict[str, Any]) -> dict[str, str]:
     """Return the namespace modes of HostConfig, checked as the docker CLI checks them."""
     pid, uts, userns, cgroupns = flags["pid"], flags["uts"], flags["userns"], flags["cgroupns"]
@@ -55,7 +60,7 @@ def namespaces(flags: dict[str, Any]) -> dict[str, str]:
         raise ValueError("--pid: invalid PID mode")
     if uts not in ("", "host"):
         raise ValueError("--uts: invalid UTS mode")
-    if userns not in ("", "host", "keep-id", "auto"):  # the last two are ours
+    if not _USER_MODE.fullmatch(userns):
         raise ValueError("--userns: invalid USER mode")
     if cgroupns not in ("", "host", "private"):
         raise ValueError("--cgroupns: invalid CGROUP mode")
