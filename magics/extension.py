@@ -68,7 +68,12 @@ class DosirakMagics(Magics):
     @no_var_expand
     @line_magic
     def registry(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
-        """Log in to registries: ``%registry login -u NAME SERVER`` asks for the password; ``ls``, ``logout``."""
+        """Log in to registries, or be one.
+
+        ``%registry login -u NAME SERVER``   asks for the password; ``logout``
+        ``%registry serve --host 0.0.0.0``   shares this engine's images with a classroom; ``stop``
+        ``%registry ls``                     value: a DataFrame
+        """
         return self._run("registry", line, None, local_ns)
 
     @needs_local_scope

@@ -177,6 +177,15 @@ class Images:
         holders = (image for image in images if any(layer.digest == digest for layer in image.layers))
         return [parse(name) for image in holders for name in image.names]
 
+    def named(self) -> dict[str, Descriptor]:
+        """By full reference: the manifest or index it stands for."""
+        readable = self._catalog.view().names
+        return {name: entry for name, entry in self._index.names().items() if name in readable}
+
+    def needs(self, id: str) -> frozenset[str]:
+        """Every digest that the image with this id needs, its diff IDs included."""
+        return self._catalog.view().blobs[id]
+
     def id_of(self, name: str) -> str:
         """The id of the image with this full reference, "" if there is none."""
         return self._catalog.view().names.get(name, "")

@@ -20,6 +20,7 @@ from dosirak.engine.registry.client import Client
 from dosirak.engine.registry.connection import Connection
 from dosirak.engine.registry.credentials import Credentials, domain_of
 from dosirak.engine.registry.model import Message, Tell
+from dosirak.engine.registry.serving import Serving
 from dosirak.engine.registry.transfers import Transfers
 from dosirak.engine.registry.transport import Transport
 
@@ -30,7 +31,7 @@ _NOBODY = Credentials()
 
 
 class Registry:
-    """Pulls and pushes. Methods run on the event loop; a cancelled one leaves nothing half-made."""
+    """Pulls and pushes; `serving` is the other side. On the event loop; a cancelled method leaves nothing half-made."""
 
     def __init__(self, data: Path, images: Images, store: Store, layers: Layers) -> None:
         self._data = data
@@ -38,9 +39,11 @@ class Registry:
         self._store = store
         self._transport = Transport(Certificates((*DIRECTORIES, data / "certs.d")))
         self._transfers = Transfers(store, layers)
+        self.serving = Serving(images, store)
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Ends what is served, and the connections."""
+        await self.serving.close()
         await self._transport.close()
 
     async def pull(

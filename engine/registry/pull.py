@@ -126,9 +126,14 @@ async def fetch(found: Found, sources: Sequence[Client], images: Images, transfe
             raise outcome
 
 
+def is_image_config(config: Descriptor) -> bool:
+    """Whether a manifest with this config is a container image, rather than a chart or another artifact."""
+    return config.media_type in _CONFIGS
+
+
 def _check(manifest: documents.Manifest) -> None:
     """Refuses what is no image for this engine, before its layers are fetched."""
-    if manifest.config.media_type not in _CONFIGS:
+    if not is_image_config(manifest.config):
         raise InvalidRequest(
             f"unsupported media type {manifest.config.media_type[:200]}: this is not a container image"
         )

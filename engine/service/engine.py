@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dosirak.engine.api.rooms import Rooms
     from dosirak.engine.images import RunConfig
     from dosirak.engine.registry import Credentials, Registry
+    from dosirak.engine.rootless import Line
     from dosirak.engine.settings import Settings
 
 log = logging.getLogger("dosirak.service")
@@ -28,8 +29,10 @@ class Engine:
 
     rooms: Rooms
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keeper: Line | None = None) -> None:
+        """Parameters: `keeper`: of the user namespace that this process has entered (`rootless`)."""
         self._settings = settings
+        self._keeper = keeper
         self._launcher = Launcher()
 
     async def start(self) -> None:
@@ -60,7 +63,7 @@ class Engine:
         from dosirak.engine.images import Images
         from dosirak.engine.images.model import Usage
         from dosirak.engine.layers import Layers
-        from dosirak.engine.networks import Networks
+        from dosirak.engine.networks import Home, Networks
         from dosirak.engine.state import Database, Events
         from dosirak.engine.volumes import Volumes
 
@@ -76,7 +79,7 @@ class Engine:
         store = Store(settings.data / "content")
         self._layers = layers = Layers(settings.data / "layers", store)
         images = Images(store, Index(settings.data / "content"), layers, events)
-        networks = Networks(db, settings, events)
+        networks = Networks(db, settings, events, Home(self._keeper))
         volumes = Volumes(settings, db, events)
         containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
         images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.using_image(image)]
@@ -106,7 +109,8 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether something goes on that needs the service, requests apart."""
-        return self.rooms.containers.active or self.rooms.builder.active
+        serving = self._registry.made is not None and self._registry.made.serving.active
+        return serving or self.rooms.containers.active or self.rooms.builder.active
 
     def end_streams(self) -> None:
         """End the streams that only watch, so that their requests can end."""
@@ -127,6 +131,10 @@ class Engine:
         await self._quietly("launcher", self._launcher.close())
         if idle:
             cgroups.remove_parent(cgroups.PARENT)
+        if self._keeper is not None:
+            if idle:
+                self._keeper.end()
+            self._keeper.close()
         self._db.close()
 
     async def _quietly(self, room: str, closing: object) -> None:

@@ -92,8 +92,17 @@ def _fields(row: Mapping[str, Any], look: Look) -> dict[str, Any]:
 def remove(session: Session, images: tuple[str, ...], force: bool, no_prune: bool) -> Result:
     """Remove images: names first, and what no name holds any more."""
 
+    from dosirak.magics.engine import ApiFailure
+
     def removed(name: str) -> None:
-        for entry in session.engine.delete(f"/images/{name}", {"force": force, "noprune": no_prune}) or []:
+        try:
+            entries = session.engine.delete(f"/images/{name}", {"force": force, "noprune": no_prune})
+        except ApiFailure as error:
+            if not (force and error.status == 404):
+                raise
+            session.door.note(error.message)
+            return
+        for entry in entries or []:
             for what, subject in entry.items():
                 session.door.say(f"{what}: {subject}")
 

@@ -23,7 +23,9 @@ _SEVERAL = "[OPTIONS] CONTAINER [CONTAINER...]"
 def stop(session: Session, containers: tuple[str, ...], timeout: int | None, signal: str) -> Result:
     """Stop running containers: SIGTERM, and SIGKILL after 10 seconds; the value is the container."""
     query = {"t": timeout, "signal": signal or None}
-    return many.containers(session, containers, lambda name: session.engine.post(f"/containers/{name}/stop", query))
+    return many.containers(
+        session, containers, lambda name: session.engine.post(f"/containers/{name}/stop", query), at_once=True
+    )
 
 
 @click.command("restart", cls=Command, usage=_SEVERAL, at_least=1)
@@ -45,7 +47,9 @@ def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
     """Send a signal to running containers, SIGKILL unless -s names another; the value is the container."""
     query = {"signal": signal or None}
     # A container of --rm may be gone by now, so nothing is looked up afterwards.
-    return many.told(session, containers, lambda name: session.engine.post(f"/containers/{name}/kill", query))
+    return many.told(
+        session, containers, lambda name: session.engine.post(f"/containers/{name}/kill", query), at_once=True
+    )
 
 
 @click.command("rm", cls=Command, usage=_SEVERAL, at_least=1)
@@ -56,8 +60,21 @@ def kill(session: Session, containers: tuple[str, ...], signal: str) -> Result:
 @click.pass_obj
 def remove(session: Session, containers: tuple[str, ...], force: bool, volumes: bool, link: bool) -> Result:
     """Remove containers."""
+    from dosirak.magics.engine import ApiFailure
+
     query = {"force": force, "v": volumes, "link": link}
-    return many.told(session, containers, lambda name: session.engine.delete(f"/containers/{name.lstrip('/')}", query))
+
+    def removed(name: str) -> bool:
+        try:
+            session.engine.delete(f"/containers/{name.strip('/')}", query)
+        except ApiFailure as error:
+            if not (force and error.status == 404):
+                raise
+            session.door.note(error.message)
+            return False
+        return True
+
+    return many.told(session, containers, removed, at_once=True)
 
 
 @click.command("rename", cls=Command, usage="CONTAINER NEW_NAME", at_least=2, at_most=2)
@@ -82,5 +99,4 @@ def wait(session: Session, containers: tuple[str, ...]) -> Result:
         found: dict[str, Any] = session.engine.post(f"/containers/{name}/wait")
         return ExitStatus.of(int(found["StatusCode"]), name)
 
-    found = many.each(containers, waited)
-    return Result(found[0] if len(found) == 1 else found, "\n".join(str(int(status)) for status in found))
+    return many.values(session, containers, waited, line=lambda _, status: str(int(status)))

@@ -43,7 +43,9 @@ _NUMBERS = {
 @click.pass_obj
 def pause(session: Session, containers: tuple[str, ...]) -> Result:
     """Make all processes of containers stand still; the value is the container."""
-    return many.containers(session, containers, lambda name: session.engine.post(f"/containers/{name}/pause"))
+    return many.containers(
+        session, containers, lambda name: session.engine.post(f"/containers/{name}/pause"), at_once=True
+    )
 
 
 @click.command("unpause", cls=Command, usage="CONTAINER [CONTAINER...]", at_least=1)
@@ -51,7 +53,9 @@ def pause(session: Session, containers: tuple[str, ...]) -> Result:
 @click.pass_obj
 def unpause(session: Session, containers: tuple[str, ...]) -> Result:
     """Let paused containers go on; the value is the container."""
-    return many.containers(session, containers, lambda name: session.engine.post(f"/containers/{name}/unpause"))
+    return many.containers(
+        session, containers, lambda name: session.engine.post(f"/containers/{name}/unpause"), at_once=True
+    )
 
 
 def _limit_flags(command: Any) -> Any:
@@ -76,7 +80,12 @@ def update(session: Session, /, containers: tuple[str, ...], **flags: Any) -> Re
     def updated(name: str) -> None:
         warnings.extend((session.engine.post(f"/containers/{name}/update", body=body) or {}).get("Warnings") or [])
 
-    result = many.containers(session, containers, updated)
+    try:
+        result = many.containers(session, containers, updated)
+    except many.SomeFailed:
+        for line in warnings:
+            session.door.say(line)
+        raise
     if session.door.escalates:
         for line in warnings:
             session.door.note(line)

@@ -37,10 +37,9 @@ def login(session: Session, user: str, password: str, from_stdin: bool, server: 
     if from_stdin and not user:
         raise UsageError("the --password-stdin option requires --username to be set", 1)
     if from_stdin:
-        password = _from_stdin(session)
+        password = password_from_stdin(session)
     elif password:
-        if password in session.line:
-            raise UsageError(_STAYS.format(flag="-p"), 1)
+        check_not_typed(session, password)
         session.door.note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
     logins = Logins()
     address = HUB if server in (None, "", "docker.io") else hostname(str(server))
@@ -58,7 +57,14 @@ def login(session: Session, user: str, password: str, from_stdin: bool, server: 
     return _try(session, logins, _asked(session, address, user, password, known.user))
 
 
-def _from_stdin(session: Session) -> str:
+def check_not_typed(session: Session, password: str) -> None:
+    """Raise UsageError for a password that stands in a magic's line."""
+    if password in session.line:
+        raise UsageError(_STAYS.format(flag="-p"), 1)
+
+
+def password_from_stdin(session: Session) -> str:
+    """Read a password from standard input, which a cell has not. Raises UsageError, DosirakError for an empty one."""
     if session.door.escalates:
         raise UsageError(_STAYS.format(flag="--password-stdin"), 1)
     text = sys.stdin.read()

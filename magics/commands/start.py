@@ -21,11 +21,19 @@ from dosirak.magics.grammar.flags import Command, flag, switch
 def start(session: Session, containers: tuple[str, ...], attach: bool, interactive: bool, detach_keys: str) -> Result:
     """Start stopped containers; the value is the container, or its exit status with -a."""
     if not (attach or interactive):
-        return many.containers(session, containers, lambda name: foreground.start(session.engine, name))
+        return _start(session, containers)
     if len(containers) > 1:
         raise UsageError("you cannot start and attach multiple containers at once", 1)
     attrs = session.engine.get(f"/containers/{containers[0]}/json")
     return foreground.run(session, attrs["Id"], _options(attrs, interactive, True, detach_keys, started=False))
+
+
+def _start(session: Session, names: tuple[str, ...]) -> Result:
+    try:
+        return many.containers(session, names, lambda name: session.engine.post(f"/containers/{name}/start"))
+    except many.SomeFailed as error:
+        lines = f"{error.message}\nError: failed to start containers: {', '.join(error.names)}"
+        raise DosirakError(lines, error.exit_code) from error
 
 
 @click.command("attach", cls=Command, usage="[OPTIONS] CONTAINER", at_least=1, at_most=1, body="stdin")

@@ -81,8 +81,10 @@ network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
 registry = Group(
     "registry",
-    help="Registries: log in and out.",
-    loaders=_REGISTRY | dict.fromkeys(("ls", "list"), "magics.commands.registries:ls"),
+    help="Registries: log in and out, serve the images here as one.",
+    loaders=_REGISTRY
+    | dict.fromkeys(("ls", "list"), "magics.commands.registries:ls")
+    | {"serve": "magics.commands.registries:serve", "stop": "magics.commands.registries:stop"},
 )
 system = Group(
     "system",

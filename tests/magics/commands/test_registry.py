@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,22 @@ def test_a_password_typed_into_a_cell_is_refused_a_variable_is_not(
         magic("docker", "login -u me -p {word} 127.0.0.1:1")
     assert "opensesame" not in "".join(capsys.readouterr())
     assert not config.exists()
+
+
+def test_a_registry_is_served_listed_and_stopped(
+    magic: Any, config: Path, busybox: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = magic("registry", "serve --port 0 --readonly")
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/_catalog", timeout=10) as answer:
+            assert busybox.partition(":")[0] in json.load(answer)["repositories"]
+        frame = magic("registry", "ls")
+        assert frame[frame["REGISTRY"] == address][["KIND", "NOTE"]].values.tolist() == [["served", "read only"]]
+    finally:
+        magic("registry", f"stop {address}")
+    assert list(magic("registry", "ls -q")) == []
+    open_to_all = magic("registry", "serve --port 0 --host 0.0.0.0")
+    magic("registry", f"stop {open_to_all}")
+    assert "WARNING: whoever reaches 0.0.0.0:" in "".join(capsys.readouterr())
+    with pytest.raises(DosirakError, match="no registry is served at"):
+        magic("registry", f"stop {address}")
