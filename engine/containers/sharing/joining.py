@@ -31,15 +31,16 @@ _MODES = {"network": "network_mode", "ipc": "ipc_mode", "pid": "pid_mode", "user
 def resolve(room: Room, host: HostConfig) -> None:
     """`container:NAME` becomes `container:ID`: the link survives a rename.
 
-    Raises NotFound; not for a network, which may be that of a container to be made before the start.
+    Raises InvalidRequest for one that isn't there (a client takes NotFound for the image's); not for a network, which
+    may be that of a container to be made before the start.
     """
     for kind, field in _MODES.items():
         if name := modes.target(getattr(host, field)):
             try:
                 setattr(host, field, f"container:{room.table.find(name).record.id}")
-            except NotFound:
+            except NotFound as error:
                 if kind != "network":
-                    raise
+                    raise InvalidRequest(str(error)) from error
 
 
 def allot(room: Room, record: Container) -> None:
@@ -81,8 +82,11 @@ def _check_company(room: Room, record: Container, mode: modes.UserMode) -> None:
 
 
 def _donor(room: Room, ref: str) -> str:
-    """The container whose user namespace a container is in."""
-    record = room.table.find(ref).record
+    """The container whose user namespace a container is in, "" for the host's. Raises InvalidRequest."""
+    try:
+        record = room.table.find(ref).record
+    except NotFound as error:
+        raise InvalidRequest(str(error)) from error
     while other := modes.target(record.host_config.userns_mode):
         record = room.table.find(other).record
     return record.id if record.id_maps else ""
@@ -94,9 +98,10 @@ def _donor(room: Room, ref: str) -> str:
 async def join(room: Room, record: Container, undo: AsyncExitStack) -> tuple[dict[str, int], int | None]:
     """The descriptors of what a container that starts joins, by type; and that of a network namespace it is to have.
 
-    `undo` closes all of them. Raises Conflict, NotFound, EngineError, HostLimit.
+    `undo` closes all of them. Raises Conflict, EngineError, HostLimit.
     """
     found: dict[str, int] = {}
+    resolve(room, record.host_config)
     for kind, field in _MODES.items():
         if other := modes.target(getattr(record.host_config, field)):
             found[kind] = _open(room, record, kind, other)
