@@ -139,7 +139,7 @@ ONE_SHOT = [
     refused("run --rm --name -bad busybox true", r"Invalid container name \(-bad\), only .* are allowed", 125),
     refused("run --rm -m 1m busybox true", "Minimum memory limit allowed is 6MB", 125),
     row("run --rm --restart always busybox true", ".*[Cc]onflicting options.*", 125),
-    refused("run --rm --pull never --network container:nosuch busybox true", "No such container: nosuch", 125),
+    refused("run --rm --pull never --network container:nosuch busybox true", ".*No such container: nosuch", 125),
     refused("run --rm --network nosuch busybox true", ".*network nosuch not found", 125),
     refused("run --rm --cap-add NOSUCH busybox true", r'invalid CapAdd: unknown capability: "CAP_NOSUCH"', 125),
     refused("run --rm --runtime nosuch busybox true", "unknown or invalid runtime name: nosuch", 125),
