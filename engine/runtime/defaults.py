@@ -60,7 +60,9 @@ DEVICE_RULES: list[dict[str, object]] = [
     {"allow": True, "type": "b", "access": "m"},
     *(
         {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2))
+        # Not 5:1 as in Docker: it is the machine's console, where somebody may be typing a password. A container with a
+        # terminal finds its own at /dev/console.
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))
     ),
     {"allow": True, "type": "c", "major": 136, "access": "rwm"},
     {"allow": False, "type": "c", "major": 10, "minor": 229, "access": "rwm"},  # fuse
