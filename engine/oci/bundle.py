@@ -5,11 +5,11 @@ What this runtime can't honour is refused by name, before anything is made.
 
 from __future__ import annotations
 
-import json
 import os
 
+from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import defaults, namespaces
+from dosirak.engine.runtime import namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,46 +17,52 @@ if TYPE_CHECKING:
 
 FILE = "config.json"
 
-# (where, what is said): fields of runtime-spec 1.2 whose meaning this runtime does not have.
+# (where, what is said): fields of runtime-spec whose meaning this runtime does not have.
 _REFUSED = (
-    ("process.apparmorProfile", "AppArmor profiles"),
-    ("process.selinuxLabel", "SELinux labels"),
-    ("process.scheduler", "scheduling policies"),
-    ("process.ioPriority", "I/O priorities"),
-    ("process.execCPUAffinity", "CPU affinities of execs"),
-    ("linux.intelRdt", "Intel RDT"),
-    ("linux.personality", "personalities"),
-    ("linux.resources.hugepageLimits", "limits of huge pages"),
-    ("linux.resources.network", "network classes and priorities"),
-    ("linux.resources.rdma", "RDMA limits"),
-    ("linux.resources.unified", "unified cgroup settings"),
-    ("vm", "virtual machines"),
-    ("windows", "Windows containers"),
-    ("solaris", "Solaris containers"),
-    ("zos", "z/OS containers"),
+    ("linux.intelRdt", "Intel RDT is"),
+    ("linux.memoryPolicy", "memory policies are"),
+    ("linux.netDevices", "network devices moved into the container are"),
+    ("vm", "virtual machines are"),
+    ("windows", "Windows containers are"),
+    ("solaris", "Solaris containers are"),
+    ("zos", "z/OS containers are"),
+    ("freebsd", "FreeBSD containers are"),
 )
+# What can be used whatever the rules say, as in runc: any node may be made; the default devices (runtime-spec).
+_ALLOWED = [
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))
+    ),
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+]
 
 
 def read(path: str) -> dict[str, Any]:
     """A JSON object in a file. Raises Failure."""
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read())
+        with open(path, "rb", buffering=0) as file:
+            found = documents.loads(file.readall())
     except FileNotFoundError:
         raise Failure(f"JSON specification file {path} not found") from None
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(f"{path}: {error}") from error
     if not isinstance(found, dict):
         raise Failure(f"{path}: not a JSON object")
     return found
 
 
-def load(bundle: str, name: str) -> dict[str, Any]:
-    """config.json of a bundle, for a container of this name. Raises Failure."""
-    config = read(os.path.join(bundle, FILE))
-    check(config)
+def load(bundle: str, name: str, file: str = "") -> dict[str, Any]:
+    """config.json of a bundle (or another `file`), for a container of this name. Raises Failure."""
+    config = read(os.path.join(bundle, file or FILE))
+    try:
+        check(config)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise Failure(f"{FILE}: a value of the wrong kind, or one that is missing: {error}") from error
     linux = config["linux"]
     path = linux.get("cgroupsPath") or f"dosirak/{name}"
     if path.count(":") == 2 and not path.startswith("/"):
@@ -66,8 +72,7 @@ def load(bundle: str, name: str) -> dict[str, Any]:
         raise Failure("linux.cgroupsPath must not be the root of the hierarchy")
     resources = linux.get("resources") or {}
     if rules := resources.get("devices"):
-        # As runc: the default devices (runtime-spec, "Default Devices") can be used whatever the rules say.
-        resources["devices"] = [*rules, *(rule for rule in defaults.DEVICE_RULES if rule["allow"])]
+        resources["devices"] = [*rules, *_ALLOWED]
     linux["resources"] = resources
     return config
 
@@ -85,8 +90,27 @@ def check(config: dict[str, Any]) -> None:
     check_process(config["process"])
     for path, what in _REFUSED:
         if _at(config, path):
-            raise Failure(f"{path}: {what} are not supported by this runtime")
-    spaces = [entry.get("type") for entry in config["linux"].get("namespaces") or ()]
+            raise Failure(f"{path}: {what} not supported by this runtime")
+    _check_namespaces(config)
+    for mount in config.get("mounts") or ():
+        if not isinstance(mount.get("destination"), str):
+            raise Failure("mount without a destination")
+        if not mount["destination"].startswith("/"):  # taken as below the root, as runc does
+            mount["destination"] = "/" + mount["destination"]
+    domain = (config["linux"].get("personality") or {}).get("domain")
+    if config["linux"].get("personality") and domain not in ("LINUX", "LINUX32"):
+        raise Failure(f"linux.personality: unknown domain {domain!r}")
+    if (config["linux"].get("personality") or {}).get("flags"):
+        raise Failure("linux.personality: flags are not supported")
+    for kind, found in (config.get("hooks") or {}).items():
+        for hook in found or ():
+            if not str(hook.get("path") or "").startswith("/"):
+                raise Failure(f"hooks.{kind}: the path of a hook must be absolute: {hook.get('path')!r}")
+
+
+def _check_namespaces(config: dict[str, Any]) -> None:
+    linux = config["linux"]
+    spaces = [entry.get("type") for entry in linux.get("namespaces") or ()]
     for kind in spaces:
         if kind not in namespaces.FLAGS:
             raise Failure(f"namespace {kind!r} does not exist")
@@ -96,15 +120,16 @@ def check(config: dict[str, Any]) -> None:
         raise Failure("a container without a mount namespace of its own is not supported")
     if (config.get("hostname") or config.get("domainname")) and "uts" not in spaces:
         raise Failure("unable to set hostname without a private UTS namespace")
-    for mount in config.get("mounts") or ():
-        if not isinstance(mount.get("destination"), str):
-            raise Failure("mount without a destination")
-        if mount.get("uidMappings") or mount.get("gidMappings"):
-            raise Failure(f"mount {mount['destination']}: id-mapped mounts are not supported by this runtime")
+    if linux.get("timeOffsets") and "time" not in spaces:
+        raise Failure("time namespace is not enabled, but linux.timeOffsets is set")
+    if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in spaces:
+        raise Failure("user namespace mappings specified, but user namespace isn't enabled in the config")
 
 
 def check_process(process: dict[str, Any]) -> None:
     """Raises Failure."""
+    from dosirak.engine.oci import finish
+
     if not process.get("args"):
         raise Failure("process.args must not be empty")
     if not str(process.get("cwd") or "").startswith("/"):
@@ -112,6 +137,55 @@ def check_process(process: dict[str, Any]) -> None:
     for entry in process.get("env") or ():
         if "=" not in entry or "\0" in entry:
             raise Failure(f"invalid environment variable: {entry!r}")
+    limits = [limit.get("type") for limit in process.get("rlimits") or ()]
+    for kind in limits:
+        if kind not in finish.LIMITS:
+            raise Failure(f"invalid rlimit type: {kind}")
+        if limits.count(kind) > 1:
+            raise Failure(f"rlimit {kind} is listed twice")
+    if scheduler := process.get("scheduler"):
+        _known("process.scheduler.policy", scheduler.get("policy"), finish.POLICIES)
+        for flag in scheduler.get("flags") or ():
+            _known("process.scheduler.flags", flag, finish.SCHED_FLAGS)
+    if priority := process.get("ioPriority"):
+        _known("process.ioPriority.class", priority.get("class"), finish.IO_CLASSES)
+        if not 0 <= priority.get("priority", 0) <= 7:
+            raise Failure("process.ioPriority.priority must be between 0 and 7")
+    for when in ("initial", "final"):
+        if asked := (process.get("execCPUAffinity") or {}).get(when):
+            cpus(asked)
+    for name, what, place in (
+        ("apparmorProfile", "AppArmor", "/proc/self/attr/apparmor"),
+        ("selinuxLabel", "SELinux", "/sys/fs/selinux"),
+    ):
+        if process.get(name) and not os.path.exists(place):
+            raise Failure(f"process.{name} is specified in config, but {what} is not enabled on the host")
+    (process.get("user") or {}).pop("username", None)  # Windows' (config.md, "User")
+
+
+def _known(where: str, name: Any, names: dict[str, int]) -> None:
+    if name not in names:
+        raise Failure(f"{where}: {name!r} is unknown")
+
+
+def cpus(text: str) -> set[int]:
+    """A list of CPUs ("0-3,7"). Raises Failure."""
+    found: set[int] = set()
+    try:
+        for part in text.replace(" ", "").strip(",").split(","):
+            first, _, last = part.partition("-")
+            found |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise Failure(f"process.execCPUAffinity: {text!r} is not a list of CPUs") from None
+    return found
+
+
+def unknown_capabilities(process: dict[str, Any]) -> list[str]:
+    """Those that are asked for and that nobody has ever heard of."""
+    from dosirak.engine.runtime import capabilities
+
+    asked = {name for names in (process.get("capabilities") or {}).values() for name in names or ()}
+    return sorted(asked - capabilities.KNOWN)
 
 
 def _at(document: Any, path: str) -> Any:

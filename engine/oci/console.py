@@ -11,7 +11,7 @@ import struct
 import termios
 
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import devices, syscalls
+from dosirak.engine.runtime import devices
 from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
@@ -27,12 +27,12 @@ def check(*, terminal: bool, detached: bool, sock: str) -> None:
         raise Failure("cannot allocate tty if runtime will detach without setting console socket")
 
 
-def hand_over(master: int, path: str) -> None:
+def hand_over(master: int, path: str, name: bytes = b"/dev/ptmx") -> None:
     """Send it, as runc does: its name, and the descriptor beside it. Raises OSError."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         sock.connect(path)
-        wire.send(sock, b"/dev/ptmx", [master])
+        wire.send(sock, name, [master])
     finally:
         sock.close()
 
@@ -125,15 +125,3 @@ def _make_raw() -> list[Any] | None:
     raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
     termios.tcsetattr(0, termios.TCSANOW, raw)
     return before
-
-
-def check_preserved(number: int) -> None:
-    """Raises Failure unless the caller has handed on so many descriptors, from 3 on."""
-    for fd in range(3, 3 + number):
-        try:
-            os.fstat(fd)
-        except OSError:
-            raise Failure(f"please check that preserved-fd {number} is right: descriptor {fd} is not open") from None
-        os.set_inheritable(fd, True)
-    # Those our caller left open without saying so end here: they are nobody's business in a container.
-    syscalls.close_range(3 + number)

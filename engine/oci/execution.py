@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 
 from dosirak.engine.oci import bundle as bundles
-from dosirak.engine.oci import console, filters, launch, lifecycle, state
+from dosirak.engine.oci import console, filters, launch, lifecycle, sealing, state
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import child, container
+from dosirak.engine.runtime import cgroups, child, container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,32 +16,49 @@ if TYPE_CHECKING:
     from dosirak.engine.oci.arguments import Options
 
 FLAGS = "tty,t detach,d no-new-privs ignore-paused"
-VALUES = "console-socket cwd user,u process,p pid-file preserve-fds"
-LISTS = "env,e additional-gids,g cap,c"
+VALUES = "console-socket cwd user,u process,p pid-file pidfd-socket preserve-fds apparmor process-label"
+LISTS = "env,e cap,c additional-gids,g cgroup"
 
 
 def execute(root: str, found: state.State, options: Options, arguments: list[str]) -> int:
     """Run it; its exit status, or 0 once it runs where nobody is to stay with it. Raises Failure, OSError."""
     status = found.status()
-    if status == "stopped":
-        raise Failure("cannot exec in a stopped container")
+    if status in ("stopped", "creating"):
+        raise Failure(f"cannot exec in a {status} container")
     if status == "paused" and not options.has("ignore-paused"):
         raise Failure("cannot exec in a paused container (use --ignore-paused to override)")
-    process = _process(found.config["process"], options, arguments)
+    config = found.config()
+    process = _process(config, options, arguments)
     detached = options.has("detach")
     console.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
-    preserve = options.number("preserve-fds")
-    target, filter_fd = found.open_process(), filters.find(root, found.config["linux"])
+    if sealing.wanted({**config, "process": process}, entered=True):
+        sealing.be_sealed()
+    if preserve := options.number("preserve-fds"):
+        process["env"] = [*(process.get("env") or ()), f"LISTEN_FDS={preserve}"]
+    for below in options.all("cgroup"):
+        config["linux"]["cgroupsPath"] = _cgroup(found.cgroup, below)
+    affinity = process.get("execCPUAffinity") or {}
+    if affinity.get("initial"):
+        os.sched_setaffinity(0, bundles.cpus(affinity["initial"]))
+    target, filter_fd = found.open_process(), filters.find(root, config["linux"])
 
     def prepare() -> tuple[child.Plan, int]:
         size = bundles.size_of(process)
-        return container.prepare_join(found.config, process, target, filter_fd=filter_fd, size=size), 0
+        return container.prepare_join(config, process, target, filter_fd=filter_fd, size=size), 0
 
-    launched = launch.launch(prepare, {}, preserve=preserve)
+    def door(sock: launch.Socket) -> launch.Door:
+        made = launch.Door({}, sock, fifo=-1, preserve=preserve, keyring=f"_ses.{found.id}")
+        made.affinity = bundles.cpus(affinity["final"]) if affinity.get("final") else None
+        return made
+
+    launched = launch.launch(prepare, door, starter=True)
     try:
-        launched.until("ready")
+        launched.until(b"R")
+        launched.set_oom_score(process)
         if options.get("console-socket"):
             console.hand_over(launched.terminal, options.get("console-socket"))
+        if options.get("pidfd-socket"):
+            console.hand_over(os.pidfd_open(launched.pid), options.get("pidfd-socket"), b"pidfd")
         if options.get("pid-file"):
             lifecycle.write_pid(options.get("pid-file"), launched.pid)
         launched.go_on({})
@@ -52,39 +69,59 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     return 0 if detached else console.serve(launched.pid, launched.terminal)
 
 
-def _process(main: dict[str, Any], options: Options, arguments: list[str]) -> dict[str, Any]:
+def _cgroup(own: str, asked: str) -> str:
+    """A group below the container's own. On v1 runc takes "CONTROLLER,…:PATH": here all have the same."""
+    path = asked.rpartition(":")[2]
+    below = os.path.normpath(f"/{path}").lstrip("/")
+    full = f"{own}/{below}".rstrip("/")
+    if not any(os.path.isdir(directory) for _, directory in cgroups.binds(full)):
+        raise Failure(f"unable to join cgroup {path}: no such cgroup of this container")
+    return full
+
+
+def _process(config: dict[str, Any], options: Options, arguments: list[str]) -> dict[str, Any]:
     """From --process, or what the container's first process has with the command line's changes. Raises Failure."""
+    process: dict[str, Any]
     if options.get("process"):
-        given = bundles.read(options.get("process"))
+        process = bundles.read(options.get("process"))
         if options.has("tty"):
-            given["terminal"] = True
-        bundles.check_process(given)
-        return given
-    if not arguments:
-        raise Failure("process args cannot be empty")
-    process: dict[str, Any] = json.loads(json.dumps(main))
-    process |= {"args": arguments, "terminal": options.has("tty")}
+            process["terminal"] = True
+    else:
+        if not arguments:
+            raise Failure("process args cannot be empty")
+        process = config["process"] | {"args": arguments, "terminal": options.has("tty")}
     if options.get("cwd"):
         process["cwd"] = options.get("cwd")
     process["env"] = [*(process.get("env") or ()), *options.all("env")]
     if options.has("no-new-privs"):
         process["noNewPrivileges"] = True
+    for option, name in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
+        if options.get(option):
+            process[name] = options.get(option)
+    process["user"] = dict(process.get("user") or {})
     if options.get("user"):
-        process["user"] = _user(options.get("user"))
-    process["user"] = process.get("user") or {}
+        process["user"] |= _user(options.get("user"))
     if gids := options.all("additional-gids"):
-        process["user"]["additionalGids"] = [*(process["user"].get("additionalGids") or ()), *map(_number, gids)]
-    for name in options.all("cap"):
-        sets = process.setdefault("capabilities", {})
-        for kind in ("bounding", "effective", "permitted"):
-            sets[kind] = [*(sets.get(kind) or ()), name]
+        more = [_number(one) for one in ",".join(gids).split(",")]
+        process["user"]["additionalGids"] = [*(process["user"].get("additionalGids") or ()), *more]
+    _add_capabilities(process, options.all("cap"))
     bundles.check_process(process)
     return process
 
 
+def _add_capabilities(process: dict[str, Any], names: list[str]) -> None:
+    """As runc: ambient ones too where there are inheritable ones already, which they need."""
+    sets = process["capabilities"] = dict(process.get("capabilities") or {})
+    kinds = ["bounding", "effective", "permitted"]
+    if sets.get("inheritable") is not None:
+        kinds.append("ambient")
+    for kind in kinds if names else ():
+        sets[kind] = [*(sets.get(kind) or ()), *names]
+
+
 def _user(text: str) -> dict[str, Any]:
     uid, colon, gid = text.partition(":")
-    return {"uid": _number(uid), "gid": _number(gid) if colon else 0}
+    return {"uid": _number(uid)} | ({"gid": _number(gid)} if colon else {})
 
 
 def _number(text: str) -> int:

@@ -6,6 +6,14 @@ import os
 import time
 
 
+class Invocation:
+    """The command line, and where it wants to hear what went wrong."""
+
+    words: list[str] = []  # noqa: RUF012
+    log = ""
+    log_format = "text"
+
+
 class Failure(Exception):
     """A command that can't be done; `status` is the exit status."""
 
@@ -14,14 +22,19 @@ class Failure(Exception):
         self.status = status
 
 
+def warn(message: str) -> None:
+    """Tell what does not stop the command."""
+    report(message, "warning", Invocation.log, Invocation.log_format)
+
+
 def report(message: str, level: str, log: str, log_format: str) -> None:
     """Tell it. Parameters: `log`: the file's path, or ""; `log_format`: "text" or "json" (runc's logrus forms)."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if log:
         if log_format == "json":
-            import json
+            from dosirak.engine.oci import documents
 
-            line = json.dumps({"level": level, "msg": message, "time": stamp})
+            line = documents.dumps({"level": level, "msg": message, "time": stamp})
         else:
             quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             line = f'time="{stamp}" level={level} msg="{quoted}"'

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-from dosirak.engine.oci import hooks, state
+from dosirak.engine.oci import documents, hooks, state
 from dosirak.engine.runtime import capabilities, cgroups, mountopts, namespaces
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ _FILES = {"mount": "mnt", "network": "net"}
 
 def text() -> str:
     """As JSON."""
-    return json.dumps(document(), indent=2)
+    return documents.pretty(document())
 
 
 def document() -> dict[str, Any]:

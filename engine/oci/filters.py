@@ -5,10 +5,10 @@ The compiler needs what only a whole Python has (site-packages); a start from a 
 
 from __future__ import annotations
 
-import json
 import os
 from _blake2 import blake2b
 
+from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ def find(root: str, linux: dict[str, Any]) -> int:
     document = linux.get("seccomp")
     if not document:
         return -1
-    text = json.dumps(document).encode()
+    text = documents.dumps(document).encode()
     folder = f"{root}/{_FOLDER}"
     path = f"{folder}/{_key(text)}"
     try:

@@ -3,12 +3,14 @@ Hooks")."""
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 
+from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
+from dosirak.engine.runtime import process, steps
+from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,28 +19,35 @@ if TYPE_CHECKING:
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
-def run(config: dict[str, Any], kind: str, state: dict[str, Any]) -> None:
-    """Run all of a kind, one after another. Raises Failure at the first that fails."""
+def pack(state: dict[str, Any]) -> bytes:
+    """The state, on its way to whoever runs hooks."""
+    return documents.dumps(state).encode()
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """What `pack` made."""
+    found: dict[str, Any] = documents.loads(data)
+    return found
+
+
+def run(config: dict[str, Any], kind: str, state: dict[str, Any], *, inside: bool = False) -> None:
+    """Run all of a kind, one after another. Parameters: `config`: with hooks, and the process whose environment those
+    `inside` the container have unless they say another. Raises Failure at the first that fails."""
+    inherited = list((config.get("process") or {}).get("env") or ()) if inside else None
     for number, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
-        _run(hook, f"error running {kind} hook #{number}", json.dumps(state).encode())
+        try:
+            _run(hook, pack(state), inherited)
+        except Failure as failure:
+            raise Failure(f"error running {kind} hook #{number}: {failure}") from failure
 
 
-def _run(hook: dict[str, Any], what: str, state: bytes) -> None:
-    text = os.memfd_create("state", os.MFD_CLOEXEC)
-    os.write(text, state)
-    os.lseek(text, 0, os.SEEK_SET)
+def _run(hook: dict[str, Any], state: bytes, inherited: list[str] | None) -> None:
+    streams = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("state", "stdout", "stderr")]
+    os.write(streams[0], state)
+    os.lseek(streams[0], 0, os.SEEK_SET)
     pid = os.fork()
     if pid == 0:
-        try:
-            os.dup2(text, 0)
-            os.setsid()
-            environment = dict(entry.partition("=")[::2] for entry in hook.get("env") or ())
-            os.execve(hook["path"], hook.get("args") or [hook["path"]], environment)
-        except BaseException as error:
-            os.write(2, f"{hook.get('path')}: {error}\n".encode("utf-8", "surrogateescape"))
-        finally:
-            os._exit(127)
-    os.close(text)
+        _become(hook, streams, inherited)
     pidfd = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
@@ -47,7 +56,36 @@ def _run(hook: dict[str, Any], what: str, state: bytes) -> None:
     if not in_time:
         os.killpg(pid, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    said = [os.pread(stream, 4096, 0).decode("utf-8", "replace").strip() for stream in streams[1:]]
+    for stream in streams:
+        os.close(stream)
     if not in_time:
-        raise Failure(f"{what}: hook ran past timeout of {hook['timeout']}s")
+        raise Failure(f"hook ran past specified timeout of {float(hook['timeout'])}s")
     if status:
-        raise Failure(f"{what}: {f'exit status {status}' if status > 0 else f'signal {-status}'}")
+        ended = f"exit status {status}" if status > 0 else f"signal {-status}"
+        raise Failure(f"{ended}, stdout: {said[0]}, stderr: {said[1]}")
+
+
+def _become(hook: dict[str, Any], streams: list[int], inherited: list[str] | None) -> None:
+    """One inside the container is the image's program: it never is executed by a Python of ours (`runtime.steps`)."""
+    try:
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.setsid()
+        process.reset_signals()
+        args = [os.fsencode(word) for word in hook.get("args") or [hook["path"]]]
+        entries = hook.get("env") or inherited
+        if entries is None:
+            os.execv(hook["path"], args)
+        env = [os.fsencode(entry) for entry in entries or ()]
+        if inherited is None:
+            sys.execve(os.fsencode(hook["path"]), args, env)
+        last = steps.Steps(os.uname().machine, -1)
+        last.add(
+            "execve", os.fsencode(hook["path"]), last.strings(args), last.strings(env), what=f"exec {hook['path']}"
+        )
+        sys.execveat(steps.open_program(last), [b"dosirak", b"hook"], [])
+    except BaseException as error:
+        os.write(2, f"{hook.get('path')}: {error}\n".encode("utf-8", "surrogateescape"))
+    finally:
+        os._exit(127)

@@ -1,9 +1,12 @@
 """From a plan to a process that waits: the clone, and the talk with its child until it is told to go on.
 
-A starter, forked for it, enters what the process that clones has to enter (user and pid namespaces) and ends; the
-container's process is this command's child all the same (CLONE_PARENT), and passes to the caller's subreaper when the
-command ends. It is a plain fork, not a borrower of our memory as the service's are (`runtime.vfork`): that one holds
-its parent up until it execs, and this one waits for another command, `start`, with no process of ours left.
+The container's process is this command's child, and passes to the caller's subreaper when the command ends. It is a
+plain fork, not a borrower of our memory as the service's are (`runtime.vfork`); its Python ends with `runtime.steps`,
+which waits for `start` and executes the program. Only where the process that clones has to enter a namespace that we
+may not (user, time, another's pid) does a starter do it, forked for it: its child is ours all the same (CLONE_PARENT).
+
+A packet of the child's begins with a letter: P at the pivot, R ready, T the terminal's master (a descriptor), D a pid
+(the starter's), E an error: its number, 0 where the text says it all, and the text.
 """
 
 from __future__ import annotations
@@ -13,55 +16,72 @@ import fcntl
 import os
 import signal
 
-from dosirak.engine.oci import hooks
+from dosirak.engine.oci import finish, hooks
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import child, container, vfork
+from dosirak.engine.runtime import child, container, process, vfork
 from dosirak.engine.runtime import syscalls as sys
-from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Socket = _socket.socket
+    Prepare = Callable[[], tuple[child.Plan, int]]
+
+_MOST = 1 << 16
+
 
 class Door:
     """The child's side: where it stops on its way, and which descriptors it keeps."""
 
-    def __init__(self, config: dict[str, Any], sock: wire.Socket, *, fifo: int, preserve: int) -> None:
-        """Parameters: `config`: config.json, for its hooks; {} for an exec; `sock`: to the command; `fifo`: to wait
-        at before execve, or -1; `preserve`: how many descriptors from 3 on the program gets."""
+    def __init__(self, config: dict[str, Any], sock: Socket, *, fifo: int, preserve: int, keyring: str | None) -> None:
+        """Parameters: `config`: config.json, for its hooks; {} for an exec; `sock`: to the command; `fifo`: what it
+        waits at before execve, or -1; `preserve`: how many descriptors from 3 on the program gets; `keyring`: the name
+        of its session keyring, None for none of its own."""
         self._config, self._sock, self._fifo, self._preserve = config, sock.detach(), fifo, preserve
         self._state: dict[str, Any] = {}
+        self.keyring = keyring
+        self.affinity: set[int] | None = None
+        """CPUs the program may run on."""
+
+    @property
+    def socket(self) -> int:
+        """Its end of the socket."""
+        return self._sock
 
     def before_pivot(self) -> None:
         """Namespaces and mounts are there; hooks see them before the old root goes."""
         if needs_pause(self._config):
-            self._ask({"at": "pivot"})
-            self._run_hooks("createContainer")
+            self._ask(b"P")
+            hooks.run(self._config, "createContainer", self._state)
 
-    def keep_descriptors(self, stdio: tuple[int, int, int], terminal: int) -> None:
-        """The terminal's master goes to the command, streams to 0, 1, 2. What the caller hands on stays; all else is
-        closed but our own two."""
-        if terminal >= 0:
-            self._send({}, terminal)
-        first = 3 + self._preserve
-        ours = (self._sock, *((self._fifo,) if self._fifo >= 0 else ()))
-        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 2) for fd in (*stdio, *ours)]
-        for number, fd in zip((0, 1, 2, first, first + 1), sources, strict=False):
-            os.dup2(fd, number, inheritable=number < 3)
-        sys.close_range(first + len(ours))
-        self._sock, self._fifo = first, first + 1 if len(ours) > 1 else -1
-
-    def before_execve(self) -> None:
-        """All is ready: say so, and wait to be told to run the program."""
-        self._ask({"at": "ready"})
-        if self._fifo >= 0:
-            os.close(self._sock)  # the command that made us ends now
-            self._sock = -1
-            os.read(self._fifo, 1)
-            os.close(self._fifo)
-        self._run_hooks("startContainer")
+    def finish(self, plan: child.Plan, identity: process.Identity, env: list[str]) -> None:
+        """Say that all is ready, wait to be told to go on, run the program. Raises OSError, process.CannotExec."""
+        if plan.terminal >= 0:
+            self._send(b"T", plan.terminal)
+        self._keep_descriptors(plan.stdio)
+        # As root first, as runc does: the image may send a user where he could not go himself.
+        entered = process.enter_cwd(plan.process.get("cwd") or "/", denied_is_fine=True)
+        hooked = bool((self._config.get("hooks") or {}).get("startContainer"))
+        waiting = finish.Waiting(-1 if hooked and self._fifo >= 0 else self._sock, self._fifo, told=hooked)
+        linux = plan.spec.get("linux") or {}
+        found = finish.write(
+            *(plan.process, linux, identity, env),
+            waiting=waiting,
+            filtered=plan.filter,
+            entered=entered,
+            affinity=self.affinity,
+        )
+        if hooked:
+            self._ask(b"R")
+            if self._fifo >= 0:
+                os.close(self._sock)  # the command that made us ends now
+                self._sock = -1
+                os.read(self._fifo, 1)
+                os.close(self._fifo)
+            hooks.run(self._config, "startContainer", self._state, inside=True)
+        finish.run(found)
 
     def fail(self, error: BaseException) -> None:
         """Tell why there is no container."""
@@ -69,22 +89,36 @@ class Door:
         if self._sock < 0:
             os.write(2, f"{told}\n".encode("utf-8", "surrogateescape"))
         else:
-            self._send({"error": told})
+            self._send(b"E\0" + told.encode("utf-8", "surrogateescape")[:_MOST])
 
-    def _run_hooks(self, kind: str) -> None:
-        hooks.run(self._config, kind, self._state)
+    def send_pid(self, pid: int) -> None:
+        """The starter's word."""
+        self._send(b"D%d" % pid)
 
-    def _ask(self, message: dict[str, Any]) -> None:
-        self._send(message)
-        data = os.read(self._sock, 1 << 16)
+    def _keep_descriptors(self, stdio: tuple[int, int, int]) -> None:
+        """Streams to 0, 1, 2. What the caller hands on stays; all else is closed but our own two."""
+        first = 3 + self._preserve
+        ours = (self._sock, *((self._fifo,) if self._fifo >= 0 else ()))
+        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 2) for fd in (*stdio, *ours)]
+        for number, fd in zip((0, 1, 2, first, first + 1), sources, strict=False):
+            os.dup2(fd, number)  # ours outlive this Python, not `runtime.steps`
+        sys.close_range(first + len(ours))
+        self._sock, self._fifo = first, first + 1 if len(ours) > 1 else -1
+
+    def _ask(self, packet: bytes) -> None:
+        self._send(packet)
+        data = os.read(self._sock, _MOST)
         if not data:
             os._exit(1)  # the command was killed
-        self._state = wire.unpack(data)
+        self._state = hooks.unpack(data)
 
-    def _send(self, message: dict[str, Any], fd: int = -1) -> None:
+    def _send(self, packet: bytes, fd: int = -1) -> None:
         sock = _socket.socket(fileno=self._sock)
         try:
-            wire.send(sock, wire.pack(message), [fd] if fd >= 0 else [])
+            if fd >= 0:
+                sock.sendmsg([packet], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, "little"))])
+            else:
+                sock.send(packet)
         finally:
             sock.detach()
 
@@ -95,38 +129,50 @@ def needs_pause(config: dict[str, Any]) -> bool:
     return any(found.get(kind) for kind in ("prestart", "createRuntime", "createContainer", "startContainer"))
 
 
+def needs_starter(linux: dict[str, Any]) -> bool:
+    """Whether the process that clones enters namespaces that this one must stay out of."""
+    entries = linux.get("namespaces") or ()
+    return any(entry["type"] in ("user", "time") or (entry["type"] == "pid" and entry.get("path")) for entry in entries)
+
+
 class Launched:
     """The command's side of a process that is being made."""
 
-    def __init__(self, sock: wire.Socket) -> None:
+    def __init__(self, sock: Socket, pid: int) -> None:
         self._sock = sock
-        self.pid = 0
+        self.pid = pid
         self.terminal = -1
 
-    def until(self, place: str) -> None:
-        """Wait until it has come to "pivot" or "ready". Raises Failure: it never will."""
+    def until(self, place: bytes) -> None:
+        """Wait until it has come to b"P" (the pivot) or b"R" (ready). Raises Failure: it never will."""
         reached = False
         while not reached or not self.pid:
-            data, fds = wire.receive(self._sock)
+            data, ancillary, _, _ = self._sock.recvmsg(_MOST, 64, _socket.MSG_CMSG_CLOEXEC)
             if not data:
                 raise Failure("unable to start container process: it was killed")
-            message = wire.unpack(data)
-            if "error" in message:
-                raise Failure(f"unable to start container process: {message['error']}")
-            self.pid = message.get("pid") or self.pid
-            reached = reached or message.get("at") == place
-            if fds:
-                self.terminal = fds[0]
+            letter = data[:1]
+            if letter == b"E":
+                raise Failure(f"unable to start container process: {_told(data)}")
+            if letter == b"D":
+                self.pid = int(data[1:])
+            for _, _, numbers in ancillary:
+                self.terminal = int.from_bytes(numbers[:4], "little")
+            reached = reached or letter == place
 
     def go_on(self, state: dict[str, Any]) -> None:
         """Let it; `state` is for its hooks."""
-        wire.send(self._sock, wire.pack(state))
+        self._sock.send(hooks.pack(state))
+
+    def set_oom_score(self, process: dict[str, Any]) -> None:
+        """From out here: the container's own root might not be allowed to. Raises OSError."""
+        if process.get("oomScoreAdj") is not None:
+            with open(f"/proc/{self.pid}/oom_score_adj", "wb", buffering=0) as file:
+                file.write(b"%d" % process["oomScoreAdj"])
 
     def until_running(self) -> None:
         """Wait until it runs its program. Raises Failure: it can't."""
-        data, _ = wire.receive(self._sock)
-        if data:
-            raise Failure(f"unable to start container process: {wire.unpack(data)['error']}")
+        if data := self._sock.recv(_MOST):
+            raise Failure(f"unable to start container process: {_told(data)}")
         self._sock.close()
 
     def end(self) -> None:
@@ -139,24 +185,54 @@ class Launched:
                 pass
 
 
-def launch(
-    prepare: Callable[[], tuple[child.Plan, int]], config: dict[str, Any], *, fifo: int = -1, preserve: int = 0
-) -> Launched:
-    """Begin to make a process. Parameters: `prepare`: its plan and clone flags, in the starter; rest as `Door`."""
-    ours, theirs = wire.pair()
+def _told(packet: bytes) -> str:
+    text = packet[2:].decode("utf-8", "surrogateescape")
+    return f"{text}: {os.strerror(packet[1]).lower()}" if packet[1] else text
+
+
+def launch(prepare: Prepare, door: Callable[[Socket], Door], *, starter: bool) -> Launched:
+    """Begin to make a process. Parameters: `prepare`: its plan and clone flags, called in the process that clones;
+    `door`: the child's side of a socket; `starter`: that process is one of its own. Raises Failure."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    if not starter:
+        pid = _clone_here(prepare, door(theirs), ours)
+        return Launched(ours, pid)
+    entrance = door(theirs)
     pid = os.fork()
     if pid == 0:
         try:
             ours.close()
-            _start(prepare, Door(config, theirs, fifo=fifo, preserve=preserve))
+            _start(prepare, entrance)
         finally:
             os._exit(1)
-    theirs.close()
+    os.close(entrance.socket)
     os.waitpid(pid, 0)
-    return Launched(ours)
+    return Launched(ours, 0)
 
 
-def _start(prepare: Callable[[], tuple[child.Plan, int]], door: Door) -> None:
+def _clone_here(prepare: Prepare, door: Door, ours: Socket) -> int:
+    try:
+        plan, flags = prepare()
+    except container.StartError as error:
+        raise Failure(f"unable to start container process: {error}") from error
+    if not plan.process.get("terminal"):
+        plan.stdio = (0, 1, 2)
+    plan.door = door
+    pid = sys.clone(flags | signal.SIGCHLD)
+    if pid == 0:
+        try:
+            ours.close()
+            child.run(plan)
+        except BaseException as error:
+            door.fail(error)
+        finally:
+            os._exit(1)
+    for fd in (door.socket, *plan.binds, *plan.cgroup_fds, *plan.namespaces.opened):
+        os.close(fd)
+    return pid
+
+
+def _start(prepare: Prepare, door: Door) -> None:
     try:
         plan, flags = prepare()
         if not plan.process.get("terminal"):
@@ -165,7 +241,7 @@ def _start(prepare: Callable[[], tuple[child.Plan, int]], door: Door) -> None:
         pid = sys.clone(flags | vfork.CLONE_PARENT | signal.SIGCHLD)
         if pid == 0:
             child.run(plan)
-        door._send({"pid": pid})
+        door.send_pid(pid)
         os._exit(0)
     except BaseException as error:
         door.fail(error)

@@ -9,13 +9,12 @@ import signal
 import time
 
 from dosirak.engine.oci import bundle as bundles
-from dosirak.engine.oci import console, filters, hooks, launch, state
-from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import cgroups, container
+from dosirak.engine.oci import console, filters, hooks, launch, sealing, state
+from dosirak.engine.oci.failure import Failure, warn
+from dosirak.engine.runtime import cgroups, container, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 # Seconds that a killed process may take to end.
@@ -25,15 +24,21 @@ _PATIENCE = 10.0
 class Request:
     """What `create` and `run` are asked for."""
 
-    __slots__ = ("bundle", "console_socket", "detached", "keep", "pid_file", "preserve")
+    __slots__ = (
+        *("bundle", "config", "console_socket", "detached", "keep", "keyring", "pid_file", "pidfd_socket"),
+        "preserve",
+    )
 
-    def __init__(
-        self, bundle: str, *, pid_file: str, console_socket: str, preserve: int, detached: bool, keep: bool = False
-    ) -> None:
-        """Parameters: `preserve`: how many descriptors from 3 on the program gets; `detached`: nobody stays with it;
-        `keep`: `run` leaves the state of a container that has ended."""
-        self.bundle, self.pid_file, self.console_socket = os.path.abspath(bundle or "."), pid_file, console_socket
-        self.preserve, self.detached, self.keep = preserve, detached, keep
+    def __init__(self, bundle: str, *, detached: bool) -> None:
+        """Parameters: `detached`: nobody stays with it."""
+        self.bundle, self.detached = os.path.abspath(bundle or "."), detached
+        self.config = self.pid_file = self.console_socket = self.pidfd_socket = ""
+        self.preserve = 0
+        """How many descriptors from 3 on the program gets."""
+        self.keep = False
+        """`run` leaves the state of a container that has ended."""
+        self.keyring = True
+        """It gets a session keyring of its own."""
 
 
 def create(root: str, name: str, request: Request) -> None:
@@ -101,6 +106,8 @@ def delete(found: state.State, *, force: bool) -> None:
     status = found.status()
     if status not in ("stopped", "created") and not force:
         raise Failure(f"cannot delete container {found.id} that is not stopped: {status}")
+    if status == "creating" or force:
+        cgroups.kill(found.cgroup)
     destroy(found)
 
 
@@ -119,17 +126,27 @@ def destroy(found: state.State) -> None:
     cgroups.remove(found.cgroup)
     shown = found.public("stopped")
     found.remove()
-    try:
-        hooks.run(found.config, "poststop", shown)
-    except Failure as failure:
-        _warn(failure)
+    _run_last(found.document, shown)
+
+
+def _run_last(document: dict[str, Any], shown: dict[str, Any]) -> None:
+    """The poststop hooks: one that fails is told, and the next runs all the same (runtime.md, "Lifecycle")."""
+    for hook in (document.get("hooks") or {}).get("poststop") or ():
+        try:
+            hooks.run({"hooks": {"poststop": [hook]}}, "poststop", shown)
+        except Failure as failure:
+            warn(str(failure))
 
 
 def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[state.State, launch.Launched]:
-    config = bundles.load(request.bundle, name)
+    config = bundles.load(request.bundle, name, request.config)
     console.check(
         terminal=bool(config["process"].get("terminal")), detached=request.detached, sock=request.console_socket
     )
+    if unknown := bundles.unknown_capabilities(config["process"]):
+        warn(f"ignoring unknown or unavailable capabilities: {', '.join(unknown)}")
+    if sealing.wanted(config):
+        sealing.be_sealed()
     if request.preserve:
         config["process"].setdefault("env", []).append(f"LISTEN_FDS={request.preserve}")
     directory = state.make(root, name)
@@ -139,23 +156,9 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
         raise Failure(f"container's cgroup is not empty: {len(inside)} process(es) found")
     launched = None
     try:
-        fifo = made.make_fifo() if waiting else -1
-        prepare = _preparing(config, request.bundle, filters.find(root, config["linux"]))
-        launched = launch.launch(prepare, config, fifo=fifo, preserve=request.preserve)
-        if launch.needs_pause(config):
-            launched.until("pivot")
-            made.document["pid"] = launched.pid
-            for kind in ("prestart", "createRuntime"):
-                hooks.run(config, kind, made.public("creating"))
-            launched.go_on(made.public("creating"))
-        launched.until("ready")
-        made.document |= {"pid": launched.pid, "startTime": state.start_time(launched.pid)}
-        if request.console_socket:
-            console.hand_over(launched.terminal, request.console_socket)
         made.save()
-        if request.pid_file:
-            write_pid(request.pid_file, launched.pid)
-        launched.go_on(made.public("created") if launch.needs_pause(config) else {})
+        launched = _launch(root, request, config, made.make_fifo() if waiting else -1, name)
+        _bring_up(made, launched, request, config)
         if not waiting:
             launched.until_running()
             _after_start(made)
@@ -165,12 +168,40 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
             launched.end()
         cgroups.remove(made.cgroup)
         made.remove()
+        _run_last(made.document, made.public("stopped"))
         raise
 
 
-def _preparing(config: dict[str, Any], bundle: str, filter_fd: int) -> Callable[[], tuple[Any, int]]:
-    size = bundles.size_of(config["process"])
-    return lambda: container.prepare(config, bundle, join={}, filter_fd=filter_fd, size=size)
+def _launch(root: str, request: Request, config: dict[str, Any], fifo: int, name: str) -> launch.Launched:
+    size, filter_fd = bundles.size_of(config["process"]), filters.find(root, config["linux"])
+    keyring = f"_ses.{name}" if request.keyring else None
+    return launch.launch(
+        lambda: container.prepare(config, request.bundle, join={}, filter_fd=filter_fd, size=size),
+        lambda sock: launch.Door(config, sock, fifo=fifo, preserve=request.preserve, keyring=keyring),
+        starter=launch.needs_starter(config["linux"]),
+    )
+
+
+def _bring_up(made: state.State, launched: launch.Launched, request: Request, config: dict[str, Any]) -> None:
+    """From the clone to a process that is about to run its program."""
+    if launch.needs_pause(config):
+        launched.until(b"P")
+        made.document["pid"] = launched.pid
+        for kind in ("prestart", "createRuntime"):
+            hooks.run(config, kind, made.public("creating"))
+        launched.go_on(made.public("creating"))
+    launched.until(b"R")
+    made.document |= {"pid": launched.pid, "startTime": state.start_time(launched.pid)}
+    launched.set_oom_score(config["process"])
+    if request.console_socket:
+        console.hand_over(launched.terminal, request.console_socket)
+    if request.pidfd_socket:
+        console.hand_over(os.pidfd_open(launched.pid), request.pidfd_socket, b"pidfd")
+    made.save_config(config)
+    made.save()
+    if request.pid_file:
+        write_pid(request.pid_file, launched.pid)
+    launched.go_on(made.public("created") if launch.needs_pause(config) else {})
 
 
 def _document(name: str, bundle: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -183,11 +214,23 @@ def _document(name: str, bundle: str, config: dict[str, Any]) -> dict[str, Any]:
         "bundle": bundle,
         "rootfs": os.path.normpath(os.path.join(bundle, config["root"]["path"])),
         "created": created,
-        "owner": str(os.getuid()),
+        "owner": state.user_name(os.getuid()),
         "annotations": config.get("annotations") or {},
         "cgroup": config["linux"]["cgroupsPath"],
-        "config": config,
+        "hooks": {kind: found for kind, found in (config.get("hooks") or {}).items() if kind.startswith("post")},
     }
+
+
+def check_preserved(number: int) -> None:
+    """Raises Failure unless the caller has handed on so many descriptors, from 3 on."""
+    for fd in range(3, 3 + number):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise Failure(f"please check that preserved-fd {number} is right: descriptor {fd} is not open") from None
+        os.set_inheritable(fd, True)
+    # Those our caller left open without saying so end here: they are nobody's business in a container.
+    syscalls.close_range(3 + number)
 
 
 def write_pid(path: str, pid: int) -> None:
@@ -202,11 +245,7 @@ def write_pid(path: str, pid: int) -> None:
 def _after_start(found: state.State) -> None:
     """A poststart hook that fails is the container's end, as in runc."""
     try:
-        hooks.run(found.config, "poststart", found.public("running"))
+        hooks.run(found.document, "poststart", found.public("running"))
     except Failure:
         kill(found, signal.SIGKILL, everything=False)
         raise
-
-
-def _warn(failure: Failure) -> None:
-    os.write(2, f"dosirak runtime: warning: {failure}\n".encode("utf-8", "surrogateescape"))

@@ -14,14 +14,16 @@ if __name__ == "__main__" and not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
 
 from dosirak.engine.oci.arguments import Grammar, Options, exactly
-from dosirak.engine.oci.failure import Failure, report
+from dosirak.engine.oci.failure import Failure, Invocation, report
 
 ROOT = "/run/dosirak-runtime"
 """Where state lies unless --root says otherwise."""
 
-_GLOBAL = Grammar(flags="debug systemd-cgroup help,h version,v", values="root log log-format rootless cgroup-manager")
-_UNSUPPORTED = ("no-pivot", "no-new-keyring")
-_MAKING_VALUES = "bundle,b console-socket pid-file preserve-fds"
+_GLOBAL = Grammar(
+    flags="debug systemd-cgroup,s help,h version,v", values="root log log-format log-level rootless cgroup-manager"
+)
+_MAKING_FLAGS = "no-pivot no-new-keyring"
+_MAKING_VALUES = "bundle,b config,f console-socket pidfd-socket pid-file preserve-fds"
 _USAGE = """\
 Usage: dosirak runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
 
@@ -29,7 +31,7 @@ create   make a container, whose process waits for start     run      create, st
 start    run its program                                     exec     a further process in it
 state    its state as JSON                                   list     all containers
 kill     send a signal                                       ps       its processes
-delete   remove it                                           pause, resume, update
+delete   remove it                                           pause, resume, update, events
 spec     write a config.json                                 features what this runtime does
 """
 
@@ -37,18 +39,21 @@ spec     write a config.json                                 features what this 
 def main(words: list[str]) -> int:
     """Do it; the exit status."""
     options = Options()
+    Invocation.words = words
     try:
         options, rest = _GLOBAL.parse(words)
+        Invocation.log, Invocation.log_format = options.get("log"), options.get("log-format", "text")
         if options.has("version"):
-            return _say(f"dosirak runtime {_version()}")
+            return _say(f"dosirak runtime version {_version()}")
         if options.has("help") or not rest or rest[0] in ("help", "--help"):
             return _say(_USAGE.rstrip())
         _check(options)
         command = _COMMANDS.get(rest[0])
         if command is None:
             raise Failure(f"no such command: {rest[0]}")
-        root = os.path.abspath(options.get("root", ROOT))
-        return command(root, rest[1:])
+        if rest[1:2] and rest[1] in ("--help", "-h"):
+            return _say(_USAGE.rstrip())
+        return command(os.path.abspath(options.get("root", ROOT)), rest[1:])
     except Failure as failure:
         message, status = str(failure), failure.status
     except OSError as error:
@@ -56,7 +61,7 @@ def main(words: list[str]) -> int:
 
         message, status = describe(error), 1
     try:
-        report(f"{message}", "error", options.get("log"), options.get("log-format", "text"))
+        report(f"{message}", "error", Invocation.log, Invocation.log_format)
     except BrokenPipeError:
         pass  # nobody listens
     return status
@@ -64,7 +69,7 @@ def main(words: list[str]) -> int:
 
 def _check(options: Options) -> None:
     if options.get("log-format", "text") not in ("text", "json"):
-        raise Failure(f'unknown log-format "{options.get("log-format")}"')
+        raise Failure(f'invalid log-format "{options.get("log-format")}"')
     manager = options.get("cgroup-manager", "cgroupfs")
     if options.has("systemd-cgroup") or manager not in ("cgroupfs", "disabled"):
         raise Failure("cgroups by systemd are not supported; this runtime manages them by their files (cgroupfs)")
@@ -81,25 +86,20 @@ def _run(root: str, words: list[str]) -> int:
 
 
 def _make(root: str, words: list[str], command: str) -> int:
-    flags = " ".join(_UNSUPPORTED) + (" detach,d keep no-subreaper" if command == "run" else "")
+    flags = _MAKING_FLAGS + (" detach,d keep no-subreaper" if command == "run" else "")
     options, rest = Grammar(flags=flags, values=_MAKING_VALUES).parse(words)
     exactly(1, rest, command)
-    for name in _UNSUPPORTED:
-        if options.has(name):
-            raise Failure(f"--{name} is not supported by this runtime")
-    _be_sealed()
-    from dosirak.engine.oci import console, lifecycle
+    if options.has("no-pivot"):
+        raise Failure("--no-pivot is not supported by this runtime: a container could leave a root by chroot alone")
+    _be_private()
+    from dosirak.engine.oci import lifecycle
 
-    preserve = options.number("preserve-fds")
-    console.check_preserved(preserve)
-    request = lifecycle.Request(
-        options.get("bundle"),
-        pid_file=options.get("pid-file"),
-        console_socket=options.get("console-socket"),
-        preserve=preserve,
-        detached=command == "create" or options.has("detach"),
-        keep=options.has("keep"),
-    )
+    request = lifecycle.Request(options.get("bundle"), detached=command == "create" or options.has("detach"))
+    request.config = options.get("config")
+    request.pid_file, request.console_socket = options.get("pid-file"), options.get("console-socket")
+    request.pidfd_socket, request.preserve = options.get("pidfd-socket"), options.number("preserve-fds")
+    request.keep, request.keyring = options.has("keep"), not options.has("no-new-keyring")
+    lifecycle.check_preserved(request.preserve)
     try:
         if command == "run":
             return lifecycle.run(root, rest[0], request)
@@ -121,36 +121,38 @@ def _start(root: str, words: list[str]) -> int:
 def _kill(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import lifecycle, signals, state
 
-    options, rest = Grammar(flags="all,a").parse(words)
+    options, rest = Grammar(flags="all,a regex,r").parse(words)
     if not 1 <= len(rest) <= 2:
         raise Failure('"kill" requires a minimum of 1 and a maximum of 2 arguments')
     number = signals.number(rest[1] if len(rest) > 1 else "SIGTERM")
-    lifecycle.kill(state.load(root, rest[0]), number, everything=options.has("all"))
+    for name in state.matching(root, rest[0]) if options.has("regex") else rest[:1]:
+        lifecycle.kill(state.load(root, name), number, everything=options.has("all"))
     return 0
 
 
 def _delete(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import lifecycle, state
 
-    options, rest = Grammar(flags="force,f").parse(words)
+    options, rest = Grammar(flags="force,f regex,r").parse(words)
     exactly(1, rest, "delete")
-    try:
-        found = state.load(root, rest[0])
-    except Failure:
-        if options.has("force"):
-            state.sweep(root, rest[0])
-            return 0
-        raise
-    lifecycle.delete(found, force=options.has("force"))
+    for name in state.matching(root, rest[0]) if options.has("regex") else rest:
+        try:
+            found = state.load(root, name)
+        except Failure:
+            if not options.has("force"):
+                raise
+            state.sweep(root, name)
+        else:
+            lifecycle.delete(found, force=options.has("force"))
     return 0
 
 
 def _state(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import looking, state
+    from dosirak.engine.oci import documents, state
 
     _, rest = Grammar().parse(words)
     exactly(1, rest, "state")
-    return _say(looking.show(state.load(root, rest[0])))
+    return _say(documents.pretty(state.load(root, rest[0]).public()))
 
 
 def _list(root: str, words: list[str]) -> int:
@@ -165,8 +167,10 @@ def _ps(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import looking, state
 
     options, rest = Grammar(values="format,f").parse(words)
-    exactly(1, rest, "ps")
-    return _say(looking.processes(state.load(root, rest[0]), form=options.get("format", "table")))
+    if not rest:
+        raise Failure('"ps" requires a minimum of 1 argument')
+    found = state.load(root, rest[0])
+    return _say(looking.processes(found, form=options.get("format", "table"), columns=rest[1:]))
 
 
 def _exec(root: str, words: list[str]) -> int:
@@ -175,10 +179,10 @@ def _exec(root: str, words: list[str]) -> int:
     options, rest = Grammar(execution.FLAGS, execution.VALUES, execution.LISTS).parse(words)
     if not rest:
         raise Failure('"exec" requires a minimum of 1 argument')
-    _be_sealed()
-    from dosirak.engine.oci import console, state
+    _be_private()
+    from dosirak.engine.oci import lifecycle, state
 
-    console.check_preserved(options.number("preserve-fds"))
+    lifecycle.check_preserved(options.number("preserve-fds"))
     try:
         return execution.execute(root, state.load(root, rest[0]), options, rest[1:])
     except Failure as failure:
@@ -188,16 +192,18 @@ def _exec(root: str, words: list[str]) -> int:
 def _pause(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import limits, state
 
-    exactly(1, words, "pause")
-    limits.pause(state.load(root, words[0]))
+    _, rest = Grammar().parse(words)
+    exactly(1, rest, "pause")
+    limits.pause(state.load(root, rest[0]))
     return 0
 
 
 def _resume(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import limits, state
 
-    exactly(1, words, "resume")
-    limits.resume(state.load(root, words[0]))
+    _, rest = Grammar().parse(words)
+    exactly(1, rest, "resume")
+    limits.resume(state.load(root, rest[0]))
     return 0
 
 
@@ -210,20 +216,33 @@ def _update(root: str, words: list[str]) -> int:
     return 0
 
 
+def _events(root: str, words: list[str]) -> int:
+    from dosirak.engine.oci import events, state
+
+    options, rest = Grammar(flags="stats", values="interval").parse(words)
+    exactly(1, rest, "events")
+    return events.follow(state.load(root, rest[0]), interval=options.get("interval", "5s"), once=options.has("stats"))
+
+
 def _spec(_root: str, words: list[str]) -> int:
     from dosirak.engine.oci import template
 
-    options, rest = Grammar(values="bundle,b").parse(words)
+    options, rest = Grammar(flags="rootless", values="bundle,b").parse(words)
     exactly(0, rest, "spec")
-    template.write(options.get("bundle"))
+    template.write(options.get("bundle"), rootless=options.has("rootless"))
     return 0
 
 
 def _features(_root: str, words: list[str]) -> int:
     from dosirak.engine.oci import features
 
-    exactly(0, words, "features")
+    _, rest = Grammar().parse(words)
+    exactly(0, rest, "features")
     return _say(features.text())
+
+
+def _frozen(_root: str, _words: list[str]) -> int:
+    raise Failure("checkpoint and restore are not supported by this runtime")
 
 
 _COMMANDS = {
@@ -239,14 +258,18 @@ _COMMANDS = {
     "pause": _pause,
     "resume": _resume,
     "update": _update,
+    "events": _events,
     "spec": _spec,
     "features": _features,
+    "checkpoint": _frozen,
+    "restore": _frozen,
 }
 
 
 def _say(text: str) -> int:
-    sys.stdout.write(f"{text}\n" if text else "")
-    sys.stdout.flush()
+    data = f"{text}\n".encode("utf-8", "surrogateescape") if text else b""
+    while data:
+        data = data[os.write(1, data) :]
     return 0
 
 
@@ -256,21 +279,12 @@ def _version() -> str:
     return f"{__version__}\nspec: 1.2.0"
 
 
-def _be_sealed() -> None:
-    """Go on in an interpreter that no container can write to, and that has imported nothing yet.
-
-    An image may make a container execute /proc/self/exe, which until then is our interpreter: it has to lie on a
-    read-only mount (CVE-2019-5736). Non-dumpable, so that what we fork can't be looked into (CVE-2016-9962).
-    """
+def _be_private() -> None:
+    """Non-dumpable, so that nobody in the container looks into what we fork (CVE-2016-9962)."""
     from dosirak.engine.runtime import syscalls
 
-    if not os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
-        tree = syscalls.open_tree(syscalls.AT_FDCWD, os.path.realpath(sys.executable), syscalls.OPEN_TREE_CLONE)
-        syscalls.mount_setattr(tree, set_=syscalls.MOUNT_ATTR_RDONLY)
-        words = sys.argv[1:] if __name__ == "__main__" else sys.argv[2:]
-        os.execve(tree, [sys.executable, "-S", "-E", "-I", os.path.abspath(__file__), *words], os.environ)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))  # nothing is left to be tidied up

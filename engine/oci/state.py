@@ -1,14 +1,16 @@
 """A container's state: a directory of its own below --root, which is there from `create` to `delete`.
 
-<root>/<id>/state.json    what later commands need, renamed into place once the container is created
+<root>/<id>/state.json    what later commands need: first without a process, so that a `create` that is killed leaves
+                          something to be deleted, then with it
+<root>/<id>/config.json   what `exec` needs besides
 <root>/<id>/start         a FIFO its process waits at for `start`; gone once it was started
 """
 
 from __future__ import annotations
 
-import json
 import os
 
+from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.runtime import cgroups
 
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 VERSION = "1.2.0"
 """The runtime-spec's version that is implemented."""
 
-_FILE, _FIFO = "state.json", "start"
+_FILE, _CONFIG, _FIFO = "state.json", "config.json", "start"
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
 class State:
     """One container's, as `document` has it: id, pid, startTime, bundle, rootfs, created, owner, annotations, cgroup,
-    config (the whole config.json), filter."""
+    hooks."""
 
     def __init__(self, directory: str, document: dict[str, Any]) -> None:
         self.directory, self.document = directory, document
@@ -42,10 +44,10 @@ class State:
         number: int = self.document["pid"]
         return number
 
-    @property
     def config(self) -> dict[str, Any]:
         """config.json, as it was at `create`."""
-        config: dict[str, Any] = self.document["config"]
+        with open(f"{self.directory}/{_CONFIG}", "rb") as file:
+            config: dict[str, Any] = documents.loads(file.read())
         return config
 
     @property
@@ -73,7 +75,10 @@ class State:
         """The state as hooks and callers see it (runtime.md, "State")."""
         status = status or self.status()
         shown = {"ociVersion": VERSION, "id": self.id, "pid": 0 if status == "stopped" else self.pid, "status": status}
-        return shown | {name: self.document[name] for name in ("bundle", "rootfs", "created", "owner", "annotations")}
+        shown |= {name: self.document[name] for name in ("bundle", "rootfs", "created")}
+        if self.document["annotations"]:
+            shown["annotations"] = self.document["annotations"]
+        return shown | {"owner": self.document["owner"]}
 
     def open_process(self) -> int:
         """A pidfd of its first process. Raises Failure: it is not running."""
@@ -88,10 +93,22 @@ class State:
 
     def save(self) -> None:
         """Write it, whole or not at all."""
-        beside = f"{self.directory}/.{_FILE}"
-        with open(beside, "w", opener=_private) as file:
-            file.write(json.dumps(self.document))
-        os.rename(beside, f"{self.directory}/{_FILE}")
+        self._write(_FILE, self.document)
+
+    def save_config(self, config: dict[str, Any]) -> None:
+        """Keep config.json."""
+        self._write(_CONFIG, config)
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        beside = f"{self.directory}/.{name}"
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            data = documents.dumps(document).encode()
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+        os.rename(beside, f"{self.directory}/{name}")
 
     def make_fifo(self) -> int:
         """Both ends in one descriptor: it never tells of an end, whoever starts comes and goes."""
@@ -100,16 +117,12 @@ class State:
 
     def remove(self) -> None:
         """The directory last, and the file before it last of all: until then `delete` may come again."""
-        for name in (_FIFO, f".{_FILE}", _FILE):
+        for name in (_FIFO, f".{_CONFIG}", _CONFIG, f".{_FILE}", _FILE):
             try:
                 os.unlink(f"{self.directory}/{name}")
             except FileNotFoundError:
                 continue
         os.rmdir(self.directory)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def directory_of(root: str, name: str) -> str:
@@ -134,8 +147,8 @@ def load(root: str, name: str) -> State:
     """Raises Failure: there is no such container."""
     path = directory_of(root, name)
     try:
-        with open(f"{path}/{_FILE}") as file:
-            return State(path, json.loads(file.read()))
+        with open(f"{path}/{_FILE}", "rb", buffering=0) as file:
+            return State(path, documents.loads(file.read()))
     except (FileNotFoundError, NotADirectoryError):
         raise Failure("container does not exist") from None
 
@@ -147,6 +160,27 @@ def names(root: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(filter(_ALLOWED.issuperset, found))
+
+
+def matching(root: str, expression: str) -> list[str]:
+    """The names that a regular expression finds. Raises Failure."""
+    import re
+
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise Failure(f"invalid regular expression {expression!r}: {error}") from error
+    return [name for name in names(root) if pattern.search(name)]
+
+
+def user_name(uid: int) -> str:
+    """As passwd has it, "#N" where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def start_time(pid: int) -> int:

@@ -19,6 +19,7 @@ MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_REST
 """
 NAMES = tuple(f"CAP_{name}" for name in _NUMBERED.split())
 _BITS = {name: 1 << number for number, name in enumerate(NAMES)}
+KNOWN = frozenset(NAMES)
 SYS_ADMIN = _BITS["CAP_SYS_ADMIN"]
 SYS_RESOURCE = _BITS["CAP_SYS_RESOURCE"]
 

@@ -175,16 +175,22 @@ def _finish(plan: Plan, root_fd: int) -> None:
     env = list(settings.get("env") or ())
     if not any(item.startswith("HOME=") for item in env):
         env.append("HOME=" + os.fsdecode(identity.home))
-    sys.join_session_keyring()
+    if plan.door is None:
+        sys.join_session_keyring()
+    elif plan.door.keyring is not None:
+        sys.join_session_keyring(plan.door.keyring)
     for fd in set(plan.stdio):
         # So that the user can reopen /dev/stdout, as runc does; the null device stays root's.
         if identity.uid and os.fstat(fd).st_rdev != os.makedev(1, 3):
-            os.fchown(fd, identity.uid, -1)
-    if plan.door is None:
-        _keep_only_stdio(plan)
-    else:
-        plan.door.keep_descriptors(plan.stdio, plan.terminal)
-    process.set_limits(settings, usual=plan.door is None)  # not before: a low number of files would be in our own way
+            try:
+                os.fchown(fd, identity.uid, -1)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # an id that is not to be had: `become` says so
+                    raise
+    if plan.door is not None:
+        plan.door.finish(plan, identity, env)  # the rest is its own
+    _keep_only_stdio(plan)
+    process.set_limits(settings)  # not before: a low number of files would be in our own way
     # As root first, as runc does: the image may send a user where he could not go himself.
     entered = process.enter_cwd(settings.get("cwd") or "/", denied_is_fine=True)
     process.become(settings, identity, filtered=bool(plan.filter))
@@ -193,10 +199,7 @@ def _finish(plan: Plan, root_fd: int) -> None:
     program = process.find_program(settings["args"][0], env)
     # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
     # cleared it (PR_SET_PDEATHSIG(2const)).
-    if plan.door is None:
-        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        plan.door.before_execve()
+    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     plan.reached = True
     if plan.filter:
         process.confine(settings, plan.filter)

@@ -78,6 +78,7 @@ def create(
     left but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the
     child's descriptors: it should end.
     """
+    _set_oom_score(spec["process"])
     plan, flags = prepare(spec, bundle, join=join, filter_fd=filter_fd, init=init, size=size, ready=ready)
     return _start(plan, flags, stdin=stdin)
 
@@ -110,7 +111,6 @@ def prepare(
         plan.binds = rootfs.open_binds(spec, user)
         if user >= 0:
             plan.root = rootfs.open_layers(spec, user)
-        _set_oom_score(plan.process)
         spaces.prepare_parent(linux)
     except OSError as error:
         raise start_error(error) from error
@@ -140,6 +140,7 @@ def join(
     size: tuple[int, int] = (0, 0),
 ) -> Process:
     """Start a further process in a running container. Parameters as for `prepare_join`; else as `create`."""
+    _set_oom_score(process)
     return _start(prepare_join(spec, process, target, filter_fd=filter_fd, size=size), 0, stdin=stdin)
 
 
@@ -161,7 +162,6 @@ def prepare_join(
     try:
         plan = child.Plan(spec, process, cgroup_fds=cgroups.join_fds(cgroup) if cgroup else [], size=size)
         plan.target, plan.filter = target, _read_filter(linux, filter_fd)
-        _set_oom_score(process)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:
         raise start_error(error) from error
@@ -191,10 +191,13 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
 
 def _set_oom_score(process: dict[str, Any]) -> None:
     """The child inherits it. Also undoes the monitor's own protection; in a user namespace we could not any more."""
-    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-        wanted = str(process.get("oomScoreAdj") or 0).encode()
-        if file.read().strip() != wanted:
-            file.write(wanted)
+    wanted = str(process.get("oomScoreAdj") or 0).encode()
+    try:
+        with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+            if file.read().strip() != wanted:
+                file.write(wanted)
+    except OSError as error:
+        raise start_error(error) from error
 
 
 def start_error(error: BaseException, pid: int = 0) -> StartError:

@@ -95,10 +95,10 @@ def _least(one: int, other: int) -> int:
 _USUAL_LIMITS = _usual_limits()
 
 
-def set_limits(process: dict[str, Any], *, usual: bool = True) -> None:
-    """Rlimits: those asked for, Docker's defaults for the rest (`usual`). Raises OSError."""
+def set_limits(process: dict[str, Any]) -> None:
+    """Rlimits: those asked for, Docker's defaults for the rest. Raises OSError."""
     asked = {limit["type"] for limit in process.get("rlimits") or ()}
-    for name, (kind, values) in _USUAL_LIMITS.items() if usual else ():
+    for name, (kind, values) in _USUAL_LIMITS.items():
         if name not in asked:
             try:
                 resource.setrlimit(kind, values)

@@ -48,6 +48,12 @@ def number_beside(text: str, key: str) -> int:
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{key} ")), 0)
 
 
+def rdma(device: str, limits: dict[str, int]) -> str:
+    """A line of rdma.max (Documentation/admin-guide/cgroup-v1/rdma.rst; the same on v2) from `linux.resources.rdma`."""
+    names = (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
+    return " ".join([device, *(f"{name}={limits[key]}" for key, name in names if limits.get(key) is not None)])
+
+
 def make(directory: str) -> None:
     """mkdir, with the parents; an existing one is fine."""
     try:

@@ -69,6 +69,8 @@ class Hierarchies:
 
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
+        if resources.get("unified"):
+            raise OSError(errno.EOPNOTSUPP, "linux.resources.unified needs cgroup v2, and this host has v1", "unified")
         wanted = self._named(path, settings(resources))
         for controller, name, value in wanted:
             mount = self.mounts.get(controller)
@@ -77,11 +79,14 @@ class Hierarchies:
             try:
                 files.write(f"{mount}/{path}", name, value)
             except OSError as error:
-                both = [entry[2] for entry in wanted if entry[1] == _MEMORY_AND_SWAP]
-                if name != _MEMORY or error.errno != errno.EINVAL or not both:
+                if name == _BURST and error.errno == errno.ENOENT:
+                    continue  # kernels before 5.14 have none
+                first = _PAIRS.get(name, "")
+                before = [entry[2] for entry in wanted if entry[1] == first]
+                if error.errno != errno.EINVAL or not before:
                     raise
-                # Raised above what memory and swap together may be until now: that first (memory.rst, 8.6).
-                files.write(f"{mount}/{path}", _MEMORY_AND_SWAP, both[0])
+                # Raised above what the other of the pair allows until now: that first (memory.rst, 8.6).
+                files.write(f"{mount}/{path}", first, before[0])
                 files.write(f"{mount}/{path}", name, value)
 
     def _named(self, path: str, wanted: list[tuple[str, str, object]]) -> list[tuple[str, str, object]]:
@@ -201,7 +206,10 @@ def detect() -> Hierarchies:
 
 
 _CONTROLLERS = frozenset(
-    ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "hugetlb")
+    (
+        *("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio"),
+        *("hugetlb", "rdma"),
+    )
 )
 
 
@@ -212,7 +220,9 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
     for key, controller, name in _PLAIN:
         source = memory if controller == "memory" else cpu
         value = source.get(key)
-        if value or (value == 0 and key == "swappiness"):  # 0 is "not set" for all others, as in runc
+        if value or (
+            value == 0 and key in ("swappiness", "burst", "idle")
+        ):  # 0 is "not set" for all others, as in runc
             found.append((controller, name, value))
     if memory.get("disableOOMKiller") is not None:
         found.append(("memory", "memory.oom_control", int(memory["disableOOMKiller"])))
@@ -226,10 +236,38 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
     for key, name in _THROTTLE:
         for device in block.get(key) or ():
             found.append(("blkio", name, f"{device['major']}:{device['minor']} {device['rate']}"))
+    return found + _rare(resources) if resources.keys() & _RARE else found
+
+
+_RARE = frozenset(("hugepageLimits", "network", "rdma"))
+
+
+def _rare(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
+    """Limits of huge pages and RDMA, and what the network controllers mark packets with."""
+    found: list[tuple[str, str, object]] = []
+    for entry in resources.get("hugepageLimits") or ():
+        found.append(("hugetlb", f"hugetlb.{entry['pageSize']}.limit_in_bytes", entry["limit"]))
+    network = resources.get("network") or {}
+    if network.get("classID"):
+        found.append(("net_cls", "net_cls.classid", network["classID"]))
+    for entry in network.get("priorities") or ():
+        found.append(("net_prio", "net_prio.ifpriomap", f"{entry['name']} {entry['priority']}"))
+    for device, limits in (resources.get("rdma") or {}).items():
+        found.append(("rdma", "rdma.max", files.rdma(device, limits)))
     return found
 
 
+# For all others 0 means "not set", as in runc.
+_ZERO_IS_A_VALUE = frozenset(("swappiness", "burst", "idle"))
 _MEMORY, _MEMORY_AND_SWAP = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+_BURST = "cpu.cfs_burst_us"
+# A file that is refused may have to wait for another.
+_PAIRS = {
+    _MEMORY: _MEMORY_AND_SWAP,
+    "cpu.cfs_period_us": "cpu.cfs_quota_us",
+    _BURST: "cpu.cfs_quota_us",
+    "cpu.rt_period_us": "cpu.rt_runtime_us",
+}
 
 # The memory limit before memory+swap, or the kernel refuses the pair (memory.rst, 8.6).
 _PLAIN = (
@@ -239,7 +277,11 @@ _PLAIN = (
     ("swappiness", "memory", "memory.swappiness"),
     ("shares", "cpu", "cpu.shares"),
     ("period", "cpu", "cpu.cfs_period_us"),
+    ("burst", "cpu", _BURST),
     ("quota", "cpu", "cpu.cfs_quota_us"),
+    ("realtimePeriod", "cpu", "cpu.rt_period_us"),
+    ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
+    ("idle", "cpu", "cpu.idle"),
     ("cpus", "cpuset", "cpuset.cpus"),
     ("mems", "cpuset", "cpuset.mems"),
 )

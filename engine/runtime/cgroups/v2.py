@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+_WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma")
 
 
 class Hierarchy:
@@ -150,6 +150,9 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     if cpu.get("quota") or cpu.get("period"):
         quota = cpu.get("quota") or -1
         found.append(("cpu.max", f"{'max' if quota < 0 else quota} {cpu.get('period') or 100000}"))
+    for key, name in (("burst", "cpu.max.burst"), ("idle", "cpu.idle")):
+        if cpu.get(key) is not None:
+            found.append((name, cpu[key]))
     for key, name in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
         if cpu.get(key):
             found.append((name, cpu[key]))
@@ -162,6 +165,24 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     for key, name in _THROTTLE:
         for device in block.get(key) or ():
             found.append(("io.max", f"{device['major']}:{device['minor']} {name}={device['rate'] or 'max'}"))
+    return found + _rare(resources) if resources.keys() & _RARE else found
+
+
+_RARE = frozenset(("hugepageLimits", "rdma", "unified"))
+
+
+def _rare(resources: dict[str, Any]) -> list[tuple[str, object]]:
+    """Limits of huge pages and RDMA; last of all what is written as it stands. Raises OSError for what is no file of
+    the group's own."""
+    found: list[tuple[str, object]] = []
+    for entry in resources.get("hugepageLimits") or ():
+        found.append((f"hugetlb.{entry['pageSize']}.max", entry["limit"]))
+    for device, limits in (resources.get("rdma") or {}).items():
+        found.append(("rdma.max", files.rdma(device, limits)))
+    for name, value in (resources.get("unified") or {}).items():
+        if "/" in name or "." not in name:
+            raise OSError(errno.EINVAL, "is not a file of a cgroup", name)
+        found.append((name, value))
     return found
 
 

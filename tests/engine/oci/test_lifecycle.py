@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dosirak.engine.oci import features as told
 from dosirak.engine.oci import state
 from dosirak.engine.runtime import cgroups
@@ -128,12 +130,21 @@ def test_a_seccomp_filter_is_compiled_once_and_loaded(runtime: Runtime) -> None:
     assert kept[1] == kept[0]
 
 
-def test_the_interpreter_a_container_could_reach_lies_on_a_read_only_mount(runtime: Runtime) -> None:
-    # CVE-2019-5736: the process that waits for `start` still is our interpreter.
+def test_what_a_container_could_reach_of_us_can_not_be_written(runtime: Runtime) -> None:
+    # CVE-2019-5736: what waits for `start`, and would be executed by a program that names /proc/self/exe.
     name = runtime.create(runtime.bundle())
     path = f"/proc/{runtime.state(name)['pid']}/exe"
-    assert os.statvfs(path).f_flag & os.ST_RDONLY
-    assert not os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY  # the control
+    assert "memfd:steps" in os.readlink(path)
+    assert Path(path).stat().st_size < 65536  # no interpreter
+    with pytest.raises(OSError, match=r"Text file busy|not permitted|Permission denied"):
+        Path(path).write_bytes(b"x")
+
+
+def test_an_image_can_not_make_the_interpreter_its_program(runtime: Runtime) -> None:
+    # CVE-2019-5736 itself: the program is a link to whatever executes it.
+    bundle = runtime.bundle("/proc/self/exe", "-c", "print('python')")
+    done = runtime("run", "--bundle", bundle, runtime.name(), fails=True)
+    assert done.returncode != 0 and "python" not in done.stdout
 
 
 def test_features_are_those_of_the_parts_that_do_them() -> None:

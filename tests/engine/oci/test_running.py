@@ -135,7 +135,7 @@ def test_a_hook_that_takes_too_long_is_killed(runtime: Runtime) -> None:
         document["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
 
     done = runtime("create", "--bundle", runtime.bundle(change=hooked), runtime.name(), fails=True)
-    assert "ran past timeout" in done.stderr
+    assert "ran past specified timeout" in done.stderr
 
 
 def test_a_terminal_is_handed_to_the_console_socket(runtime: Runtime) -> None:
