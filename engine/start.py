@@ -109,11 +109,6 @@ def answers(path: Path) -> bool:
 
 def check_possible(settings: Settings) -> None:
     """Make the engine's directories. Raises ServiceNotStartable for what is known to fail, with a remedy."""
-    if os.geteuid() != 0:
-        raise ServiceNotStartable(
-            "the engine needs root for now (rootless is not supported yet); start the notebook as root,"
-            " or set DOCKER_HOST to another engine's socket"
-        )
     path = os.fsencode(settings.socket)
     if len(path) > SOCKET_PATH_MAX:
         raise ServiceNotStartable(

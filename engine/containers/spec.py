@@ -19,11 +19,11 @@ from dosirak.engine.containers.limits import group, oci
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan, depth, tmpfs_options
 from dosirak.engine.containers.sharing.ids import IdMap
-from dosirak.engine.runtime import defaults, rootfs
+from dosirak.engine.runtime import defaults, privilege, rootfs
 
 _OCI_VERSION = "1.2.0"
 # Set in every network namespace of a container's own, as Docker does: ping and low ports without capabilities.
-_NETWORK_SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+_NETWORK_SYSCTLS = {"net.ipv4.ping_group_range": "0 {last_gid}", "net.ipv4.ip_unprivileged_port_start": "0"}
 _WRITABLE_ON_READONLY_ROOT = frozenset({"/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"})
 
 
@@ -253,7 +253,9 @@ def _sysctls(container: Container) -> dict[str, str]:
     own_network = (
         not container.id_maps and host.network_mode != "host" and not host.network_mode.startswith("container:")
     )
-    return {**(_NETWORK_SYSCTLS if own_network else {}), **(host.sysctls or {})}
+    usual = _NETWORK_SYSCTLS if own_network else {}
+    last = privilege.here().last_gid
+    return {**{name: value.format(last_gid=last) for name, value in usual.items()}, **(host.sysctls or {})}
 
 
 def _root_propagation(plans: Sequence[MountPlan]) -> str:

@@ -1,7 +1,8 @@
 """Deletions in layers: ".wh." names in a tar (OCI image-spec, layer.md), and what overlayfs has for them.
 
 overlayfs: a character device 0:0 hides the name in lower layers; a directory with the extended attribute
-`trusted.overlay.opaque` = "y" hides all that is below it there (Documentation/filesystems/overlayfs.rst).
+`trusted.overlay.opaque` (`user.overlay.opaque` in a user namespace) = "y" hides all that is below it there
+(Documentation/filesystems/overlayfs.rst).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import os
 import stat
 
 from dosirak.engine.layers.errors import CorruptArchive
+from dosirak.engine.runtime import privilege
 
 PREFIX = b".wh."
 OPAQUE_NAME = b".wh..wh..opq"
 # AUFS' own bookkeeping, in layers of old: no files of the image.
 _AUFS = b".wh..wh."
 
-OPAQUE = "trusted.overlay.opaque"
 _CAPABILITY = b"security.capability"
 _USER = b"user."
 _OVERLAY_USER = b"user.overlay."
@@ -59,13 +60,13 @@ def make_whiteout(parent: int, name: bytes) -> None:
 
 def make_opaque(directory: int) -> None:
     """Hides what lower layers have in this directory. Raises OSError."""
-    os.setxattr(directory, OPAQUE, b"y")
+    os.setxattr(directory, privilege.here().opaque, b"y")
 
 
 def is_opaque(directory: int | str | bytes) -> bool:
     """Whether lower layers' content of the directory is hidden. Raises OSError."""
     try:
-        return os.getxattr(directory, OPAQUE) == b"y"
+        return os.getxattr(directory, privilege.here().opaque) == b"y"
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.ENOTSUP):
             raise

@@ -10,8 +10,8 @@ from ipaddress import IPv4Interface
 import msgspec
 
 from dosirak.engine.errors import NotFound
-from dosirak.engine.networks import links
 from dosirak.engine.networks.drivers import Attachment
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import PREDEFINED, BoundPort, Endpoint, PortBinding, Resolver, Sandbox
 from dosirak.engine.networks.namespaces import Prepared
 
@@ -71,7 +71,7 @@ def as_asked(port: BoundPort) -> PortBinding:
     return PortBinding(port.container_port, port.protocol, port.host_ip, port.host_port)
 
 
-def taken_over(endpoint: Endpoint, where: int | str | None) -> Attachment | None:
+def taken_over(endpoint: Endpoint, where: int | str | None, home: Home) -> Attachment | None:
     """A running container's connection again, by its process or its namespace's path; None if that has ended."""
     if where is None:
         return None
@@ -80,7 +80,7 @@ def taken_over(endpoint: Endpoint, where: int | str | None) -> Attachment | None
         with contextlib.suppress(NotFound):
             fd = open_namespace(where)
             address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
-            index = links.index_of(endpoint.interface) or 0 if endpoint.interface else 0
+            index = home.index_of(endpoint.interface) or 0 if endpoint.interface else 0
             prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
         if prepared is None:
             return None

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dosirak.engine.errors import Forbidden, InvalidRequest
-from dosirak.engine.networks import bridges, files, jobs, links, names
+from dosirak.engine.networks import bridges, files, jobs, names
 from dosirak.engine.networks.box import (
     Box,
     Link,
@@ -30,6 +30,7 @@ from dosirak.engine.networks.box import (
 from dosirak.engine.networks.dns import service as dns
 from dosirak.engine.networks.dns.service import NameService
 from dosirak.engine.networks.drivers import Attachment, Driver, Request
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import PREDEFINED, Endpoint, Join, PortBinding, Resolver, Sandbox
 from dosirak.engine.networks.ports import Ports
 from dosirak.engine.networks.records import Records
@@ -42,9 +43,12 @@ _LOG = logging.getLogger(__name__)
 class Boxes:
     """The sandboxes of all running containers."""
 
-    def __init__(self, registry: Registry, records: Records, worker: Worker, ports: Ports, run: Path) -> None:
+    def __init__(
+        self, registry: Registry, records: Records, worker: Worker, ports: Ports, run: Path, home: Home
+    ) -> None:
         self._registry = registry
-        self._names = NameService(run / "names.sock", self._listen)
+        self._home = home
+        self._names = NameService(run / "names.sock", self._listen, home.namespace)
         self._records = records
         self._worker = worker
         self._ports = ports
@@ -162,7 +166,7 @@ class Boxes:
         adopted: dict[str, list[Attachment]] = defaultdict(list)
         for endpoint in self._records.endpoints():
             driver = self._registry.get(endpoint.network_id)
-            attachment = taken_over(endpoint, running.get(endpoint.container)) if driver else None
+            attachment = taken_over(endpoint, running.get(endpoint.container), self._home) if driver else None
             if attachment is None:
                 gone.append(endpoint)
                 continue
@@ -184,8 +188,9 @@ class Boxes:
             self._records.remove(gone)
             # Most have gone with their namespaces; an orphaned process may still hold one.
             orphans = [endpoint.interface for endpoint in gone if endpoint.interface]
-            if any(links.index_of(name) for name in orphans):
+            if any(self._home.index_of(name) for name in orphans):
                 await self._worker.submit(bridges.delete_links, orphans)
+        self._home.keep(port for box in self._boxes.values() for port in box.sandbox().ports)
         for driver in self._registry:
             await driver.take_over(adopted[driver.network.id])
 
@@ -261,7 +266,7 @@ class Boxes:
         for endpoint in order:
             if has_names(endpoint):
                 self._names.set_endpoint(endpoint)
-        outside = [(server, False) for server in files.nameservers(files.read_resolv_conf())]
+        outside = [(server, False) for server in self._home.resolvers(files.read_resolv_conf())]
         told = dns.Box(
             id=box.id,
             networks=[endpoint.network_id for endpoint in order],

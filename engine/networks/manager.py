@@ -17,6 +17,7 @@ from dosirak.engine.networks import bridges, choosing, creating, names
 from dosirak.engine.networks.addresses import choose_subnet, gateway_of
 from dosirak.engine.networks.boxes import Boxes
 from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import (
     PREDEFINED,
     CreateRequest,
@@ -40,14 +41,16 @@ _LOG = logging.getLogger(__name__)
 class Networks:
     """Every network of one engine root. All methods are called on the event loop's thread."""
 
-    def __init__(self, db: Database, settings: Settings, events: Events) -> None:
+    def __init__(self, db: Database, settings: Settings, events: Events, home: Home | None = None) -> None:
+        """Parameters: `home`: where the bridges are, if not in this process's own network namespace."""
+        self._home = home = home or Home()
         self._records = Records(db)
         self._root = settings.data
         self._events = events
-        self._worker = Worker(names.table_name(settings.data))
-        self._ports = Ports()
+        self._worker = Worker(names.table_name(settings.data), home)
+        self._ports = Ports(home)
         self._registry = Registry()
-        self._boxes = Boxes(self._registry, self._records, self._worker, self._ports, settings.run)
+        self._boxes = Boxes(self._registry, self._records, self._worker, self._ports, settings.run, home)
         self._creating = asyncio.Lock()
         self._going: set[asyncio.Task[None]] = set()
 
@@ -235,7 +238,7 @@ class Networks:
 
     def _driver(self, network: Network) -> Driver:
         if network.driver == "bridge":
-            return Bridge(network, self._worker, self._ports, self._records.save_network, self._subnets)
+            return Bridge(network, self._worker, self._ports, self._records.save_network, self._subnets, self._home)
         return Host(network) if network.driver == "host" else Null(network, self._worker)
 
     async def _predefined(self, name: str) -> Network:

@@ -17,6 +17,7 @@ from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks import links, names, sysctl
 from dosirak.engine.networks.files import NAME_SERVER
 from dosirak.engine.networks.netlink import Netlink
+from dosirak.engine.runtime import privilege
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns, unshare
 
 INTERFACE = "eth0"
@@ -24,7 +25,7 @@ INTERFACE = "eth0"
 # IPv6 is off for what is connected later (networks are IPv4 only as yet): no address to detect duplicates of, no router
 # advertisement to believe (CVE-2020-13401); the loopback, which exists already, keeps ::1.
 _SYSCTLS = (
-    ("ipv4/ping_group_range", "0 2147483647"),
+    ("ipv4/ping_group_range", "0 {last_gid}"),
     ("ipv4/ip_unprivileged_port_start", "0"),
     ("ipv6/conf/default/disable_ipv6", "1"),
 )
@@ -161,7 +162,7 @@ class Namespaces:
         inside = Netlink()
         links.set_up(inside, links.LOOPBACK)
         for name, value in _SYSCTLS:
-            sysctl.write(name, value)
+            sysctl.write(name, value.format(last_gid=privilege.here().last_gid))
         return inside
 
     def _wire(self, fd: int, inside: Netlink, wiring: Wiring, interface: str) -> Prepared:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotSupported
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import BoundPort, PortBinding
 from dosirak.engine.networks.rules import ANY, PROTOCOLS, Publication
 
@@ -35,7 +36,9 @@ class PortTaken(HostLimit):
 class Ports:
     """The engine's published ports."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Home | None = None) -> None:
+        """Parameters: `home`: where the bridges are, which may be another network than the host's."""
+        self._home = home or Home()
         self._held: dict[BoundPort, socket.socket | None] = {}
         self._next_ephemeral = 0
 
@@ -53,18 +56,21 @@ class Ports:
             raise
         return taken
 
-    def readopt(self, ports: Sequence[BoundPort]) -> None:
-        """Holds again what a predecessor published; the rules work on even where the socket can't be had any more."""
+    def readopt(self, ports: Sequence[BoundPort], ip: str) -> None:
+        """Holds again what a predecessor published; it works on even where the socket can't be had any more."""
         for port in ports:
             try:
-                self._held[port] = _hold(port)
+                self._held[port] = held = _hold(port)
             except OSError:
                 self._held[port] = None
+            else:
+                self._home.forward(port, held, ip)
 
     def release(self, ports: Sequence[BoundPort]) -> None:
         """Gives ports back."""
         for port in ports:
             held = self._held.pop(port, None)
+            self._home.withdraw(port)
             if held:
                 held.close()
 
@@ -100,7 +106,7 @@ class Ports:
         if any(_clash(port, other) for other in self._held):
             raise PortTaken(f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated")
         try:
-            self._held[port] = _hold(port)
+            held = self._hold_now(port)
         except OSError as error:
             if error.errno == errno.EPROTONOSUPPORT:  # no SCTP in this kernel: nobody else can have the port either
                 self._held[port] = None
@@ -110,6 +116,17 @@ class Ports:
             )
             where = f"{port.host_ip}:{port.host_port}:{ip}:{port.container_port}/{port.protocol}"
             raise PortTaken(f"failed to bind host port for {where}: {reason}") from error
+        self._held[port] = held
+        self._home.forward(port, held, ip)
+
+    def _hold_now(self, port: BoundPort) -> socket.socket:
+        """Once more if it is in use and may be on its way to be given back. Raises OSError."""
+        try:
+            return _hold(port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not self._home.settle():
+                raise
+        return _hold(port)
 
 
 def publications(ports: Sequence[BoundPort], ip: IPv4Address) -> list[Publication]:

@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from dosirak.engine.networks.claims import Claims
 from dosirak.engine.networks.firewall import Firewall
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.namespaces import Namespaces
 from dosirak.engine.networks.netlink import Netlink
 
@@ -42,8 +43,9 @@ class Kernel:
 class Worker:
     """The thread and its queue. Called from the event loop's thread."""
 
-    def __init__(self, table: str) -> None:
-        self._table = table
+    def __init__(self, table: str, home: Home | None = None) -> None:
+        """Parameters: `home`: the network namespace it works in, if not this process's own."""
+        self._table, self._home = table, home or Home()
         self._jobs: SimpleQueue[Callable[[Kernel | Exception], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -79,6 +81,7 @@ class Worker:
 
     def _run(self) -> None:
         try:
+            self._home.enter()
             kernel: Kernel | Exception = Kernel(self._table)
         except Exception as error:  # each job fails with it
             kernel = error

@@ -12,7 +12,7 @@ import stat
 import struct
 import termios
 
-from dosirak.engine.runtime import inroot
+from dosirak.engine.runtime import inroot, privilege
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -90,13 +90,21 @@ def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev:
     except PermissionError:
         # In a user namespace nobody may mknod: the host's node is bound instead.
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=parent))
-        tree = sys.open_tree(host_dev, name, sys.OPEN_TREE_CLONE)
+        tree = sys.open_tree(host_dev, _host_name(mode, device), sys.OPEN_TREE_CLONE)
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         sys.move_mount(tree, place)
         os.close(tree)
         os.close(place)
     finally:
         os.umask(before)
+
+
+def _host_name(mode: int, device: int) -> str:
+    """A device's name below the host's /dev. Raises OSError."""
+    kind = "block" if stat.S_ISBLK(mode) else "char"
+    with open(f"/sys/dev/{kind}/{os.major(device)}:{os.minor(device)}/uevent", "rb", buffering=0) as file:
+        lines = file.read().decode().splitlines()
+    return next(line.removeprefix("DEVNAME=") for line in lines if line.startswith("DEVNAME="))
 
 
 def _make_asked(device: dict[str, Any], root_fd: int, host_dev: int) -> None:
@@ -109,7 +117,8 @@ def _make_asked(device: dict[str, Any], root_fd: int, host_dev: int) -> None:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_IFMT(found.st_mode) != stat.S_IFMT(mode) or found.st_rdev != number:
             raise OSError(errno.EEXIST, "exists and is not that device", device["path"])
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
+        if not privilege.here().confined:  # there it is the host's own node
+            os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dosirak.engine.runtime import devices
+from dosirak.engine.runtime import devices, privilege
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -31,11 +31,18 @@ class Ready:
                 self._made[_key(entry)] = _make(entry)
 
     def fill(self, entry: dict[str, Any]) -> None:
-        """Make /dev's nodes in the tmpfs of this entry. Raises OSError."""
-        self._dev = _key(entry)
+        """Make /dev's nodes in the tmpfs of this entry. Raises OSError; there is none made ahead then."""
+        dev = self._made.pop(_key(entry))
         host_dev = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        devices.fill(self._made[self._dev], host_dev)
-        os.close(host_dev)
+        try:
+            devices.fill(dev, host_dev)
+        except OSError:
+            os.close(dev)
+            raise
+        finally:
+            os.close(host_dev)
+        self._dev = _key(entry)
+        self._made[self._dev] = dev
 
     def take(self, entry: dict[str, Any]) -> int:
         """A detached mount of the file system that `entry` of config.json describes. Raises OSError."""
@@ -61,6 +68,8 @@ def create(kind: str, options: MountOptions, source: str) -> int:
         for key, value in options.data:
             if key == "newinstance":
                 continue  # every devpts mount is one since kernel 4.7
+            if kind == "devpts" and key == "gid" and not privilege.here().has(0, int(value or 0)):
+                continue
             if value is None:
                 sys.fsconfig_flag(fs, key)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dosirak.engine.runtime import capabilities
+from dosirak.engine.runtime import capabilities, privilege
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -57,6 +57,8 @@ def _mount(options: list[tuple[str, str | bytes]]) -> int:
     fs = sys.fsopen("overlay")
     try:
         sys.fsconfig_string(fs, "source", "overlay")
+        if privilege.here().confined:
+            sys.fsconfig_flag(fs, "userxattr")  # its notes are in attributes that root of a user namespace can write
         for key, value in options:
             try:
                 sys.fsconfig_string(fs, key, value)

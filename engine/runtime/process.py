@@ -13,7 +13,7 @@ import resource
 import signal
 import stat
 
-from dosirak.engine.runtime import capabilities, inroot, users
+from dosirak.engine.runtime import capabilities, inroot, privilege, users
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def _usual_limits() -> dict[str, tuple[int, tuple[int, int]]]:
     for name, (soft, hard) in _LIMITS.items():
         number = getattr(resource, name)
         ours = resource.getrlimit(number)
-        if not sys.capget()[0] >> 24 & 1:  # CAP_SYS_RESOURCE
+        if privilege.here().confined or not sys.capget()[0] >> 24 & 1:  # CAP_SYS_RESOURCE
             soft, hard = _least(soft, ours[1]), _least(hard, ours[1])
         if ours != (soft, hard):
             found[name] = number, (soft, hard)
@@ -125,9 +125,15 @@ def become(process: dict[str, Any], identity: Identity, *, filtered: bool) -> No
     sets = process.get("capabilities") or {}
     capabilities.drop_bounding(capabilities.mask(sets.get("bounding", ())))
     sys.prctl(sys.PR_SET_KEEPCAPS, 1)
-    os.setgroups(identity.groups)
-    os.setresgid(identity.gid, identity.gid, identity.gid)
-    os.setresuid(identity.uid, identity.uid, identity.uid)
+    try:
+        if not privilege.here().single:  # setgroups(2) is denied there
+            os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.EINVAL, f"user {identity.uid}:{identity.gid}: {privilege.NO_SUCH_ID}") from error
     sys.prctl(sys.PR_SET_KEEPCAPS, 0)
     # The kernel has made us dumpable again where fs.suid_dumpable is 1 (proc(5)).
     sys.prctl(sys.PR_SET_DUMPABLE, 0)

@@ -194,7 +194,14 @@ def _attach(destination: str, root_fd: int, tree: int) -> None:
 
 
 def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions, ready: filesystems.Ready) -> None:
-    tree = ready.take(entry)
+    try:
+        tree = ready.take(entry)
+    except PermissionError:
+        if entry["type"] != "sysfs":
+            raise
+        # In the host's network namespace, which a user namespace does not own: what the host has mounted, read-only.
+        options.recursive, options.tree_set = True, options.tree_set | sys.MOUNT_ATTR_RDONLY
+        tree = _clone_tree("/sys", options)
     try:
         place = _open_place(root_fd, entry["destination"], True)
         try:
@@ -215,9 +222,13 @@ def _keep_proc(destination: str, place: int, tree: int) -> None:
 
     Another procfs may take its place as a whole. Raises OSError.
     """
-    if sys.fs_type(place) != _PROC_SUPER_MAGIC or os.path.normpath(destination) in _COVERED_IN_PROC:
-        return
-    if os.fstat(place).st_ino != _PROC_ROOT_INO or sys.fs_type(tree) != _PROC_SUPER_MAGIC:
+    path = os.path.normpath(destination)
+    inside = sys.fs_type(place) == _PROC_SUPER_MAGIC
+    if path == "/proc" or (inside and os.fstat(place).st_ino == _PROC_ROOT_INO):
+        refused = sys.fs_type(tree) != _PROC_SUPER_MAGIC
+    else:
+        refused = inside and path not in _COVERED_IN_PROC
+    if refused:
         raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc")
 
 

@@ -37,10 +37,13 @@ def _serve(inherited: int | None, ready: int | None) -> int:
         start.check_possible(settings)
         process.lock(settings.run / "lock", inherited)
         process.lock(settings.data / "lock")
+        from dosirak.engine.rootless import enter
+
+        keeper = enter(settings)
         listener = process.listen(settings.socket)
         from dosirak.engine.service.serve import run
 
-        run(settings, listener, lambda: process.report(ready, b"+"))
+        run(settings, listener, lambda: process.report(ready, b"+"), keeper)
     except EngineError as error:
         message = error.message
     except OSError as error:

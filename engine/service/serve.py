@@ -17,24 +17,31 @@ if TYPE_CHECKING:
     import socket
 
     from dosirak.engine.api.server import Api
+    from dosirak.engine.rootless import Line
     from dosirak.engine.settings import Settings
 
 log = logging.getLogger("dosirak.service")
 
 
-def run(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve on `listener` until ended; `ready` is called when requests are answered. Raises EngineError."""
+def run(settings: Settings, listener: socket.socket, ready: Callable[[], None], keeper: Line | None = None) -> None:
+    """Serve on `listener` until ended; `ready` is called when requests are answered. Raises EngineError.
+
+    Parameters: `keeper`: of the user namespace that this process has entered (`rootless`).
+    """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
     )
     # Start-up only allocates what stays: collecting meanwhile is wasted, and later collections need not look at it.
     gc.disable()
-    asyncio.run(_Service(settings, listener, ready).run())
+    asyncio.run(_Service(settings, listener, ready, keeper).run())
 
 
 class _Service:
-    def __init__(self, settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, listener: socket.socket, ready: Callable[[], None], keeper: Line | None
+    ) -> None:
         self._settings = settings
+        self._keeper = keeper
         self._listener = listener
         self._ready = ready
         self._ended = asyncio.Event()
@@ -44,7 +51,7 @@ class _Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
-        engine = Engine(self._settings)
+        engine = Engine(self._settings, self._keeper)
         try:
             await engine.start()
             from dosirak.engine.api.server import Api

@@ -90,8 +90,8 @@ def get_ready() -> filesystems.Ready:
     ready = filesystems.Ready(mounts)
     try:
         ready.fill(next(entry for entry in mounts if entry["destination"] == "/dev"))
-    except PermissionError:
-        pass  # where mknod is refused, each node is a mount, which a detached tree can't take
+    except OSError:
+        pass  # where mknod is refused, each node is a mount, which a detached tree can't take before kernel 6.15
     ready.cgroups = rootfs.make_cgroup_base()
     return ready
 

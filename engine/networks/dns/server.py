@@ -1,4 +1,5 @@
-"""The name server's process: `python -S -E -I server.py FD`, FD being the listening socket the services connect to.
+"""The name server's process: `python -S -E -I server.py FD [FD]`, the first being the listening socket that
+the services connect to, the second the network namespace it is to live in.
 
 The service that is connected last tells it what is the case, in JSON messages over SOCK_SEQPACKET:
 
@@ -37,6 +38,7 @@ import struct  # noqa: E402
 from dosirak.engine.networks.dns.sandbox import Home, Sandbox  # noqa: E402
 from dosirak.engine.networks.dns.upstream import Upstream  # noqa: E402
 from dosirak.engine.networks.dns.zones import Box, Zones  # noqa: E402
+from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns  # noqa: E402
 from dosirak.engine.supervision import loop as loops  # noqa: E402
 
 _MESSAGE = 1 << 18
@@ -185,10 +187,12 @@ def _namespaces() -> set[int]:
     return found
 
 
-def main(fd: int) -> None:
+def main(fd: int, namespace: int = -1) -> None:
     """Become nobody's child and serve."""
     if os.fork():
         os._exit(0)
+    if namespace >= 0:
+        setns(namespace, CLONE_NEWNET)
     os.set_inheritable(fd, False)
     os.closerange(0, fd)
     os.closerange(fd + 1, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
@@ -205,4 +209,4 @@ def main(fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -7,6 +7,7 @@ questions wait in the containers' sockets, of which the service keeps copies for
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import socket
@@ -49,11 +50,14 @@ class Box(msgspec.Struct, kw_only=True):
 class NameService:
     """The one name server of an engine root, by its socket at `path`.
 
-    Parameters: `listen` makes the sockets in a box's namespace, for boxes that have none here or there.
+    Parameters: `listen` makes the sockets in a box's namespace, for boxes that have none here or there; `namespace` is
+    the network namespace in which the server lives, if not this process's.
     """
 
-    def __init__(self, path: Path, listen: Callable[[Box], Awaitable[tuple[int, ...]]]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, listen: Callable[[Box], Awaitable[tuple[int, ...]]], namespace: int | None = None
+    ) -> None:
+        self._path, self._namespace = path, namespace
         self._listen = listen
         self._endpoints: dict[str, bytes] = {}
         self._boxes: dict[str, Box] = {}
@@ -198,13 +202,25 @@ class NameService:
             self._path.chmod(0o600)
             listener.listen(2)
             connection.connect(os.fspath(self._path))
+            fds = [listener.fileno()] if self._namespace is None else [listener.fileno(), self._namespace]
+            # Out of the way of the numbers they get.
+            fds = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LISTENER_FD + 2) for fd in fds]
             pid = os.posix_spawn(  # noqa: ASYNC221
                 sys.executable,
-                [sys.executable, "-S", "-E", "-I", os.fspath(_SERVER), str(_LISTENER_FD)],
+                [
+                    sys.executable,
+                    "-S",
+                    "-E",
+                    "-I",
+                    os.fspath(_SERVER),
+                    *map(str, range(_LISTENER_FD, _LISTENER_FD + len(fds))),
+                ],
                 {},
-                file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER_FD)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, fd, _LISTENER_FD + number) for number, fd in enumerate(fds)],
                 setsid=True,
             )
+            for fd in fds:
+                os.close(fd)
         await asyncio.to_thread(os.waitpid, pid, 0)  # what serves is its child, and nobody's
         return connection
 

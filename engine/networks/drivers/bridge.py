@@ -17,10 +17,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import msgspec
 
 from dosirak.engine.errors import HostLimit, InvalidRequest
-from dosirak.engine.networks import bridges, jobs, links, names, options
+from dosirak.engine.networks import bridges, jobs, names, options
 from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
+from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import PREDEFINED, Network, PortBinding
 from dosirak.engine.networks.namespaces import Prepared, Wiring
 from dosirak.engine.networks.pool import Pool
@@ -42,7 +43,7 @@ class Bridge(Driver):
     """One bridge network.
 
     Parameters: `ports` are the engine's published ports, `save` writes a changed record, `taken` tells the subnets of
-    the engine's networks.
+    the engine's networks, `home` is where the bridge is.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Bridge(Driver):
         ports: Ports,
         save: Callable[[Network], None],
         taken: Callable[[], list[IPv4Network]],
+        home: Home,
     ) -> None:
         super().__init__(network)
         self._worker = worker
         self._ports = ports
         self._save = save
         self._taken = taken
+        self._home = home
         self._options = options.parse(network.options)
         self._allocator = self._new_allocator()
         self._changing = asyncio.Lock()
@@ -143,7 +146,7 @@ class Bridge(Driver):
             for attachment in attachments:
                 assert attachment.prepared and attachment.prepared.address
                 self._allocator.reserve(attachment.prepared.address.ip)
-                self._ports.readopt(attachment.ports)
+                self._ports.readopt(attachment.ports, str(attachment.prepared.address.ip))
                 opened += publications(attachment.ports, attachment.prepared.address.ip)
                 self._attached.add(attachment.prepared.veth)
             self._users += len(attachments)
@@ -233,10 +236,10 @@ class Bridge(Driver):
             await asyncio.wait([self._raising])
             self._raising.exception()  # was told to whoever waited
             self._raising = None
-        if self._raised or links.index_of(self.network.bridge) is not None:
+        if self._raised or self._home.index_of(self.network.bridge) is not None:
             self._raised = None
             leaving, self._leaving = self._leaving, []
-            await _wait_gone(leaving)
+            await self._wait_gone(leaving)
             await self._worker.submit(jobs.lower, self.network.bridge, leaving)
 
     def _make(
@@ -314,12 +317,11 @@ class Bridge(Driver):
         part = IPv4Network(network.ip_range) if network.ip_range else None
         return Allocator(f"{network.name} ({network.id})", IPv4Network(network.subnet), reserved, part)
 
-
-async def _wait_gone(veths: Sequence[str]) -> None:
-    """Returns once the kernel has taken these links away. Not on the network thread: others need it meanwhile."""
-    deadline = time.monotonic() + _GONE_WITHIN
-    while any(map(links.index_of, veths)) and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.004)
+    async def _wait_gone(self, veths: Sequence[str]) -> None:
+        """Returns once the kernel has taken these links away. Not on the network thread: others need it meanwhile."""
+        deadline = time.monotonic() + _GONE_WITHIN
+        while any(map(self._home.index_of, veths)) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.004)
 
 
 def _parse_ip(text: str) -> IPv4Address:

@@ -1,5 +1,5 @@
 """Control groups behind one small interface with two implementations: `v2` (the unified hierarchy) and `v1`
-(also hybrid hosts, whose controllers are on v1).
+(also hybrid hosts, whose controllers are on v1); `nothing` stands for a user who has been given none.
 
 A cgroup is named by its path below the hierarchy's root ("dosirak/<id>"). `Cgroup` makes and fills one; `processes`,
 `kill` and `remove` serve whoever has only the path.
@@ -7,7 +7,8 @@ A cgroup is named by its path below the hierarchy's root ("dosirak/<id>"). `Cgro
 
 from __future__ import annotations
 
-from dosirak.engine.runtime.cgroups import files, v1, v2
+from dosirak.engine.runtime import privilege
+from dosirak.engine.runtime.cgroups import files, nothing, v1, v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ class _Host:
 def backend() -> v1.Hierarchies | v2.Hierarchy:
     """The host's cgroup implementation. v2 is taken where it carries the memory controller."""
     if _Host.backend is None:
-        _Host.backend = v2.detect() or v1.detect()
+        _Host.backend = _delegated() if privilege.here().confined else v2.detect() or v1.detect()
     return _Host.backend
+
+
+def _delegated() -> v1.Hierarchies | v2.Hierarchy:
+    """What an ordinary user has been given: a part of the unified hierarchy, or nothing."""
+    return v2.detect_delegated() or nothing.Nothing()
 
 
 def version() -> str:

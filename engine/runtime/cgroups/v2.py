@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from dosirak.engine.runtime import privilege
 from dosirak.engine.runtime.cgroups import devicerules, files, freezer
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Hierarchy:
             break
         if resources:
             self.apply(path, resources)
-        if rules := resources.get("devices"):
+        if (rules := resources.get("devices")) and not privilege.here().confined:  # who can make no node needs no rules
             devicerules.attach_v2(directory, rules)
         return self.join_fds(path)
 
@@ -126,6 +127,31 @@ def detect() -> Hierarchy | None:
     except OSError:
         return None
     return Hierarchy(root) if "memory" in available else None
+
+
+def detect_delegated() -> Hierarchy | None:
+    """The part of the unified hierarchy that is this user's, with the memory controller: the topmost such group above
+    this process that may hand its controllers down, for a process can be moved only below a group that is the user's.
+    """
+    try:
+        with open("/proc/self/cgroup", "rb", buffering=0) as file:
+            lines = file.read().decode().splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        path = "/sys/fs/cgroup"
+        for part in ["", *own.strip("/").split("/")]:
+            path = f"{path}/{part}".rstrip("/")
+            if os.access(path, os.W_OK) and os.access(f"{path}/cgroup.procs", os.W_OK) and _can_hand_down(path):
+                return Hierarchy(path)
+    except (OSError, StopIteration):
+        pass
+    return None
+
+
+def _can_hand_down(directory: str) -> bool:
+    """Whether it has the memory controller, and no processes of its own to keep it from handing it down."""
+    available = files.read(directory, "cgroup.controllers").split()
+    handed = files.read(directory, "cgroup.subtree_control").split()
+    return "memory" in available and ("memory" in handed or not files.read(directory, "cgroup.procs").split())
 
 
 def _hand_down(directory: str) -> None:
