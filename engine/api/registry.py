@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -59,6 +60,20 @@ async def distribution(call: Call) -> StreamResponse:
     found, platforms = await call.rooms.registry().look(parse(call.vars["name"]), known)
     descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
     return reply.json({"Descriptor": descriptor, "Platforms": [msgspec.to_builtins(one) for one in platforms]})
+
+
+async def manifest(call: Call) -> StreamResponse:
+    """`GET /dosirak/manifests/{name}`: the manifest or index a registry has under a name, as it is."""
+    found, data = await call.rooms.registry().manifest(parse(call.vars["name"]), _credentials(call))
+    descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    return reply.json({"Descriptor": descriptor, "Raw": base64.b64encode(data).decode()})
+
+
+async def search(call: Call) -> StreamResponse:
+    """`GET /images/search?term=…`."""
+    limit = call.integer("limit") or 0
+    hits = await call.rooms.registry().search(call.text("term"), limit, call.filters(), _credentials(call))
+    return reply.json([msgspec.to_builtins(hit) for hit in hits])
 
 
 async def auth(call: Call) -> StreamResponse:
@@ -151,5 +166,7 @@ def _line(message: Message) -> dict[str, Any]:
 ROUTES = (
     Route("POST", "/images/{name}/push", push),
     Route("GET", "/distribution/{name}/json", distribution, since=(1, 30)),
+    Route("GET", "/images/search", search),
+    Route("GET", "/dosirak/manifests/{name}", manifest),
     Route("POST", "/auth", auth),
 )

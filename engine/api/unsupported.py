@@ -40,7 +40,6 @@ async def _no_such_plugin(call: Call) -> StreamResponse:
 _NOT_YET = (
     ("GET", "/containers/{name}/checkpoints", "docker checkpoint"),
     ("POST", "/containers/{name}/checkpoints", "docker checkpoint"),
-    ("GET", "/images/search", "docker search"),
     ("POST", "/build/cancel", "cancelling a build by its id"),
     ("POST", "/session", "BuildKit's session (set DOCKER_BUILDKIT=0): it"),
     ("POST", "/grpc", "BuildKit's interface (set DOCKER_BUILDKIT=0): it"),

@@ -14,6 +14,7 @@ from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import documents
 from dosirak.engine.registry import errors
 from dosirak.engine.registry.connection import Connection
+from dosirak.engine.registry.paging import pages
 from dosirak.engine.registry.retries import retried
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ _ACCEPT = ", ".join(
         "*/*",
     )
 )
-_MAX_PAGES = 100
 _MAX_TAGS = 100_000
-_NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next')
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -59,16 +58,10 @@ class Client:
     async def tags(self) -> list[str]:
         """Every tag of the repository that is one. Raises RegistryError, Unreachable, InvalidRequest."""
         found: list[str] = []
-        path = f"{self.repository}/tags/list"
-        seen: set[str] = set()
-        while path not in seen and len(seen) < _MAX_PAGES and len(found) <= _MAX_TAGS:
-            seen.add(path)
-            headers, data = await self.connection.get(path, documents.MAX_MANIFEST)
-            found += documents.decode(data, _Tags, "list of tags").tags or ()
-            following = _NEXT.search(headers.get("Link", ""))
-            if following is None:
+        async for page in pages(self.connection, f"{self.repository}/tags/list"):
+            found += documents.decode(page, _Tags, "list of tags").tags or ()
+            if len(found) > _MAX_TAGS:
                 break
-            path = following[1]
         return [tag for tag in dict.fromkeys(found) if _TAG.fullmatch(tag)]
 
     async def manifest(self, which: str, descriptor: Descriptor | None = None) -> tuple[Descriptor, bytes]:

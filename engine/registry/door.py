@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from dosirak.engine.errors import EngineError, Forbidden, NotFound
 from dosirak.engine.images import Reference
 from dosirak.engine.layers import Layers
 from dosirak.engine.layers.threads import in_thread
-from dosirak.engine.registry import configuration, errors, hosts
+from dosirak.engine.registry import configuration, errors, hosts, searching
 from dosirak.engine.registry import pull as pulling
 from dosirak.engine.registry import push as pushing
 from dosirak.engine.registry.certificates import DIRECTORIES, Certificates
@@ -129,6 +130,40 @@ class Registry:
             return await pulling.look(client, wanted)
         except errors.RegistryError as error:
             raise errors.of_pull(error, wanted) from error
+
+    async def manifest(self, reference: Reference, credentials: Credentials) -> tuple[Descriptor, bytes]:
+        """What a registry has under a name, as it is: a manifest or an index, and its bytes. Raises as `pull`."""
+        wanted = reference.tagged()
+        client = await self._client(wanted, credentials, "pull")
+        try:
+            return await client.manifest(wanted.digest or wanted.tag)
+        except errors.RegistryError as error:
+            raise errors.of_pull(error, wanted) from error
+
+    async def search(
+        self, term: str, limit: int, filters: Mapping[str, Sequence[str]], credentials: Credentials
+    ) -> list[searching.Hit]:
+        """Repositories whose names have to do with a term ("ubuntu", "localhost:5000/tools").
+
+        Mirrors are asked when the registry itself does not answer. Raises InvalidRequest, RegistryError, Unreachable,
+        Unauthorized.
+        """
+        domain, text = searching.split(term)
+        count = searching.limit_of(limit)
+        searching.chosen((), filters)
+        known = await in_thread(configuration.read, self._data)
+        *mirrors, registry = [place.endpoint for place in hosts.places(domain, "", known)]
+        if registry.host == hosts.HUB_SERVER:
+            registry = replace(registry, host=searching.HUB_SEARCH)
+        failure: EngineError | None = None
+        for endpoint in (registry, *mirrors):
+            try:
+                hits = await searching.search(self._transport, endpoint, credentials, domain, text, count)
+                return searching.chosen(hits, filters)
+            except EngineError as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
 
     async def login(self, credentials: Credentials) -> str:
         """Asks the registry of `server_address` (the Hub by default) whether it takes these credentials.

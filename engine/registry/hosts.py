@@ -9,7 +9,7 @@ from dosirak.engine.errors import Forbidden, InvalidRequest
 from dosirak.engine.registry.configuration import Mirror, Registries, Rule
 
 HUB = "docker.io"
-_HUB_SERVER = "registry-1.docker.io"
+HUB_SERVER = "registry-1.docker.io"
 LOOPBACK = ("::1/128", "127.0.0.0/8")
 
 
@@ -59,7 +59,7 @@ def registry(domain: str, path: str, known: Registries) -> Place:
     if rule is not None and rule.blocked:
         raise Forbidden(f"registry {rule.prefix} is blocked in {rule.source}")
     if rule is None or not rule.location or rule.location == rule.prefix:
-        server = _HUB_SERVER if domain == HUB else domain
+        server = HUB_SERVER if domain == HUB else domain
         return Place(_endpoint(server, known, insecure=rule is not None and rule.insecure), path)
     found = _located(rule.location + _below(rule, domain, path), known, rule.insecure)
     if found.endpoint.host == domain:
@@ -95,7 +95,7 @@ def _serves(mirror: Mirror, rule: Rule, digest: bool) -> bool:
 def _located(location: str, known: Registries, insecure: bool, *, anonymous: bool = False) -> Place:
     """A place of registries.conf: "host:port/path"."""
     host, _, path = location.partition("/")
-    server = _HUB_SERVER if host == HUB else host
+    server = HUB_SERVER if host == HUB else host
     return Place(_endpoint(server, known, anonymous=anonymous, insecure=insecure), path)
 
 

@@ -56,7 +56,7 @@ def _follow(
     """POST, tell the steps that matter as they come, return what was meant for programs. Raises DosirakError."""
     engine = session.engine
     found = []
-    for event in engine.lines(engine.call("POST", path, query, headers=_authority(repository), stream=True)):
+    for event in engine.lines(engine.call("POST", path, query, headers=authority(repository), stream=True)):
         if "error" in event:
             raise DosirakError(f"{DAEMON}{event['error']}")
         if "aux" in event:
@@ -71,7 +71,7 @@ def _follow(
 _ENDS = frozenset(("Already exists", "Pull complete", "Pushed", "Layer already exists"))
 
 
-def _authority(repository: str) -> dict[str, str]:
+def authority(repository: str) -> dict[str, str]:
     """What `docker login` left for this repository's registry in `~/.docker/config.json`, as a header; or nothing."""
     from dosirak.magics.logins import Logins
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dosirak.magics.grammar.flags import Group
 
 _LATER = "yet"
+_NEVER_LISTS = "(it pushes images as they are)"
 _NEVER = "(it has no swarm, no contexts and no plugins)"
 
 _CONTAINER = {
@@ -49,6 +50,7 @@ _IMAGE = {
     "history": "magics.commands.images:history",
     "build": "magics.commands.build:build",
     "prune": "magics.commands.prune:images",
+    "search": "magics.commands.search:search",
 }
 _NETWORK = {
     "create": "magics.commands.networks:create",
@@ -100,8 +102,16 @@ dosirak = Group(
     "dosirak", help="Look after Dosirak itself.", loaders=_OURS | {"version": "magics.commands.system:version"}
 )
 
+manifest = Group(
+    "manifest",
+    help="Look at manifests in registries.",
+    loaders={"inspect": "magics.commands.search:inspect_manifest"},
+    planned=dict.fromkeys(("annotate", "create", "push", "rm"), _NEVER_LISTS),
+)
+
 _GROUPS = {
-    name: f"magics.commands.tree:{name}" for name in ("container", "image", "network", "volume", "system", "builder")
+    name: f"magics.commands.tree:{name}"
+    for name in ("container", "image", "network", "volume", "system", "builder", "manifest")
 }
 _OUR_GROUPS = {"registry": "magics.commands.tree:registry"}
 _TOP = {
@@ -114,9 +124,10 @@ _TOP = {
     "version": "magics.commands.system:version",
     **_SYSTEM,
     **_REGISTRY,
+    "search": "magics.commands.search:search",
 }
 _TOP_PLANNED = {
-    **dict.fromkeys(("save", "search", "manifest", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("save", "compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
 }

@@ -78,6 +78,12 @@ def created_by(value: Any, look: Look) -> str:
     return words.shorten(text, 45) if look.truncate else text
 
 
+def description(value: Any, look: Look) -> str:
+    """Return a repository's description on one line, within 45 characters as `search` has it."""
+    text = str(value).replace("\n", " ").replace("\r", " ")
+    return words.shorten(text, 45) if look.truncate else text
+
+
 _CONTAINERS = [
     Column("CONTAINER ID", word=identity),
     Column("IMAGE"),
@@ -139,6 +145,12 @@ _STATS = [
     *(Column(f"NET {way}", "int64", size, "NET I/O", right=True) for way in ("IN", "OUT")),
     *(Column(f"BLOCK {way}", "int64", size, "BLOCK I/O", right=True) for way in ("READ", "WRITTEN")),
 ]
+_SEARCH = [
+    Column("NAME"),
+    Column("DESCRIPTION", word=description),
+    Column("STARS", "int64"),
+    Column("OFFICIAL", "bool", lambda value, look: "[OK]" if value else ""),
+]
 _CHANGES = [Column("CHANGE", "category"), Column("PATH")]
 _TOP = [Column(name, "Int64", right=True) for name in ("PID", "PPID", "C", "NI", "VSZ", "RSS")]
 
@@ -154,6 +166,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "stats": _STATS,
         "usage": _USAGE,
         "events": _EVENTS,
+        "search": _SEARCH,
     }.items()
 }
 """Every listing's columns, by kind and title. A title that is not here is text."""

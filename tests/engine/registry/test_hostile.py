@@ -44,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.stall.set()
         self.redirect = self.realm = self.link = ""
         self.gone = False
+        self.search = (404, b"<html>", "text/html")
 
     @staticmethod
     def described(media_type: str, data: bytes) -> dict:
@@ -72,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, json.dumps(server.document).encode(), server.document["mediaType"])
         if self.path.endswith(digest(server.config)):
             return self._answer(200, server.config)
+        if self.path.startswith("/v1/search"):
+            return self._answer(*server.search)
         if "/tags/list" in self.path:
             headers = {"Link": server.link} if server.link else {}
             return self._answer(200, b'{"tags": ["../../etc", ""]}', "application/json", headers)
@@ -223,6 +226,28 @@ def test_a_mirror_that_breaks_off_or_lies_is_followed_by_the_registry(
     other.cut, other.gone, other.layer = 0, False, server.layer[:-9] + b"corrupted"
     fresh_engine.docker("pull", f"{server.address}/x")
     assert fresh_engine.docker("images", "-q").stdout
+
+
+def test_search_asks_the_registry_s_own_search(docker: Docker, server: Server) -> None:
+    hits = [
+        {"name": "tools", "description": "all\n of them " * 9, "star_count": 12, "is_official": True},
+        {"name": "more/tools", "star_count": 3, "is_automated": True},
+    ]
+    server.search = (200, json.dumps({"results": hits}).encode(), "application/json")
+    said = docker("search", f"{server.address}/tools").stdout.splitlines()
+    assert said[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
+    assert [line.split()[0] for line in said[1:]] == ["tools", "more/tools"]
+    assert "q=tools&n=25" in next(path for path, *_ in server.seen if path.startswith("/v1/search"))
+    said = docker("search", "-f", "stars=10", "-f", "is-official=true", f"{server.address}/tools").stdout
+    assert [line.split()[0] for line in said.splitlines()[1:]] == ["tools"]
+    for arguments, words in (
+        (("-f", "stars=many"), "invalid filter 'stars=many'"),
+        (("-f", "colour=red"), "invalid filter 'colour'"),
+        (("--limit", "101"), "limit 101 is outside the range of [1, 100]"),
+    ):
+        assert words in docker("search", *arguments, f"{server.address}/tools", check=False).stderr
+    server.search = (200, b"[" * 9000, "application/json")
+    assert docker("search", f"{server.address}/tools", check=False).returncode in (0, 1)
 
 
 def test_endless_tag_lists_end(docker: Docker, server: Server) -> None:

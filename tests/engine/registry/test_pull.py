@@ -149,6 +149,18 @@ def test_a_mirror_answers_for_the_hub(fresh_engine: Engine, registry: Registry) 
     assert fresh_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.strip() == "tutorial:14.04"
 
 
+def test_search_looks_in_the_list_of_repositories(fresh_engine: Engine, registry: Registry, box: str) -> None:
+    registry.image("library/searched-for:1", [busybox_tar()])
+    found = fresh_engine.docker("search", "--format", "{{.Name}}", f"{registry.address}/ox")
+    assert f"{registry.address}/box" in found.stdout.splitlines()
+    # The Hub does not answer here, a mirror of it does.
+    text = f'[registries.mirrors]\n"docker.io" = ["http://{registry.address}"]\n'
+    text += '[registries.locations]\n"docker.io" = "127.0.0.1:1"\n'
+    (fresh_engine.settings.data / "dosirak.toml").write_text(text)
+    found = fresh_engine.docker("search", "--format", "{{.Name}} {{.IsOfficial}}", "searched")
+    assert found.stdout.splitlines() == ["searched-for [OK]"]
+
+
 def _manifest(registry: Registry, repository: str, tag: str) -> dict:
     import urllib.request
 

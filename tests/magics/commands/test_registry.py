@@ -107,3 +107,16 @@ def test_a_registry_is_served_listed_and_stopped(
     assert "WARNING: whoever reaches 0.0.0.0:" in "".join(capsys.readouterr())
     with pytest.raises(DosirakError, match="no registry is served at"):
         magic("registry", f"stop {address}")
+
+
+def test_what_a_registry_has_is_searched_and_looked_at_without_pulling(
+    magic: Any, registry: Registry, config: Path
+) -> None:
+    described = registry.image("look/at-me:1", [busybox_tar()])
+    frame = magic("image", f"search {registry.address}/at-me")
+    assert frame["NAME"].tolist() == [f"{registry.address}/look/at-me"]
+    assert frame["OFFICIAL"].dtype == bool and frame["STARS"].tolist() == [0]
+    found = magic("docker", f"manifest inspect {registry.address}/look/at-me:1")
+    assert found["mediaType"] == described["mediaType"] and len(found["layers"]) == 1
+    with pytest.raises(DosirakError, match="manifest unknown"):
+        magic("docker", f"manifest inspect {registry.address}/look/at-me:2")
