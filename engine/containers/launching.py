@@ -55,12 +55,12 @@ async def launch(room: Room, live: Live) -> Task:
         confined = await choose_filter(room, record.host_config)
         written = room, record, sandbox, confined, shm, frozenset(join)
         if record.host_config.devices:  # may be a whole tree of directories
-            await asyncio.to_thread(write_bundle, *written)
+            document = await asyncio.to_thread(write_bundle, *written)
         else:
-            write_bundle(*written)
+            document = write_bundle(*written)
         attaches, live.attaches = tuple(live.attaches), []
         try:
-            task = await room.launcher.launch(_launch_of(room, record, confined, join, attaches))
+            task = await room.launcher.launch(_launch_of(room, record, document, confined, join, attaches))
         except HostLimit:
             # Killed in its middle: nobody has removed the cgroup.
             await asyncio.to_thread(cgroups.remove, group.path_of(record))
@@ -81,12 +81,20 @@ async def choose_filter(room: Room, host: HostConfig) -> Filter | None:
     return await room.confinement.choose(host, options.seccomp, bounding)
 
 
-def _launch_of(room: Room, record: Container, confined: Filter | None, join: dict[str, int], attaches: Any) -> Launch:
+def _launch_of(
+    room: Room,
+    record: Container,
+    document: dict[str, Any],
+    confined: Filter | None,
+    join: dict[str, int],
+    attaches: Any,
+) -> Launch:
     config, host = record.config, record.host_config
     policy = host.restart_policy
     return Launch(
         id=record.id,
         bundle=room.directory(record.id),
+        spec=document,
         log=log_of(record),
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
@@ -115,19 +123,28 @@ def write_bundle(
     confined: Filter | None,
     shm: str,
     joined: frozenset[str],
-) -> None:
-    """Write config.json and the three network files. Raises HostLimit (disk full), InvalidRequest."""
+) -> dict[str, Any]:
+    """Write config.json and the three network files. Returns the document as `write_document` does. Raises HostLimit
+    (disk full), InvalidRequest."""
     directory = room.directory(record.id)
     try:
         own = network_files.write(room, record, sandbox, directory)
         resolved = resolve(room, record, own, confined, shm, joined)
-        network_files.write_file(f"{directory}/config.json", _encode(spec.build(record, resolved)))
+        document = write_document(directory, spec.build(record, resolved))
         if record.state.started_at:
             with contextlib.suppress(FileNotFoundError):
                 # An earlier run's note makes room for the next.
                 (directory / "exit.json").rename(directory / "exit.json.new")
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
+    return document
+
+
+def write_document(bundle: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """Write config.json; return it as a launch takes it: the filter, which goes compiled, is only said to be there.
+    Raises OSError."""
+    network_files.write_file(f"{bundle}/config.json", _encode(document))
+    return {**document, "linux": {**document["linux"], "seccomp": "seccomp" in document["linux"]}}
 
 
 def resolve(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from dosirak.engine.runtime.seccomp import Filter
 
 _log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 _SIGKILL = 9
 Output = Callable[[int, bytes], None]
 
@@ -76,12 +75,13 @@ async def _run(room: Room, step_id: str, step: Step, output: Output) -> int:
     sandbox = await room.networks.connect(step_id, record.name, mode, hostname=step.hostname)
     try:
         confined = await launching.choose_filter(room, record.host_config)
-        _write_bundle(room, record, sandbox, step, confined)
+        document = _write_bundle(room, record, sandbox, step, confined)
         join = {"network": sandbox.netns_fd} if sandbox.netns_fd is not None else {}
         ours, theirs = socket.socketpair()
         reading = asyncio.create_task(_read(ours, output), name=f"output of step {step_id[:12]}")
         try:
-            launch = Launch(id=step_id, bundle=directory, join=join, filter=confined, attach=(Attach(theirs),))
+            attach = (Attach(theirs),)
+            launch = Launch(id=step_id, bundle=directory, spec=document, join=join, filter=confined, attach=attach)
             end = await _launch_and_wait(room, launch)
             await reading
         finally:
@@ -123,7 +123,7 @@ def _record(step_id: str, step: Step) -> Container:
     )
 
 
-def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, confined: Filter | None) -> None:
+def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, confined: Filter | None) -> Any:
     directory = room.directory(record.id)
     try:
         own = network_files.write(room, record, sandbox, directory)
@@ -135,7 +135,7 @@ def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, c
         )
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts
-        network_files.write_file(f"{directory}/config.json", _encode(document))
+        return launching.write_document(directory, document)
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 

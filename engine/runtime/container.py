@@ -116,6 +116,10 @@ def prepare(
         raise start_error(error) from error
     plan.namespaces, plan.bundle, plan.cgroup, plan.filter, plan.init = spaces, bundle, cgroup, compiled, init
     if ready is not None and user < 0:  # they are the host's
+        if "ipc" not in spaces.ready:
+            ready.forget("mqueue")
+        if not cgroups.took_ready():
+            ready.cgroups = -1
         plan.ready = ready
     return plan, spaces.clone_flags()
 
@@ -174,7 +178,7 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         # Made by the root of its user namespace, so that this one can open /dev/stdout again.
         stdio = Stdio(stdin=stdin, terminal=bool(plan.process.get("terminal")))
         plan.stdio = stdio.theirs
-        flags |= sys.CLONE_FILES | vfork.CLONE_PARENT
+        flags |= sys.CLONE_FILES | vfork.CLONE_PARENT | plan.namespaces.enter_ready(plan.bundle)
         pid, error = vfork.spawn(flags, lambda: child.run(plan))
     except OSError as error:
         raise start_error(error) from error

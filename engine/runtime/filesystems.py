@@ -12,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# These depend on no namespace of the container, as proc does on its pid, mqueue on its ipc, sysfs on its network one.
-_EARLY = frozenset(("tmpfs", "devpts"))
+# These depend on no namespace of the container that is not there yet, as proc does on its pid and sysfs on its network
+# one; mqueue does on its ipc namespace, which may be (`namespaces.get_ready`).
+_EARLY = frozenset(("tmpfs", "devpts", "mqueue"))
 
 
 class Ready:
@@ -25,7 +26,8 @@ class Ready:
         self.has_nodes = False
         """Whether a /dev with all its nodes was taken."""
         self.cgroups = -1
-        """A detached directory for v1's hierarchies (`rootfs.make_cgroup_base`), or -1."""
+        """A detached mount of v1's groups (`rootfs.get_cgroup_mount_ready`), or -1; its attributes; how many."""
+        self.cgroup_options = self.cgroup_count = 0
         for entry in entries:
             if entry["type"] in _EARLY:
                 self._made[_key(entry)] = _make(entry)
@@ -43,6 +45,11 @@ class Ready:
             os.close(host_dev)
         self._dev = _key(entry)
         self._made[self._dev] = dev
+
+    def forget(self, kind: str) -> None:
+        """Those of this type are not to be had."""
+        for key in [key for key in self._made if key[0] == kind]:
+            os.close(self._made.pop(key))
 
     def take(self, entry: dict[str, Any]) -> int:
         """A detached mount of the file system that `entry` of config.json describes. Raises OSError."""

@@ -291,6 +291,28 @@ def make_cgroup_base() -> int:
     return base
 
 
+def get_cgroup_mount_ready(ready: filesystems.Ready, cgroup: str, entry: dict[str, Any]) -> None:
+    """Make the mount that this entry asks for, of the cgroup that is ready. What it shows stays so when that gets its
+    name. Raises OSError: before kernel 6.15 nothing can be mounted on what is detached itself."""
+    options = MountOptions(entry["options"])
+    base = make_cgroup_base()
+    if base >= 0:
+        binds = cgroups.binds(cgroup)
+        _bind_groups(base, binds, options)
+        ready.cgroups, ready.cgroup_options, ready.cgroup_count = base, options.set, len(binds)
+
+
+def _bind_groups(base: int, binds: list[tuple[str, str]], options: MountOptions) -> None:
+    """Each hierarchy's group on its directory."""
+    bind = MountOptions([])
+    bind.set = options.set
+    for name, directory in binds:
+        tree = _clone_tree(directory, bind)
+        sys.move_mount(tree, base, name)
+        os.close(tree)
+    sys.mount_setattr(base, set_=options.set)
+
+
 def _mount_cgroup(
     destination: str, root_fd: int, options: MountOptions, cgroup: str | None, ready: filesystems.Ready
 ) -> None:
@@ -298,22 +320,21 @@ def _mount_cgroup(
     a superblock each (they cost again at teardown)."""
     if cgroup is None:
         return
-    bind = MountOptions([])
-    bind.set = options.set
     binds = cgroups.binds(cgroup)
     place = _open_place(root_fd, destination, True)
-    whole = [directory for name, directory in binds if not name]
-    base = _clone_tree(whole[0], bind) if whole else ready.cgroups
-    if base < 0:
+    if binds and not binds[0][0]:  # version 2: the whole
+        bind = MountOptions([])
+        bind.set = options.set
+        base = _clone_tree(binds[0][1], bind)
+        sys.move_mount(base, place)
+    elif ready.cgroups >= 0 and ready.cgroup_options == options.set and ready.cgroup_count == len(binds):
+        base = ready.cgroups
+        sys.move_mount(base, place)
+    else:
         base = make_cgroup_base()
-    sys.move_mount(base, place)
+        sys.move_mount(base, place)
+        _bind_groups(base, binds, options)
     os.close(place)
-    if not whole:
-        for name, directory in binds:
-            tree = _clone_tree(directory, bind)
-            sys.move_mount(tree, base, name)
-            os.close(tree)
-        sys.mount_setattr(base, set_=options.set)
     os.close(base)
 
 

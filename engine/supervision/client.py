@@ -220,7 +220,8 @@ class Launcher:
         previous = self._last.get(launch.bundle)
         if previous is not None:
             await previous.closed.wait()  # it still owns the cgroup and the control socket
-        return await self._ask(launch, {"op": "create"}, None)
+        spec = {"spec": launch.spec} if launch.spec is not None else {}
+        return await self._ask(launch, {"op": "create", **spec}, None)
 
     async def exec(self, launch: Launch, pidfd: int, process: dict[str, Any], spec: dict[str, Any]) -> Task:
         """Start a further process in the container whose first process `pidfd` names.

@@ -26,7 +26,7 @@ import signal  # noqa: E402
 import struct  # noqa: E402
 import time  # noqa: E402
 
-from dosirak.engine.runtime import syscalls, vfork  # noqa: E402
+from dosirak.engine.runtime import cgroups, syscalls, vfork  # noqa: E402
 from dosirak.engine.supervision import monitor, wire  # noqa: E402
 
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
@@ -37,6 +37,8 @@ _PID = struct.Struct("i")
 # Seconds: a replacement's fork and warm-up (5 ms of processor time) stay out of the way of the launch under way.
 _REST = 0.012
 _PAUSE = 0.05
+# Seconds for spares to end.
+_PATIENCE = 1.0
 # So many spares may die in a row, none taken between them, before the launcher ends: who asks is then told.
 _MOST_DEATHS = 40
 
@@ -87,17 +89,31 @@ def serve(sockets: dict[str, wire.Socket]) -> None:
         for fd in ready:
             if fd in spares:
                 deaths += 1
+                cgroups.forget_ready(spares[fd][1])
                 if deaths > _MOST_DEATHS:
                     sys.exit("dosirak launcher: the processes that it forks die at once")
                 time.sleep(_PAUSE)  # whatever kills spares must not make this a fork bomb
                 add(forget(fd))
             elif fd != taken_read and any(fd == requests.fileno() for requests in sockets.values()):
+                _await_ends(list(spares))
                 return
         waiting = {kind for kind, _ in spares.values()}
         if owed and (time.monotonic() >= due or not waiting.issuperset(owed)):
             made, owed = owed, []
             for kind in made:
                 add(kind)
+
+
+def _await_ends(pidfds: list[int]) -> None:
+    """The spares end as we do; whoever waits for us may then take away what they had made."""
+    poll = select.poll()
+    for pidfd in pidfds:
+        poll.register(pidfd, select.POLLIN)
+    deadline = time.monotonic() + _PATIENCE
+    while pidfds and (left := deadline - time.monotonic()) > 0:
+        for pidfd, _ in poll.poll(left * 1000):
+            poll.unregister(pidfd)
+            pidfds.remove(pidfd)
 
 
 def _fork_spare(kind: str, sockets: dict[str, wire.Socket], taken: int) -> int:
@@ -151,6 +167,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _protect_from_oom()
+    cgroups.sweep_ready()
     # Inherited by all that is forked from here until it execs: a process of a container that an exec joins can't trace
     # it, nor open its /proc/N/exe and /proc/N/fd, not even in its first moments there (CVE-2016-9962).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)

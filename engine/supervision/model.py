@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dosirak.engine.runtime.seccomp import Filter
@@ -56,12 +56,13 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One process to start. `bundle` holds config.json; `join`: OCI namespace type → descriptor of an existing one;
-    `filter`: its linux.seccomp, compiled; `size`: rows and columns of its terminal; `init`: a first process of
-    ours runs it (`init.py`)."""
+    """One process to start. `bundle` holds config.json; `spec`: the same, for the start to have it at once; `join`: OCI
+    namespace type → descriptor of an existing one; `filter`: its linux.seccomp, compiled; `size`: rows and columns of
+    its terminal; `init`: a first process of ours runs it (`init.py`)."""
 
     id: str
     bundle: Path
+    spec: Mapping[str, Any] | None = None
     log: LogFile | None = None
     stdin: bool = False
     stdin_once: bool = False

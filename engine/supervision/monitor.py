@@ -366,6 +366,9 @@ def main(requests: wire.Socket, on_taken: Callable[[], None], *, for_execs: bool
         if data:
             on_taken()
             Monitor(starter.read(data, fds)).run(ours, pid)
+        else:
+            _reap(pid)
+            cgroups.forget_ready(os.getpid())
     except BaseException as error:
         status = 1
         report(error)

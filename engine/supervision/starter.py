@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+import gc
 import json
 import os
 import signal
@@ -56,6 +57,7 @@ def wait(requests: wire.Socket, monitor: wire.Socket, *, for_execs: bool) -> NoR
 
     Parameters: `requests`: of the service; `monitor`: our parent; `for_execs`: the requests are for execs.
     """
+    gc.disable()  # it ends before there is anything to collect
     touch_all()
     ready = None
     if not for_execs:
@@ -66,9 +68,11 @@ def wait(requests: wire.Socket, monitor: wire.Socket, *, for_execs: bool) -> NoR
     data, fds = wire.receive(requests)
     if not data:
         os._exit(0)  # the service has ended
-    wire.send(monitor, data, fds)
+    document = wire.unpack(wire.open_long(data, fds))
+    spec = document.pop("spec", None)  # the monitor has no use for so much
+    wire.send_long(monitor, wire.pack(document), fds)
     requests.close()
-    start(read(data, fds), monitor, ready)
+    start(Request(document, fds), monitor, ready, spec)
 
 
 def touch_all() -> None:
@@ -83,25 +87,36 @@ def touch_all() -> None:
 def get_ready() -> filesystems.Ready:
     """Make what can be made of a new container, and touch what its start touches besides."""
     json.loads(json.dumps({"a": [1, 2.0, "b", None, True]}))
-    cgroups.get_ready(defaults.DEVICE_RULES)
-    if "time" in defaults.NAMESPACES:
-        namespaces.get_ready()
+    cgroup = cgroups.get_ready(defaults.DEVICE_RULES, os.getppid())
+    namespaces.get_ready(time="time" in defaults.NAMESPACES)
     mounts = defaults.mounts()
     ready = filesystems.Ready(mounts)
     try:
         ready.fill(next(entry for entry in mounts if entry["destination"] == "/dev"))
     except OSError:
         pass  # where mknod is refused, each node is a mount, which a detached tree can't take before kernel 6.15
-    ready.cgroups = rootfs.make_cgroup_base()
+    if cgroup:
+        try:
+            entry = next(entry for entry in mounts if entry["type"] == "cgroup")
+            rootfs.get_cgroup_mount_ready(ready, cgroup, entry)
+        except OSError:
+            pass  # this kernel wants it attached first
     return ready
 
 
-def start(request: Request, monitor: wire.Socket, ready: filesystems.Ready | None = None) -> NoReturn:
-    """Do it and tell the monitor: what process there is, or why there is none."""
+def start(
+    request: Request,
+    monitor: wire.Socket,
+    ready: filesystems.Ready | None = None,
+    spec: dict[str, Any] | None = None,
+) -> NoReturn:
+    """Do it and tell the monitor: what process there is, or why there is none. `spec`: config.json, if it has come with
+    the request."""
     cgroup, shared = "", False
     streams: list[int] = []
     try:
-        spec = request.document["spec"] if request.is_exec else read_spec(request.document["bundle"])
+        if spec is None:
+            spec = read_spec(request.document["bundle"])
         if not request.is_exec:
             cgroup = cgroup_of(spec)
             if request.again and cgroup:

@@ -40,9 +40,28 @@ def version() -> str:
     return backend().version
 
 
-def get_ready(devices: list[dict[str, Any]]) -> None:
-    """Do ahead of time what can be done for a group with these device rules."""
-    backend().get_ready(devices)
+def get_ready(devices: list[dict[str, Any]], spare: int) -> str:
+    """Do ahead of time what can be done for a group with these device rules; `create` then takes it.
+
+    Parameters: `spare`: the pid of whoever sees to `forget_ready`. Returns the path of the group that is there, "" if
+    none is. Raises OSError.
+    """
+    return backend().get_ready(devices, spare)
+
+
+def took_ready() -> bool:
+    """Whether the last group made is the one that was ready, in every hierarchy."""
+    return backend().took_ready
+
+
+def forget_ready(spare: int) -> None:
+    """Remove what `get_ready` made for this pid, if nobody took it."""
+    backend().forget_ready(spare)
+
+
+def sweep_ready() -> None:
+    """Remove what `get_ready` made for processes that are no more."""
+    backend().sweep_ready()
 
 
 def create(path: str, resources: dict[str, Any]) -> list[int]:

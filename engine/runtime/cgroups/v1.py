@@ -23,14 +23,61 @@ class Hierarchies:
 
     def __init__(self, mounts: dict[str, str]) -> None:
         self.mounts = mounts
+        self._ready = ""
+        self._ready_rules: object = None
+        self.took_ready = False
 
-    def get_ready(self, devices: list[dict[str, Any]]) -> None:
-        """Nothing to do ahead of time."""
+    def get_ready(self, devices: list[dict[str, Any]], spare: int) -> str:
+        """Make the groups under a name of their own: to make one costs several times what it costs to rename it."""
+        self._ready, self._ready_rules = _spare(spare), devices
+        for mount in self._mounts({}):
+            files.make(f"{mount}/{self._ready}")
+        if "devices" in self.mounts:
+            devicerules.apply_v1(f"{self.mounts['devices']}/{self._ready}", devices)
+        return self._ready
+
+    def forget_ready(self, spare: int) -> None:
+        """From every hierarchy."""
+        for mount in self._mounts({}):
+            files.remove_empty(f"{mount}/{_spare(spare)}")
+
+    def sweep_ready(self) -> None:
+        """The name tells whose it is."""
+        try:
+            names = os.listdir(f"{self._main()}/{files.PARENT}")
+        except OSError:
+            return
+        for name in names:
+            kind, _, pid = name.partition("-")
+            if kind == _SPARE and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                self.forget_ready(int(pid))
+
+    def _take_ready(self, path: str, rules: object) -> set[str]:
+        """Give the groups that are ready the name that is wanted, and say in which hierarchies that worked."""
+        ready, self._ready = self._ready, ""
+        taken: set[str] = set()
+        mounts = self._mounts({}) if ready else []
+        for mount in mounts:
+            fits = os.path.dirname(path) == files.PARENT
+            if mount == self.mounts.get("devices"):
+                fits = fits and rules == self._ready_rules
+            try:
+                if fits:
+                    os.rename(f"{mount}/{ready}", f"{mount}/{path}")
+                    taken.add(mount)
+                    continue
+            except OSError:
+                pass  # that name is there already, or somebody has removed what was ready
+            files.remove_empty(f"{mount}/{ready}")
+        self.took_ready = bool(ready) and len(taken) == len(mounts)
+        return taken
 
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the groups, set the limits, open the files to join by."""
+        taken = self._take_ready(path, resources.get("devices"))
         for mount in self._mounts(resources):
-            files.make(f"{mount}/{path}")
+            if mount not in taken:
+                files.make(f"{mount}/{path}")
         if "cpuset" in self.mounts and _wants_cpuset(resources):
             _inherit_cpuset(self.mounts["cpuset"], path)
         if resources:
@@ -38,7 +85,8 @@ class Hierarchies:
         if rules := resources.get("devices"):
             if "devices" not in self.mounts:
                 raise OSError(errno.EOPNOTSUPP, "the host has no cgroup controller for devices")
-            devicerules.apply_v1(f"{self.mounts['devices']}/{path}", rules)
+            if self.mounts["devices"] not in taken:
+                devicerules.apply_v1(f"{self.mounts['devices']}/{path}", rules)
         return self.join_fds(path)
 
     def update(self, path: str, resources: dict[str, Any]) -> None:
@@ -187,6 +235,14 @@ class Hierarchies:
     def _mounts(self, resources: dict[str, Any]) -> list[str]:
         wanted = dict.fromkeys((*_ALWAYS, *(controller for controller, _, _ in settings(resources))))
         return list(dict.fromkeys(self.mounts[name] for name in wanted if name in self.mounts))
+
+
+# Groups that wait for a container are "dosirak/spare-PID".
+_SPARE = "spare"
+
+
+def _spare(pid: int) -> str:
+    return f"{files.PARENT}/{_SPARE}-{pid}"
 
 
 def detect() -> Hierarchies:

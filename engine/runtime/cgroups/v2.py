@@ -19,13 +19,21 @@ class Hierarchy:
     """The unified hierarchy, mounted at `root`."""
 
     version = "2"
+    took_ready = False
 
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def get_ready(self, devices: list[dict[str, Any]]) -> None:
-        """Load the program for rules that will probably be asked for."""
+    def get_ready(self, devices: list[dict[str, Any]], spare: int) -> str:
+        """Load the program for rules that will probably be asked for. A group can't be had: here it has no rename."""
         devicerules.get_ready_v2(devices)
+        return ""
+
+    def forget_ready(self, spare: int) -> None:
+        """The program goes with the process."""
+
+    def sweep_ready(self) -> None:
+        """Nothing is left by anybody."""
 
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the group with its controllers on, set the limits, open the file to join by."""
