@@ -17,8 +17,15 @@ class Nothing(v1.Hierarchies):
     def __init__(self) -> None:
         super().__init__({})
 
-    def get_ready(self, devices: list[dict[str, Any]]) -> None:
-        """Nothing to do."""
+    def get_ready(self, devices: list[dict[str, Any]], spare: int) -> str:
+        """No group."""
+        return ""
+
+    def forget_ready(self, spare: int) -> None:
+        """There is none."""
+
+    def sweep_ready(self) -> None:
+        """There is none."""
 
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """No group, so none to join."""
