@@ -203,9 +203,10 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
         options.recursive, options.tree_set = True, options.tree_set | sys.MOUNT_ATTR_RDONLY
         tree = _clone_tree("/sys", options)
     try:
+        covers = entry["type"] == "tmpfs" and _is_there(root_fd, entry["destination"])
         place = _open_place(root_fd, entry["destination"], True)
         try:
-            if entry["type"] == "tmpfs":
+            if covers:
                 _keep_mode(tree, place, options)
             _keep_proc(entry["destination"], place, tree)
             sys.move_mount(tree, place)
@@ -230,6 +231,14 @@ def _keep_proc(destination: str, place: int, tree: int) -> None:
         refused = inside and path not in _COVERED_IN_PROC
     if refused:
         raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc")
+
+
+def _is_there(root_fd: int, destination: str) -> bool:
+    try:
+        os.close(inroot.open_in_root(root_fd, destination, os.O_PATH))
+    except OSError:
+        return False  # what is wrong with it, whoever mounts there will say
+    return True
 
 
 def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:
@@ -266,7 +275,7 @@ def _clone_tree(source: str | bytes, options: MountOptions) -> int:
 
 
 def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
-    """A tmpfs without a mode of its own takes that of the directory it covers, as runc does."""
+    """A tmpfs without a mode of its own takes that of the directory it covers, as runc does; over none it has 1777."""
     if not any(key == "mode" for key, _ in options.data):
         found = os.fstat(place)
         readonly = options.set & sys.MOUNT_ATTR_RDONLY

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from dosirak.engine.containers import spec
 from dosirak.engine.containers.documents import HostConfig
@@ -19,7 +18,7 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.sharing import ids, modes
 from dosirak.engine.containers.sharing.ids import IdMap
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, NotSupported
-from dosirak.engine.runtime import usermaker
+from dosirak.engine.runtime import privilege, usermaker
 
 _FILES = {"network": "net", "ipc": "ipc", "pid": "pid", "user": "user"}
 _MODES = {"network": "network_mode", "ipc": "ipc_mode", "pid": "pid_mode", "user": "userns_mode"}
@@ -48,7 +47,7 @@ def allot(room: Room, record: Container) -> None:
     mode = modes.user_mode(record.host_config.userns_mode)
     if not mode.own:
         return
-    if _confined():
+    if privilege.here().confined:
         raise NotSupported(
             f'userns mode "{record.host_config.userns_mode}" needs an engine that runs as the host\'s root: only'
             " that can show an image's files with other owners (idmapped mounts)"
@@ -61,12 +60,6 @@ def allot(room: Room, record: Container) -> None:
     if not record.id_maps:
         raise InvalidRequest(f"container {mode.other} has no user namespace of its own")
     room.ids.hold(record.id, record.id_maps)
-
-
-def _confined() -> bool:
-    """Whether the engine is itself root of no more than a user namespace (user_namespaces(7))."""
-    rows = Path("/proc/self/uid_map").read_text().splitlines()
-    return sum(int(row.split()[2]) for row in rows) < ids.SAME[0].size
 
 
 def _check_company(room: Room, record: Container, mode: modes.UserMode) -> None:
