@@ -157,7 +157,7 @@ async def sweep(room: Room) -> None:
         name = directory.name
         if name in room.table or name in room.table.damaged or name in room.steps or not _ID.fullmatch(name):
             continue
-        await asyncio.to_thread(cgroups.remove, f"{cgroups.PARENT}/{name}")
+        await asyncio.to_thread(cgroups.remove, f"{cgroups.parent()}/{name}")
         ipc.release(directory)
         room.bundles.discard(name)
     await room.volumes.sweep()

@@ -164,7 +164,8 @@ def prepare_join(
     linux = spec.get("linux") or {}
     cgroup = (linux.get("cgroupsPath") or "").lstrip("/")
     try:
-        plan = child.Plan(spec, process, cgroup_fds=cgroups.join_fds(cgroup) if cgroup else [], size=size)
+        cgroup_fds = cgroups.join_beside_fds(cgroup, target) if cgroup else []
+        plan = child.Plan(spec, process, cgroup_fds=cgroup_fds, size=size)
         plan.target, plan.filter = target, _read_filter(linux, filter_fd)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:

@@ -171,7 +171,8 @@ def mount_all(
         options = MountOptions(entry.get("options") or [])
         try:
             if entry.get("type") == "cgroup":
-                _mount_cgroup(entry["destination"], root_fd, options, cgroup, ready)
+                kinds = [space["type"] for space in (spec.get("linux") or {}).get("namespaces") or ()]
+                _mount_cgroup(entry["destination"], root_fd, options, cgroup, ready, own="cgroup" in kinds)
             elif _is_bind(entry, options):
                 _attach(entry["destination"], root_fd, binds.pop(0))
             else:
@@ -323,13 +324,20 @@ def _bind_groups(base: int, binds: list[tuple[str, str]], options: MountOptions)
 
 
 def _mount_cgroup(
-    destination: str, root_fd: int, options: MountOptions, cgroup: str | None, ready: filesystems.Ready
+    destination: str,
+    root_fd: int,
+    options: MountOptions,
+    cgroup: str | None,
+    ready: filesystems.Ready,
+    *,
+    own: bool,
 ) -> None:
     """Bind the container's own group(s): the same view as a cgroup mount in a cgroup namespace, without the price of
-    a superblock each (they cost again at teardown)."""
+    a superblock each (they cost again at teardown). Without a namespace of its `own` it sees all of v2, as in runc:
+    /proc/self/cgroup names a path there."""
     if cgroup is None:
         return
-    binds = cgroups.binds(cgroup)
+    binds = cgroups.binds(cgroup if own or cgroups.version() == "1" else "")
     place = _open_place(root_fd, destination, True)
     if binds and not binds[0][0]:  # version 2: the whole
         bind = MountOptions([])

@@ -121,7 +121,7 @@ def start(
             cgroup = cgroup_of(spec)
             if request.again and cgroup:
                 spec["linux"].pop("resources", None)
-                cgroups.thaw(cgroup)  # it may have been paused, and killed from elsewhere
+                cgroups.renew(cgroup)  # it may have been paused, and killed from elsewhere
             spaces = (spec.get("linux") or {}).get("namespaces") or ()
             kinds = [entry["type"] for entry in spaces if not entry.get("path")]
             shared = "pid" not in kinds or "pid" in request.join

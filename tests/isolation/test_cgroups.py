@@ -18,7 +18,7 @@ LIMITS = {
     "memory": (("--memory", "64m"), "memory", ("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864")),
     "pids": (("--pids-limit", "20"), "pids", ("pids.max", "20"), ("pids.max", "20")),
     "cpus": (("--cpus", "0.5"), "cpu", ("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")),
-    "shares": (("--cpu-shares", "512"), "cpu", ("cpu.shares", "512"), ("cpu.weight", "20")),
+    "shares": (("--cpu-shares", "512"), "cpu", ("cpu.shares", "512"), ("cpu.weight", "59")),
     "cpuset": (("--cpuset-cpus", "0"), "cpuset", ("cpuset.cpus", "0"), ("cpuset.cpus", "0")),
 }
 
@@ -87,6 +87,28 @@ def test_a_removed_container_leaves_no_group(box: Callable[..., Box], engine: En
     assert all(group.exists() for group in groups)
     engine.docker("rm", "-f", container.id)
     wait_for(lambda: not any(group.exists() for group in groups), 5, "the control groups to go")
+
+
+@pytest.mark.skipif(not V2, reason="of cgroup v1 a container sees its own groups in any case")
+def test_with_the_hosts_cgroup_namespace_the_whole_hierarchy_is_seen(box: Callable[..., Box]) -> None:
+    own, shared = box(), box("--cgroupns", "host")
+    assert own.sh("cat /proc/self/cgroup; ls -d /sys/fs/cgroup/pids.max").split() == ["0::/", "/sys/fs/cgroup/pids.max"]
+    path = shared.sh("cat /proc/self/cgroup").removeprefix("0::")
+    assert path == f"/dosirak/{shared.id}"
+    assert str(shared.pid) in (Path("/sys/fs/cgroup") / path.lstrip("/") / "cgroup.procs").read_text().split()
+    assert shared.sh(f"ls -d /sys/fs/cgroup{path}/pids.max").endswith("/pids.max")
+    assert "Read-only" in shared.sh("mkdir /sys/fs/cgroup/x", check=False)
+
+
+@pytest.mark.skipif(not V2, reason="on cgroup v1 groups inside keep nobody out")
+def test_a_container_that_divides_its_group_takes_execs_and_restarts(box: Callable[..., Box], engine: Engine) -> None:
+    """As systemd does inside a container: a group that has handed controllers down takes no process."""
+    container = box("--privileged")
+    divide = "mkdir own; for p in $(cat cgroup.procs); do echo $p > own/cgroup.procs; done; echo +pids"
+    container.sh(f"cd /sys/fs/cgroup; {divide} > cgroup.subtree_control")
+    assert container.sh("cat /proc/self/cgroup") == "0::/own"
+    engine.docker("restart", "-t", "0", container.id)
+    assert container.sh("cat /proc/self/cgroup; ls -d /sys/fs/cgroup/own 2> /dev/null || true") == "0::/"
 
 
 def test_from_inside_no_limit_can_be_raised(box: Callable[..., Box]) -> None:

@@ -78,8 +78,9 @@ def _v1(mounts: dict[str, str]) -> HostFacts:
 
 
 def _v2(host: v2.Hierarchy) -> HostFacts:
-    controllers = set(_read(f"{host.root}/cgroup.controllers").split())
     group = _inner_group(host)
+    # What groups below it get. The root may have more, and may not be allowed to hand it down.
+    controllers = set(_read(f"{group}/cgroup.subtree_control").split())
     weighs = any((group / name).exists() for name in ("io.weight", "io.bfq.weight"))
     return HostFacts(
         version="2",
@@ -103,7 +104,7 @@ def _v2(host: v2.Hierarchy) -> HostFacts:
 def _inner_group(host: v2.Hierarchy) -> Path:
     """A group with all its files: the root has none for limits. Ours, or any other where we may make none."""
     try:
-        host.make_parents(cgroups.PARENT)
-        return Path(host.root, cgroups.PARENT)
+        host.make_parents(cgroups.parent())
+        return Path(host.root, cgroups.parent())
     except OSError:
         return next((path.parent for path in Path(host.root).glob("*/cgroup.procs")), Path(host.root))

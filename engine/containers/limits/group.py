@@ -22,10 +22,10 @@ def check(parent: str) -> None:
 
 
 def path_of(record: Container) -> str:
-    """Below the hierarchies' roots: `dosirak/ID`, or `PARENT/ID` with `--cgroup-parent`.
+    """Below the hierarchies' roots: `dosirak/ID` (or in this engine's scope), or `PARENT/ID` with `--cgroup-parent`.
 
     A parent is taken from the root, also without a leading slash, and ".." leads nowhere above it (as in runc).
     """
     if not (asked := record.host_config.cgroup_parent):
-        return f"{cgroups.PARENT}/{record.id}"
+        return f"{cgroups.parent()}/{record.id}"
     return posixpath.join(posixpath.normpath(f"/{asked}").lstrip("/"), record.id)

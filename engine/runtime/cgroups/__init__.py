@@ -18,9 +18,10 @@ PARENT = files.PARENT
 
 
 class _Host:
-    """Which implementation this host has, found out once."""
+    """Which implementation this host has, found out once, and where this engine's groups are."""
 
     backend: v1.Hierarchies | v2.Hierarchy | None = None
+    parent = PARENT
 
 
 def backend() -> v1.Hierarchies | v2.Hierarchy:
@@ -38,6 +39,16 @@ def _delegated() -> v1.Hierarchies | v2.Hierarchy:
 def version() -> str:
     """ "2", "1", as `docker info` has it."""
     return backend().version
+
+
+def parent() -> str:
+    """The cgroup that holds those of this engine's containers that ask for no other."""
+    return _Host.parent
+
+
+def settle(path: str) -> None:
+    """Have them in a group that the host handed to this engine. For the process that gives containers their paths."""
+    _Host.parent = path
 
 
 def get_ready(devices: list[dict[str, Any]], spare: int) -> str:
@@ -80,6 +91,16 @@ def update(path: str, resources: dict[str, Any]) -> None:
 def join_fds(path: str) -> list[int]:
     """Descriptors by which a process joins an existing cgroup. Raises OSError when it is gone."""
     return backend().join_fds(path)
+
+
+def join_beside_fds(path: str, pidfd: int) -> list[int]:
+    """Descriptors by which a further process joins the container whose first process `pidfd` is. Raises OSError."""
+    return backend().join_beside_fds(path, pidfd)
+
+
+def renew(path: str) -> None:
+    """Make the cgroup of an earlier run fit for the next: thawed, and joinable. Raises OSError: it is gone."""
+    backend().renew(path)
 
 
 def binds(path: str) -> list[tuple[str, str]]:

@@ -8,7 +8,8 @@ import signal
 import time
 
 PARENT = "dosirak"
-"""The cgroup that holds those of all containers, of every engine of this host, that ask for no other parent."""
+"""The cgroup that holds those of all containers, of every engine of this host, that ask for no other parent; unless the
+host has handed an engine one of its own (`cgroups.settle`)."""
 
 
 def write(directory: str, name: str, value: object) -> None:
@@ -24,12 +25,17 @@ def write(directory: str, name: str, value: object) -> None:
 
 def read(directory: str, name: str) -> str:
     """A file's whole text. Raises OSError."""
+    return read_bytes(directory, name).decode()
+
+
+def read_bytes(directory: str, name: str) -> bytes:
+    """All of a file. Raises OSError."""
     fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         chunks = []
         while chunk := os.read(fd, 65536):
             chunks.append(chunk)
-        return b"".join(chunks).decode()
+        return b"".join(chunks)
     finally:
         os.close(fd)
 
@@ -45,7 +51,7 @@ def field(directory: str, name: str, key: str) -> int:
 
 def number_beside(text: str, key: str) -> int:
     """The number beside `key` in a flat-keyed file's text; 0 when it is missing."""
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{key} ")), 0)
+    return next((int(words[1]) for line in text.splitlines() if (words := line.split()) and words[0] == key), 0)
 
 
 def rdma(device: str, limits: dict[str, int]) -> str:
@@ -63,6 +69,11 @@ def make(directory: str) -> None:
     except FileNotFoundError:
         make(os.path.dirname(directory))
         make(directory)
+
+
+def children(directory: str) -> list[str]:
+    """The names of the groups right below."""
+    return [entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
 
 
 def remove_empty(directory: str) -> None:
@@ -110,8 +121,7 @@ def remove(directory: str) -> None:
         except OSError as error:
             if error.errno not in (errno.EBUSY, errno.ENOTEMPTY) or time.monotonic() > deadline:
                 raise
-        for child in os.scandir(directory):
-            if child.is_dir(follow_symlinks=False):
-                remove(child.path)
+        for name in children(directory):
+            remove(f"{directory}/{name}")
         kill_all(directory)
         time.sleep(0.002)

@@ -113,7 +113,9 @@ def _devices_v1(directory: str, name: str) -> list[Device]:
 
 
 def _read_v2(directory: str) -> Figures:
+    """A group that got no controller has none of its files: then its figures are 0, as Docker's are."""
     cpu = _flat(directory, "cpu.stat")
+    controllers = files.read(directory, "cgroup.controllers").split()
     return Figures(
         cpu=Cpu(
             total=cpu["usage_usec"] * 1000,
@@ -123,15 +125,19 @@ def _read_v2(directory: str) -> Figures:
             throttled_periods=cpu.get("nr_throttled", 0),
             throttled=cpu.get("throttled_usec", 0) * 1000,
         ),
-        memory=Memory(
-            usage=_number(directory, "memory.current"),
-            limit=_number(directory, "memory.max"),
-            detail=_flat(directory, "memory.stat"),
-            failures=files.field(directory, "memory.events", "oom"),
-        ),
-        pids=_number(directory, "pids.current"),
-        pids_limit=_number(directory, "pids.max"),
+        memory=_memory_v2(directory) if "memory" in controllers else Memory(0, 0, {}),
+        pids=_number(directory, "pids.current") if "pids" in controllers else 0,
+        pids_limit=_number(directory, "pids.max") if "pids" in controllers else 0,
         io_bytes=_devices_v2(directory),
+    )
+
+
+def _memory_v2(directory: str) -> Memory:
+    return Memory(
+        usage=_number(directory, "memory.current"),
+        limit=_number(directory, "memory.max"),
+        detail=_flat(directory, "memory.stat"),
+        failures=files.field(directory, "memory.events", "oom"),
     )
 
 

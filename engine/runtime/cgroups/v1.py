@@ -163,6 +163,10 @@ class Hierarchies:
             raise FileNotFoundError(2, "no such cgroup", path)
         return fds
 
+    def join_beside_fds(self, path: str, pidfd: int) -> list[int]:
+        """The same: groups inside keep nobody out."""
+        return self.join_fds(path)
+
     def binds(self, path: str) -> list[tuple[str, str]]:
         """One directory a hierarchy."""
         mounts = dict.fromkeys(self.mounts.values())
@@ -200,6 +204,10 @@ class Hierarchies:
     def thaw(self, path: str) -> None:
         """By freezer.state."""
         freezer.thaw_v1(self._freezer(path))
+
+    def renew(self, path: str) -> None:
+        """Thawed is all it has to be."""
+        self.thaw(path)
 
     def frozen(self, path: str) -> bool:
         """By freezer.self_freezing."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma")
+# Set by systemd on the groups that it has handed to somebody (systemd.io/CGROUP_DELEGATION); the first for all to see.
+_DELEGATED = ("user.delegate", "trusted.delegate")
 
 
 class Hierarchy:
@@ -21,8 +23,9 @@ class Hierarchy:
     version = "2"
     took_ready = False
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, available: frozenset[str] = frozenset()) -> None:
+        """Parameters: `available`: the controllers at the root that a container's group should have."""
+        self.root, self._available = root, available
 
     def get_ready(self, devices: list[dict[str, Any]], spare: int) -> str:
         """Load the program for rules that will probably be asked for. A group can't be had: here it has no rename."""
@@ -38,8 +41,6 @@ class Hierarchy:
     def create(self, path: str, resources: dict[str, Any]) -> list[int]:
         """Make the group with its controllers on, set the limits, open the file to join by."""
         directory = f"{self.root}/{path}"
-        if os.path.dirname(path) != files.PARENT:
-            self.make_parents(os.path.dirname(path))  # somebody else's, who may have handed nothing down
         while True:
             try:
                 os.mkdir(directory)
@@ -50,6 +51,8 @@ class Hierarchy:
                 self.make_parents(os.path.dirname(path))
                 continue
             break
+        if not self._available <= set(files.read(directory, "cgroup.controllers").split()):
+            self.make_parents(os.path.dirname(path))  # somebody else's, who has not handed them down
         if resources:
             self.apply(path, resources)
         if (rules := resources.get("devices")) and not privilege.here().confined:  # who can make no node needs no rules
@@ -59,16 +62,48 @@ class Hierarchy:
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
         directory = f"{self.root}/{path}"
-        for name, value in settings(resources):
+        try:
+            wanted = settings(resources)
+        except TypeError as error:
+            raise OSError(errno.EINVAL, f"invalid argument: {error}", "linux.resources") from error
+        for name, value in wanted:
             if name == "io.bfq.weight" and not os.path.exists(f"{directory}/{name}"):
                 name, value = "io.weight", _io_weight(str(value))
-            files.write(directory, name, value)
+            try:
+                files.write(directory, name, value)
+            except FileNotFoundError as error:
+                if not os.path.isdir(directory):
+                    raise
+                if (name, value) in _TRUE_WITHOUT:
+                    continue
+                reason = f"the host has no cgroup controller for {name}"
+                raise OSError(errno.EOPNOTSUPP, reason, name.partition(".")[0]) from error
 
     update = apply
+
+    def renew(self, path: str) -> None:
+        """Make a group of an earlier run joinable: thawed, without groups that the container made in it, which keep
+        processes out ("no internal processes")."""
+        self.thaw(path)
+        directory = f"{self.root}/{path}"
+        if given := files.read(directory, "cgroup.subtree_control").split():
+            for name in files.children(directory):
+                files.remove(f"{directory}/{name}")
+            files.write(directory, "cgroup.subtree_control", " ".join(f"-{controller}" for controller in given))
 
     def join_fds(self, path: str) -> list[int]:
         """The descriptor of cgroup.procs."""
         return [os.open(f"{self.root}/{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)]
+
+    def join_beside_fds(self, path: str, pidfd: int) -> list[int]:
+        """Where the container has made groups of its own (systemd does), that of its first process: its whole one
+        then takes no process ("no internal processes")."""
+        if files.read(f"{self.root}/{path}", "cgroup.subtree_control").strip():
+            pid = files.field("/proc/self/fdinfo", str(pidfd), "Pid:")
+            inner = os.fsdecode(files.read_bytes(f"/proc/{pid}", "cgroup")).rstrip("\n").partition("0::/")[2]
+            if inner.startswith(f"{path}/"):
+                path = inner
+        return self.join_fds(path)
 
     def binds(self, path: str) -> list[tuple[str, str]]:
         """The group's own directory is the whole of /sys/fs/cgroup."""
@@ -118,13 +153,31 @@ class Hierarchy:
         files.remove_empty(f"{self.root}/{path}")
 
     def make_parents(self, path: str) -> None:
-        """Make a group that only holds others: each level hands its controllers down to the next. Raises OSError."""
+        """Make a group that only holds others: each level hands its controllers down to the next. Raises OSError.
+
+        What is above a delegated group is systemd's, and left alone.
+        """
         directory = self.root
+        levels = [directory]
         for part in path.split("/"):
-            _hand_down(directory)
             directory = f"{directory}/{part}"
-            files.make(directory)
-        _hand_down(directory)
+            levels.append(directory)
+        files.make(directory)
+        first = max((place for place, directory in enumerate(levels) if _is_delegated(directory)), default=0)
+        for directory in levels[first:]:
+            _hand_down(directory)
+
+    def move_into(self, path: str) -> None:
+        """Make the group and move this process there, with all its threads. Raises OSError."""
+        files.make(f"{self.root}/{path}")
+        files.write(f"{self.root}/{path}", "cgroup.procs", os.getpid())
+
+    def holds_groups(self, path: str) -> bool:
+        """Whether it is there and others are below it."""
+        try:
+            return bool(files.children(f"{self.root}/{path}"))
+        except OSError:
+            return False
 
 
 def detect() -> Hierarchy | None:
@@ -134,7 +187,17 @@ def detect() -> Hierarchy | None:
         available = files.read(root, "cgroup.controllers").split()
     except OSError:
         return None
-    return Hierarchy(root) if "memory" in available else None
+    return Hierarchy(root, frozenset(_WANTED) & frozenset(available)) if "memory" in available else None
+
+
+def _is_delegated(directory: str) -> bool:
+    for name in _DELEGATED:
+        try:
+            if os.getxattr(directory, name) == b"1":
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def detect_delegated() -> Hierarchy | None:
@@ -163,10 +226,16 @@ def _can_hand_down(directory: str) -> bool:
 
 
 def _hand_down(directory: str) -> None:
+    """Turn on for the groups below what is not yet. What is refused (processes in the group itself, a group that was
+    handed to us without it) is missed where a limit needs it."""
     available = set(files.read(directory, "cgroup.controllers").split())
+    given = set(files.read(directory, "cgroup.subtree_control").split())
     for controller in _WANTED:
-        if controller in available:
-            files.write(directory, "cgroup.subtree_control", f"+{controller}")
+        if controller in available - given:
+            try:
+                files.write(directory, "cgroup.subtree_control", f"+{controller}")
+            except OSError:
+                continue
 
 
 def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
@@ -178,7 +247,7 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     if memory.get("swap") or (memory.get("limit") or 0) < 0:
         found.append(("memory.swap.max", _swap(memory.get("swap") or -1, memory.get("limit"))))
     if memory.get("reservation"):
-        found.append(("memory.low", _max(memory["reservation"])))
+        found.append(("memory.low", max(memory["reservation"], 0)))
     if cpu.get("shares"):
         found.append(("cpu.weight", weight(cpu["shares"])))
     if cpu.get("quota") or cpu.get("period"):
@@ -219,6 +288,9 @@ def _rare(resources: dict[str, Any]) -> list[tuple[str, object]]:
         found.append((name, value))
     return found
 
+
+# What a kernel that counts no swap does anyhow.
+_TRUE_WITHOUT = (("memory.swap.max", "max"), ("memory.swap.max", 0))
 
 _THROTTLE = (
     ("throttleReadBpsDevice", "rbps"),

@@ -115,6 +115,7 @@ def test_figures_of_a_v2_group(tmp_path):
     """The parsing, wherever the test runs; the real files are read where the host has them."""
     for name, text in {
         "cpu.stat": "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 4\nnr_throttled 3\nthrottled_usec 2\n",
+        "cgroup.controllers": "cpu io memory pids\n",
         "memory.current": "4096\n",
         "memory.max": "max\n",
         "memory.stat": "anon 1\nfile 2\n",
