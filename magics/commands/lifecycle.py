@@ -64,15 +64,14 @@ def remove(session: Session, containers: tuple[str, ...], force: bool, volumes: 
 
     query = {"force": force, "v": volumes, "link": link}
 
-    def removed(name: str) -> bool:
+    def removed(name: str) -> ApiFailure | None:
         try:
             session.engine.delete(f"/containers/{name.strip('/')}", query)
         except ApiFailure as error:
             if not (force and error.status == 404):
                 raise
-            session.door.note(error.message)
-            return False
-        return True
+            return error
+        return None
 
     return many.told(session, containers, removed, at_once=True)
 

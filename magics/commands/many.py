@@ -36,12 +36,14 @@ def each(names: Sequence[str], act: Callable[[str], Any]) -> list[Any]:
 def told(session: Session, names: Sequence[str], act: Callable[[str], Any], *, at_once: bool = False) -> Result:
     """Act on each name and print it when that is done: nothing is left to return.
 
-    Parameters: `act` returns False for a name that is not to be printed; with `at_once` the names do not wait for each
-    other, and `act` is called in threads. Raises SomeFailed, after all were tried.
+    Parameters: `act` returns an error that is to be told and is no failure; with `at_once` the names do not wait for
+    each other, and `act` is called in threads. Raises SomeFailed, after all were tried.
     """
     _ = session.engine.client  # connected before threads ask it
     for name, value in _done(names, act, at_once=at_once):
-        if value is not False:
+        if isinstance(value, DosirakError):
+            session.door.note(value.message)
+        else:
             session.door.say(name)
     return Result()
 
