@@ -1,13 +1,16 @@
 """`attach`: a client's socket goes to the monitor, now or with the next start; with `logs`, the past comes first.
 
-Of a running container both are one stream without a gap: the monitor takes the client at once and keeps its output
-back, says how far the log goes at that moment (its one thread writes both), and lets go when the service has sent the
-log up to there. That it has, or has died, the monitor sees by a socket of which the service closes the other end.
+Both are one stream without a gap. The past is sent in the background, so a client that does not read it holds up
+neither a start nor who attaches it. Meanwhile the monitor has the client and keeps its output back, until the service
+closes the other end of a socket, the client's gate: it has sent the past, or has died. How far the past goes, a running
+container's monitor says at the moment it takes the client (its one thread writes the log, too); that of a container
+that does not run goes to the log's end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 from collections import deque
@@ -19,9 +22,6 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import Conflict
 from dosirak.engine.supervision import wire
 from dosirak.engine.supervision.model import Attach
-
-# Seconds in which a monitor answers, unless it is stopped.
-_ANSWER_SECONDS = 2.0
 
 
 def check(live: Live, ref: str) -> None:
@@ -40,13 +40,11 @@ async def attach(room: Room, live: Live, ref: str, client: Attach, *, logs: bool
     if logs:
         logbook.check(live, LogQuery(stdout=client.stdout, stderr=client.stderr))
     room.tell(live, "attach")
-    if logs and stream and live.task is not None:
-        await _attach_after_log(live, client)
-        return
     if logs:
-        await _replay(live, client, client.sock)
+        await live.launched()
+        client = _after_the_past(room, live, client)
     if not stream:
-        client.sock.close()
+        client.close()
         return
     if live.task is None:
         live.attaches.append(client)
@@ -54,21 +52,35 @@ async def attach(room: Room, live: Live, ref: str, client: Attach, *, logs: bool
     try:
         await live.task.attach(client)
     except ProcessLookupError:
-        client.sock.close()  # it has just ended
+        client.close()  # it has just ended
 
 
-async def _attach_after_log(live: Live, client: Attach) -> None:
-    assert live.task is not None
+def _after_the_past(room: Room, live: Live, client: Attach) -> Attach:
+    """Begin to send the client what was logged. Returns it with a gate that opens when that is done."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with client.sock.dup() as sock, ours:
+    place = None if live.task is not None else _end_of_log(live)
+    sock = client.sock.dup()
+    room.supervise(_show_past(live, client, sock, ours, place), f"log of {live.record.short_id}, for a client")
+    return dataclasses.replace(client, gate=theirs)
+
+
+def _end_of_log(live: Live) -> tuple[deque[int], int]:
+    """The log's newest file and its size, of a container that does not run; no file and 0 when it never ran."""
+    try:
+        fd = os.open(live.record.log_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return deque(), 0
+    return deque([fd]), os.fstat(fd).st_size
+
+
+async def _show_past(
+    live: Live, client: Attach, sock: socket.socket, gate: socket.socket, place: tuple[deque[int], int] | None
+) -> None:
+    with sock, gate:
+        files, end = place or await _told(gate)
         try:
-            with theirs:
-                await live.task.attach(client, theirs)
-            files, end = await _told(ours)
-        except ProcessLookupError:
-            files, end = deque(), -1  # it has just ended: all of the log
-        try:
-            await _replay(live, client, sock, files, end)
+            if files or end:
+                await _replay(live, client, sock, files, end)
         finally:
             for fd in files:
                 os.close(fd)
@@ -81,18 +93,16 @@ async def _told(gate: socket.socket) -> tuple[deque[int], int]:
     told = asyncio.Event()
     loop.add_reader(gate.fileno(), told.set)
     try:
-        await asyncio.wait_for(told.wait(), _ANSWER_SECONDS)
+        await told.wait()
         data, fds = wire.receive(gate, 1)
-    except (TimeoutError, ConnectionResetError):
+    except ConnectionResetError:
         return deque(), -1
     finally:
         loop.remove_reader(gate.fileno())
     return deque(fds), wire.unpack(data)["size"] if fds else -1
 
 
-async def _replay(
-    live: Live, client: Attach, sock: socket.socket, files: deque[int] | None = None, end: int = -1
-) -> None:
+async def _replay(live: Live, client: Attach, sock: socket.socket, files: deque[int], end: int) -> None:
     """Send what was logged; a client that goes meanwhile is found out by whoever writes next."""
     sock.setblocking(False)
     loop = asyncio.get_running_loop()

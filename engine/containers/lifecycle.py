@@ -30,7 +30,8 @@ async def start(room: Room, live: Live, *, restarts: int = 0) -> None:
         await live.expected_come()
         live.record.restart_count = restarts
         try:
-            task = await launching.launch(room, live)
+            with live.launching():
+                task = await launching.launch(room, live)
         except (EngineError, OSError) as reason:
             error = reason if isinstance(reason, EngineError) else host_limit(live.record.short_id, reason)
             await _start_failed(room, live, error)

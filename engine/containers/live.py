@@ -43,6 +43,7 @@ class Live:
     __slots__ = (
         "_expected",
         "_expected_come",
+        "_launched",
         "attaches",
         "by_hand",
         "lock",
@@ -65,6 +66,8 @@ class Live:
         self._expected = 0
         self._expected_come = asyncio.Event()
         self._expected_come.set()
+        self._launched = asyncio.Event()
+        self._launched.set()
         # not-running and next-exit; removed
         self.stop_waiters: set[asyncio.Future[WaitResult]] = set()
         self.removed_waiters: set[asyncio.Future[WaitResult]] = set()
@@ -84,6 +87,20 @@ class Live:
     async def expected_come(self) -> None:
         """Returns when no client is on its way to attach."""
         await self._expected_come.wait()
+
+    @contextmanager
+    def launching(self) -> Iterator[None]:
+        """Inside, a launch is under way, whose clients have been chosen."""
+        self._launched.clear()
+        try:
+            yield
+        finally:
+            self._launched.set()
+
+    async def launched(self) -> None:
+        """Returns when no launch is under way."""
+        while not self._launched.is_set():
+            await self._launched.wait()
 
     def wait_stop(self) -> asyncio.Future[WaitResult]:
         """Done at the next end (or removal) of the container."""
@@ -114,7 +131,7 @@ class Live:
     def drop_attaches(self) -> None:
         """Let clients go who wait for a start that will not come."""
         for client in self.attaches:
-            client.sock.close()
+            client.close()
         self.attaches.clear()
 
 

@@ -86,22 +86,20 @@ class Task:
         """Size of the terminal, in characters."""
         self._conversation.send({"op": "resize", "rows": rows, "columns": columns})
 
-    async def attach(self, client: Attach, gate: socket.socket | None = None) -> None:
-        """Add a stream client; its socket is the monitor's from now on. Raises ProcessLookupError.
-
-        Parameters: `gate`: the client is held until its other end is closed (`Pump.hold`).
-        """
-        entry = {"op": "attach", **_attach_entry(client), "initial": b"", "gate": gate is not None}
-        fds = [client.sock.fileno()]
+    async def attach(self, client: Attach) -> None:
+        """Add a stream client; its sockets are the monitor's from now on. Raises ProcessLookupError."""
+        entry = {"op": "attach", **_attach_entry(client), "initial": b""}
+        given = [sock.fileno() for sock in client.sockets]
+        fds = []
         try:
             if client.initial:
                 # A message has a limit; what was read ahead of an HTTP request has none.
                 fds.append(os.memfd_create("initial", os.MFD_CLOEXEC))
-                os.write(fds[1], client.initial)
-            self._conversation.send(entry, fds if gate is None else [*fds, gate.fileno()])
+                os.write(fds[0], client.initial)
+            self._conversation.send(entry, [*given, *fds])
         finally:
-            client.sock.close()
-            for fd in fds[1:]:
+            client.close()
+            for fd in fds:
                 os.close(fd)
 
     def follow_log(self) -> Follower:
@@ -264,12 +262,13 @@ class Launcher:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
             for client in launch.attach:
-                client.sock.close()
+                client.close()
             raise
         conversation = Conversation(ours)
         own = []
         try:
-            fds = [theirs.fileno(), *(client.sock.fileno() for client in launch.attach), *launch.join.values()]
+            clients = [sock.fileno() for client in launch.attach for sock in client.sockets]
+            fds = [theirs.fileno(), *clients, *launch.join.values()]
             if launch.filter is not None:
                 fds.append(launch.filter.fileno())
             if launch.init:
@@ -284,7 +283,7 @@ class Launcher:
         finally:
             theirs.close()
             for client in launch.attach:
-                client.sock.close()
+                client.close()
             for fd in own:
                 os.close(fd)
         try:
@@ -357,6 +356,7 @@ def _attach_entry(client: Attach) -> dict[str, Any]:
         "framed": client.framed,
         "detach_keys": client.detach_keys,
         "initial": client.initial,
+        "gate": client.gate is not None,
     }
 
 

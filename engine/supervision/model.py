@@ -17,7 +17,9 @@ class Attach:
     """A stream client, handed to the monitor as a socket (the caller's own object is closed by the hand-over).
 
     `sock`: any stream socket, also the HTTP client's own connection. `framed`: Docker's 8-byte multiplex header
-    before each piece of output (without a terminal). `initial`: input that was read from the socket already.
+    before each piece of output (without a terminal). `initial`: input that was read from the socket already. `gate`: no
+    output goes to the client until this one's other end is closed, and how far the log goes is told through it
+    (`Pump.hold`).
     """
 
     sock: socket.socket
@@ -27,6 +29,17 @@ class Attach:
     framed: bool = True
     detach_keys: bytes = b"\x10\x11"
     initial: bytes = b""
+    gate: socket.socket | None = None
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What is handed over."""
+        return [self.sock] if self.gate is None else [self.sock, self.gate]
+
+    def close(self) -> None:
+        """Let it go, or what is left here of it once it was handed over."""
+        for sock in self.sockets:
+            sock.close()
 
 
 @dataclass(frozen=True, slots=True)

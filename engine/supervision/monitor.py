@@ -100,8 +100,9 @@ class Monitor:
         self._pump = streams.Pump(self._loop, self._log, self._services.log_grew)
         self._pump.stdin_once = document["stdin_once"]
         self._pump.on_detach = self._tell_detached
-        for entry, fd in zip(document["attach"], self._request.clients, strict=True):
-            self._attach(entry, fd, entry["initial"])
+        fds = list(self._request.clients)
+        for entry in document["attach"]:
+            self._attach(entry, fds, entry["initial"])
         return problem
 
     # Life of the process
@@ -251,13 +252,12 @@ class Monitor:
     def _heard(self, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
         if op == "attach" and fds:
-            gate = _socket.socket(fileno=fds.pop()) if message["gate"] else None
             initial = b""
-            if len(fds) > 1:
-                with open(fds[1], "rb") as file:
+            if len(fds) > 1 + message["gate"]:
+                with open(fds.pop(), "rb") as file:
                     file.seek(0)
                     initial = file.read()
-            self._attach(message, fds[0], initial, gate)
+            self._attach(message, fds, initial)
         elif op == "resize":
             self._resize(message["rows"], message["columns"])
         elif op == "policy":
@@ -281,18 +281,19 @@ class Monitor:
         log.on_rotate = rotated
         return log
 
-    def _attach(self, entry: dict[str, Any], fd: int, initial: bytes, gate: wire.Socket | None = None) -> None:
+    def _attach(self, entry: dict[str, Any], fds: list[int], initial: bytes) -> None:
+        """Add a client; its descriptors are taken from the beginning of `fds`."""
         wants = {number for number, name in ((1, "stdout"), (2, "stderr")) if entry[name]}
         client = clients.Client(
-            socket.socket(fileno=fd),
+            socket.socket(fileno=fds.pop(0)),
             stdin=entry["stdin"],
             wants=wants,
             framed=entry["framed"],
             detach_keys=entry["detach_keys"],
             folder=self._folder,
         )
-        if gate is not None:
-            self._pump.hold(client, gate)
+        if entry["gate"]:
+            self._pump.hold(client, _socket.socket(fileno=fds.pop(0)))
         self._pump.attach(client, initial)
 
     def _tell_detached(self) -> None:

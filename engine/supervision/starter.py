@@ -38,7 +38,8 @@ class Request:
         self.document = document
         self.is_exec: bool = document["op"] == "exec"
         self.again = False
-        attached = 1 + len(document["attach"])
+        # Each client's socket, and its gate if it has one.
+        attached = 1 + sum(1 + entry["gate"] for entry in document["attach"])
         self.status, self.clients, rest = fds[0], fds[1:attached], fds[attached:]
         self.join = dict(zip(document["join"], rest, strict=False))
         rest = rest[len(self.join) :]

@@ -160,6 +160,44 @@ async def test_an_unfinished_line_is_not_in_the_log_and_comes_all_the_same(rig):
     first_ours.close()
 
 
+@pytest.mark.parametrize(
+    "log", [LogConfig("json-file"), LogConfig("local"), LogConfig("json-file", {"max-size": "20k"})]
+)
+async def test_who_does_not_read_the_past_holds_up_no_start_and_finds_everything_later(rig, log):
+    """`max-size` with one file: the past is gone from its name, not from who reads it."""
+    script = "i=$(cat n 2>/dev/null || echo 0); echo $((i+1)) >n; seq $((i*100000+1)) $((i*100000+100000))"
+    ran = await rig.run("sh", "-c", script, host={"log_config": log})
+    ours, theirs = socket.socketpair()
+    await asyncio.wait_for(rig.containers.attach(ran.id, Attach(theirs), logs=True), 10)
+    await asyncio.wait_for(rig.containers.start(ran.id), 10)
+    await asyncio.wait_for(rig.containers.wait(ran.id), 30)
+    out, err = await frames(ours)
+    numbers = [int(line) for line in out.splitlines()]
+    assert err == ""
+    assert numbers == list(range(numbers[0], 200_001))
+    assert numbers[0] <= (100_000 if log.config else 1)
+
+
+async def test_the_past_of_what_never_ran_is_empty(rig):
+    container_id = await rig.create("echo", "first")
+    ours, theirs = socket.socketpair()
+    await rig.containers.attach(container_id, Attach(theirs), logs=True)
+    await rig.containers.start(container_id)
+    assert await frames(ours) == ("first\n", "")
+
+
+async def test_who_attaches_with_logs_in_the_middle_of_a_start_misses_nothing(rig):
+    ran = await rig.run("sh", "-c", "echo $((i+=1))")
+    for runs in range(2, 8):
+        starting = asyncio.create_task(rig.containers.start(ran.id))
+        await asyncio.sleep(0.001 * runs)
+        ours, theirs = socket.socketpair()
+        await rig.containers.attach(ran.id, Attach(theirs), logs=True)
+        await starting
+        assert await frames(ours) in (("1\n" * runs, ""), ("1\n" * (runs + 1), ""))
+        await rig.containers.wait(ran.id)
+
+
 async def test_a_log_that_cannot_be_read_is_no_past(rig):
     container_id = await rig.start("sleep", "100", host={"log_config": LogConfig("none")})
     ours, theirs = socket.socketpair()
