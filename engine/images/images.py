@@ -149,10 +149,12 @@ class Images:
             yield await self._layers.pack(upper, hidden, made)
 
     @asynccontextmanager
-    async def receive(self, digests: set[str]) -> AsyncIterator[None]:
-        """Inside, blobs and layers of these digests may be stored, to be recorded; if it fails, they go again."""
-        async with self._keeping.making(digests):
-            yield
+    async def receive(self, digests: set[str]) -> AsyncIterator[set[str]]:
+        """Inside, blobs and layers of these digests (more may be added) may be stored, to be recorded; if it fails,
+        they go again.
+        """
+        async with self._keeping.making(digests) as made:
+            yield made
 
     async def record(self, names: Mapping[str, Descriptor], reference: Reference, action: str = "pull") -> None:
         """Names (full references) what a registry has too; the event `action` is about the image `reference`."""
@@ -161,6 +163,22 @@ class Images:
         image = self._catalog.image(str(reference))
         labels = image.config.config.labels or {}
         self._events.publish("image", action, reference.familiar, {**labels, "name": reference.familiar_name})
+
+    async def repack(self, image: Image, manifest: Descriptor) -> None:
+        """Another manifest stands for the image, with the same config and layers that are packed differently."""
+        async with self._keeping.changing:
+            view = self._catalog.view()
+            names = [name for name, id in view.names.items() if id == image.id]
+            before, needed = view.entries[image.id], view.blobs[image.id]
+            packed = entry(manifest, image.parent)
+            await in_thread(self._index.update, dict.fromkeys(names, packed), [] if names else [packed])
+            await in_thread(self._index.drop, before - {manifest.digest})
+            await self._keeping.discard(needed)
+
+    def compressed_layers(self) -> dict[str, Descriptor]:
+        """By diff ID: the gzip blobs that images here have."""
+        images = self._catalog.view().images.values()
+        return {id: blob for image in images for id, blob in image.pairs if blob.media_type.endswith("gzip")}
 
     def hold_image(self, image: Image) -> AbstractContextManager[None]:
         """Inside, all that the image needs stays, whatever is removed."""

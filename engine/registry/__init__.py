@@ -2,8 +2,9 @@
 
 `hosts` says which servers stand behind a name (`configuration`: where that is written), `connection` speaks HTTP to
 one of them (`challenge`, `credentials`, `tokens`, `certificates`: who we are, and who is there), `client` knows one
-repository, `blobs` and `uploads` move its blobs, `pull` and `push` whole images; `transfers` brings each layer once.
-`serving` is the other side: a registry over the store here. `Registry` is the room's door.
+repository, `blobs` and `uploads` move its blobs, `pull` and `push` whole images (`packing`: layers made here are
+compressed first), `transfers` brings each layer once, `searching` looks for repositories. `serving` is the other side:
+a registry over the store here. `Registry` is the room's door.
 aiohttp's client is imported at the first request to a registry: the service starts without it.
 """
 

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.content import Descriptor, Platform, Store
 from dosirak.engine.errors import EngineError, Forbidden, NotFound
-from dosirak.engine.images import Reference
+from dosirak.engine.images import Reference, documents
 from dosirak.engine.layers import Layers
 from dosirak.engine.layers.threads import in_thread
-from dosirak.engine.registry import configuration, errors, hosts, searching
+from dosirak.engine.registry import configuration, errors, hosts, packing, searching
 from dosirak.engine.registry import pull as pulling
 from dosirak.engine.registry import push as pushing
 from dosirak.engine.registry.certificates import DIRECTORIES, Certificates
 from dosirak.engine.registry.client import Client
 from dosirak.engine.registry.connection import Connection
 from dosirak.engine.registry.credentials import Credentials, domain_of
-from dosirak.engine.registry.model import Message, Tell
+from dosirak.engine.registry.model import Message, Pushed, Tell
 from dosirak.engine.registry.serving import Serving
 from dosirak.engine.registry.transfers import Transfers
 from dosirak.engine.registry.transport import Transport
 
 if TYPE_CHECKING:
-    from dosirak.engine.images import Images
+    from dosirak.engine.images import Image, Images
 
 _NOBODY = Credentials()
 
@@ -105,13 +105,37 @@ class Registry:
         for tag in tags:
             image = await self._images.resolve(str(tag))
             with self._images.hold_image(image):
-                pushed = await pushing.push(
-                    image, tag.tag, client, self._store, lambda digest: self._elsewhere(reference, digest), tell
-                )
-                by_digest = replace(tag, tag="", digest=image.manifest.digest)
-                await self._images.record({str(by_digest): image.manifest}, tag, action="push")
+                pushed = await self._push(image, tag, client, tell)
+            if pushed.digest != image.manifest.digest:
+                # Held until now: the blobs that the compressed ones stand for.
+                await self._images.collect()
             tell(Message(f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"))
             tell(Message("", pushed=pushed))
+
+    async def _push(self, image: Image, tag: Reference, client: Client, tell: Tell) -> Pushed:
+        """Pushes one image. One that was made here gets its layers compressed, and is so from then on."""
+        async with self._images.receive(set()) as made:
+            plain = packing.wanted(image)
+            known = self._images.compressed_layers() if plain else {}
+
+            async def packed(blob: Descriptor, diff_id: str) -> Descriptor:
+                return await packing.packed(blob, diff_id, known, self._store, made) if plain else blob
+
+            def elsewhere(digest: str) -> list[str]:
+                return self._elsewhere(tag, digest)
+
+            blobs = await pushing.layers(image, client, self._store, packed, elsewhere, tell)
+            if blobs != [*image.layers]:
+                data = await in_thread(self._store.read, image.manifest.digest, documents.MAX_MANIFEST)
+                manifest, data = packing.manifest(image, blobs, data)
+                made.add(manifest.digest)
+                await in_thread(self._store.put, data, manifest.media_type)
+                await self._images.repack(image, manifest)
+                image = replace(image, manifest=manifest)
+            pushed = await pushing.manifest(image, tag.tag, client, self._store, tell)
+            by_digest = replace(tag, tag="", digest=image.manifest.digest)
+            await self._images.record({str(by_digest): image.manifest}, tag, action="push")
+        return pushed
 
     def _elsewhere(self, reference: Reference, digest: str) -> list[str]:
         """Repositories of the same registry that are known here to have this blob."""

@@ -15,7 +15,7 @@ from dosirak.engine.registry.model import Message, Pushed, Tell
 from dosirak.engine.registry.transfers import short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dosirak.engine.images import Image
     from dosirak.engine.registry.client import Client
@@ -25,31 +25,53 @@ _PIECE = 1 << 20
 _PROGRESS_INTERVAL = 0.1
 
 
-async def push(
-    image: Image, tag: str, client: Client, store: Store, elsewhere: Callable[[str], Sequence[str]], tell: Tell
-) -> Pushed:
-    """Pushes an image under a tag of the client's repository. To be called with the image's blobs held.
+async def layers(
+    image: Image,
+    client: Client,
+    store: Store,
+    pack: Callable[[Descriptor, str], Awaitable[Descriptor]],
+    elsewhere: Callable[[str], Sequence[str]],
+    tell: Tell,
+) -> list[Descriptor]:
+    """Sees to it that the client's repository has the image's layers. To be called with the image's blobs held.
 
-    Parameters: `elsewhere` (blob's digest → repositories of this registry that have it, as far as is known here).
-    Raises RegistryError, Unreachable, NotFound when a blob is gone.
+    Parameters: `pack` (blob, diff ID → the blob to push in its place); `elsewhere` (blob's digest → repositories of
+    this registry that have it, as far as is known here). Returns the blobs that were pushed, one for each layer.
+    Raises RegistryError, Unreachable, Unauthorized, HostLimit, NotFound when a blob is gone.
     """
     slots = asyncio.Semaphore(_AT_ONCE)
-    layers = {blob.digest: (blob, short(diff_id)) for diff_id, blob in zip(image.diff_ids, image.layers, strict=True)}
-    for _, name in layers.values():
-        tell(Message("Preparing", name, layer=True))
+    # The same layer twice in an image is pushed once.
+    wanted = dict(image.pairs)
+    for diff_id in wanted:
+        tell(Message("Preparing", short(diff_id), layer=True))
 
-    async def one(blob: Descriptor, name: str) -> None:
+    async def one(blob: Descriptor, diff_id: str) -> Descriptor:
+        name = short(diff_id)
+        if slots.locked():
+            tell(Message("Waiting", name, layer=True))
         async with slots:
-            tell(Message(await _send(blob, name, client, store, elsewhere(blob.digest), tell), name, layer=True))
+            ready = await pack(blob, diff_id)
+            tell(Message(await _send(ready, name, client, store, elsewhere(ready.digest), tell), name, layer=True))
+            return ready
 
     # All are waited for, also when one fails: files are read in threads.
-    outcomes = await asyncio.gather(*(one(*layer) for layer in layers.values()), return_exceptions=True)
-    for outcome in outcomes:
+    outcomes = await asyncio.gather(*(one(blob, diff_id) for diff_id, blob in wanted.items()), return_exceptions=True)
+    pushed: dict[str, Descriptor] = {}
+    for diff_id, outcome in zip(wanted, outcomes, strict=True):
         if isinstance(outcome, BaseException):
             raise outcome
-    body = await in_thread(store.read, image.manifest.digest, documents.MAX_MANIFEST)
+        pushed[diff_id] = outcome
+    return [pushed[diff_id] for diff_id in image.diff_ids]
+
+
+async def manifest(image: Image, tag: str, client: Client, store: Store, tell: Tell) -> Pushed:
+    """Puts the image's config and, under a tag, its manifest into the repository, which has its layers.
+
+    Raises RegistryError, Unreachable, Unauthorized.
+    """
     config = Descriptor("", image.id, store.size(image.id))
     await _send(config, "", client, store, (), tell)
+    body = await in_thread(store.read, image.manifest.digest, documents.MAX_MANIFEST)
     await client.put_manifest(tag, body, image.manifest)
     return Pushed(tag, image.manifest.digest, image.manifest.size)
 
@@ -64,19 +86,19 @@ async def _send(blob: Descriptor, name: str, client: Client, store: Store, elsew
         place = await uploads.mount(client, blob.digest, repository)
         if not place:
             return f"Mounted from {repository}"
-    place = place or await uploads.begin(client)
-    await uploads.send(client, place, blob, _read(blob, name, store, tell))
+
+    async def read(start: int, count: int) -> AsyncIterator[bytes]:
+        """Tells how far it is, if the blob has a name."""
+        done, last = 0, 0.0
+        with store.open(blob.digest) as file:
+            file.seek(start)
+            while done < count and (piece := await in_thread(file.read, min(_PIECE, count - done))):
+                done += len(piece)
+                now = time.monotonic()
+                if name and now - last >= _PROGRESS_INTERVAL:
+                    last = now
+                    tell(Message("Pushing", name, start + done, blob.size, layer=True))
+                yield piece
+
+    await uploads.send(client, place, blob, read)
     return "Pushed"
-
-
-async def _read(blob: Descriptor, name: str, store: Store, tell: Tell) -> AsyncIterator[bytes]:
-    """A blob's bytes; tells how far it is, if it has a name."""
-    done, last = 0, 0.0
-    with store.open(blob.digest) as file:
-        while piece := await in_thread(file.read, _PIECE):
-            done += len(piece)
-            now = time.monotonic()
-            if name and now - last >= _PROGRESS_INTERVAL:
-                last = now
-                tell(Message("Pushing", name, done, blob.size, layer=True))
-            yield piece

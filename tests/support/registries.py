@@ -96,6 +96,13 @@ class Registry:
         self.ask("PUT", f"{repository}/manifests/{tag}", data, document["mediaType"])
         return {"mediaType": document["mediaType"], "digest": digest(data), "size": len(data)}
 
+    def manifest(self, repository: str, which: str) -> dict:
+        """An image's manifest."""
+        headers = {"Accept": f"{_DOCKER[0]}, {_OCI[0]}"}
+        url = f"http://{self.address}/v2/{repository}/manifests/{which}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return json.load(answer)
+
     def requests(self) -> list[str]:
         """What it was asked so far: "GET /v2/…"."""
         lines = self.log.read_text(errors="replace").splitlines()

@@ -44,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.stall.set()
         self.redirect = self.realm = self.link = ""
         self.gone = False
+        self.pushed = b""
         self.search = (404, b"<html>", "text/html")
 
     @staticmethod
@@ -82,12 +83,33 @@ class _Handler(BaseHTTPRequestHandler):
             return self._layer()
         return self._answer(200, b"{}", "application/json")
 
+    def do_HEAD(self) -> None:
+        self._answer(404, b"")
+
+    def do_PUT(self) -> None:
+        """Takes no blob at once, and none without having broken off before."""
+        said = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.path, "PUT", str(len(said))))
+        self._answer(413 if said and "/manifests/" not in self.path else 201, b"")
+
+    def do_PATCH(self) -> None:
+        said = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.path, "PATCH", self.headers["Content-Range"]))
+        if self.server.fail:
+            self.server.fail -= 1
+            return self._answer(503, b"")
+        self.server.pushed += said
+        return self._answer(202, b"", headers={"Location": f"{self.path}x"})
+
     def do_POST(self) -> None:
-        """A token for an identity token."""
+        """The place of an upload; or a token for an identity token."""
+        if "/uploads/" in self.path:
+            self.server.pushed = b""
+            return self._answer(202, b"", headers={"Location": "/v2/x/blobs/uploads/1"})
         said = self.rfile.read(int(self.headers["Content-Length"])).decode()
         self.server.seen.append((self.path, said, ""))
         right = "refresh_token=for+ever" in said and "grant_type=refresh_token" in said
-        self._answer(200 if right else 401, b'{"access_token": "t0ken"}', "application/json")
+        return self._answer(200 if right else 401, b'{"access_token": "t0ken"}', "application/json")
 
     def _layer(self) -> None:
         server = self.server
@@ -226,6 +248,18 @@ def test_a_mirror_that_breaks_off_or_lies_is_followed_by_the_registry(
     other.cut, other.gone, other.layer = 0, False, server.layer[:-9] + b"corrupted"
     fresh_engine.docker("pull", f"{server.address}/x")
     assert fresh_engine.docker("images", "-q").stdout
+
+
+def test_a_registry_that_takes_no_blob_at_once_gets_it_in_pieces(docker: Docker, server: Server, gone: str) -> None:
+    docker("pull", gone)
+    server.seen.clear()
+    server.fail = 1
+    docker("push", gone)
+    steps = [(how, size) for _, how, size in server.seen if how in ("PUT", "PATCH")]
+    whole = f"0-{len(server.layer) - 1}"
+    assert steps[:4] == [("PUT", str(len(server.layer))), ("PATCH", whole), ("PATCH", whole), ("PUT", "0")]
+    assert steps[-1][0] == "PUT" and server.seen[-1][0].endswith("/manifests/latest")
+    assert server.pushed == server.config
 
 
 def test_search_asks_the_registry_s_own_search(docker: Docker, server: Server) -> None:

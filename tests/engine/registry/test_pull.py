@@ -41,7 +41,7 @@ def test_a_pulled_image_runs_and_is_known_by_tag_and_digest(docker: Docker, regi
 
 def test_a_second_pull_fetches_no_blob(docker: Docker, registry: Registry, box: str) -> None:
     docker("pull", box)
-    layers = [layer["digest"] for layer in _manifest(registry, "box", "1")["layers"]]
+    layers = [layer["digest"] for layer in registry.manifest("box", "1")["layers"]]
     before = registry.requests()
     assert f"Status: Image is up to date for {box}" in docker("pull", box).stdout
     asked = registry.requests()[len(before) :]
@@ -100,7 +100,7 @@ def test_of_an_index_the_fitting_platform_is_taken(docker: Docker, registry: Reg
 
 def test_a_corrupt_layer_leaves_nothing(docker: Docker, engine: Engine, registry: Registry) -> None:
     registry.image("bad:1", [busybox_tar(), tars.files(bad="one of a kind")])
-    layer = _manifest(registry, "bad", "1")["layers"][1]["digest"]
+    layer = registry.manifest("bad", "1")["layers"][1]["digest"]
     path = registry.blob_path(layer)
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -132,7 +132,7 @@ def test_two_pulls_at_once_fetch_each_layer_once(engine: Engine, registry: Regis
     from concurrent.futures import ThreadPoolExecutor
 
     registry.image("twice:1", [busybox_tar(), tars.files(twice="only in this one")])
-    layer = _manifest(registry, "twice", "1")["layers"][1]["digest"]
+    layer = registry.manifest("twice", "1")["layers"][1]["digest"]
     name = f"{registry.address}/twice:1"
     with ThreadPoolExecutor(4) as pool:
         for done in pool.map(lambda _: engine.docker("pull", name), range(4)):
@@ -159,12 +159,3 @@ def test_search_looks_in_the_list_of_repositories(fresh_engine: Engine, registry
     (fresh_engine.settings.data / "dosirak.toml").write_text(text)
     found = fresh_engine.docker("search", "--format", "{{.Name}} {{.IsOfficial}}", "searched")
     assert found.stdout.splitlines() == ["searched-for [OK]"]
-
-
-def _manifest(registry: Registry, repository: str, tag: str) -> dict:
-    import urllib.request
-
-    accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
-    url = f"http://{registry.address}/v2/{repository}/manifests/{tag}"
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
-        return json.load(answer)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dosirak.engine.registry import packing
 from support import registries, tars
 from support.engines import Engine
 from support.registries import HTPASSWD, PASSWORD, USER, Registry
@@ -52,6 +55,43 @@ def test_an_image_made_here_can_be_pushed_and_pulled_back(docker: Docker, regist
     docker("rmi", name)
     assert docker("run", "--rm", name, "cat", "/made").stdout == "made\n"
     docker("rmi", name)
+
+
+def test_layers_made_here_are_pushed_compressed_once_and_the_same_each_time(
+    docker: Docker, engine: Engine, registry: Registry, busybox: str
+) -> None:
+    first, child = f"{registry.address}/packed:1", f"{registry.address}/child:1"
+    docker("build", "-q", "-t", first, "-", stdin=f"FROM {busybox}\nRUN yes made here | head -c 9000000 > /made\n")
+    before = json.loads(docker("inspect", first).stdout)[0]
+    pushed = docker("push", first).stdout
+    assert "Preparing" in pushed and "Pushed" in pushed
+    manifest = registry.manifest("packed", "1")
+    assert {layer["mediaType"] for layer in manifest["layers"]} == {"application/vnd.oci.image.layer.v1.tar+gzip"}
+    assert manifest["layers"][-1]["size"] < 1_000_000
+    after = json.loads(docker("inspect", first).stdout)[0]
+    assert (after["Id"], after["RootFS"]) == (before["Id"], before["RootFS"])
+    blobs = engine.settings.data / "content/blobs/sha256"
+    assert all((blobs / layer["digest"][7:]).exists() for layer in manifest["layers"])
+    docker("build", "-q", "-t", child, "-", stdin=f"FROM {first}\nRUN echo more > /more\n")
+    docker("push", child)
+    again = registry.manifest("child", "1")["layers"]
+    assert [layer["digest"] for layer in again[:-1]] == [layer["digest"] for layer in manifest["layers"]]
+    assert docker("run", "--rm", child, "cat", "/more").stdout == "more\n"
+    docker("rmi", first, child)
+    assert docker("run", "--rm", child, "wc", "-c", "/made").stdout.split()[0] == "9000000"
+    docker("rmi", child)
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, packing._MEMBER, 2 * packing._MEMBER + 1])
+def test_compressing_is_reversible_and_repeatable(size: int) -> None:
+    data = (b"0123456789" * (size // 10 + 1))[:size]
+    made = []
+    for _ in range(2):
+        pieces: list[bytes] = []
+        packing.compress(io.BytesIO(data), pieces.append)
+        made.append(b"".join(pieces))
+    assert made[0] == made[1]
+    assert gzip.decompress(made[0]) == data
 
 
 def test_docker_py_pushes_and_reads_what_came_of_it(
