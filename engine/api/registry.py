@@ -15,7 +15,7 @@ from dosirak.engine.api import reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, InvalidRequest
-from dosirak.engine.images import Reference, parse
+from dosirak.engine.images import Reference, parse, platforms
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -109,12 +109,15 @@ def _platform(text: str) -> Platform | None:
     if not text:
         return None
     parts = text.lower().split("/")
+    if parts == ["linux"]:
+        return None
     if len(parts) == 1:
         parts = ["linux", *parts]
     if len(parts) > 3 or not all(parts):
         raise InvalidRequest(f'"{text[:80]}" is an invalid platform: unknown operating system or architecture')
-    architecture = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}.get(parts[1], parts[1])
-    return Platform(os=parts[0], architecture=architecture, variant=parts[2] if len(parts) == 3 else "")
+    return platforms.normalized(
+        Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
+    )
 
 
 async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> StreamResponse:

@@ -6,6 +6,8 @@ import functools
 import os
 from collections.abc import Iterable
 
+import msgspec
+
 from dosirak.engine.content.model import Descriptor, Platform
 
 _ARCHITECTURES = {
@@ -19,6 +21,8 @@ _ARCHITECTURES = {
     "riscv64": ("riscv64", ""),
 }
 
+_SPELLINGS = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
+
 
 @functools.cache
 def host() -> Platform:
@@ -28,26 +32,68 @@ def host() -> Platform:
     return Platform(architecture=architecture, os="linux", variant=variant)
 
 
+def normalized(platform: Platform) -> Platform:
+    """The one spelling of a platform that has several (containerd, platforms/database.go)."""
+    architecture = _SPELLINGS.get(platform.architecture.lower(), platform.architecture.lower())
+    variant = platform.variant.lower()
+    if variant.isdigit():
+        variant = f"v{variant}"
+    if architecture in ("armhf", "armel"):
+        architecture, variant = "arm", "v6" if architecture == "armel" else variant or "v7"
+    elif architecture == "arm":
+        variant = variant or "v7"
+    elif (architecture, variant) in (("arm64", "v8"), ("arm64", "v8.0"), ("amd64", "v1")):
+        variant = ""
+    return msgspec.structs.replace(platform, os=platform.os.lower(), architecture=architecture, variant=variant)
+
+
 def choose(manifests: Iterable[Descriptor], wanted: Platform | None = None) -> Descriptor | None:
     """The manifest for the platform (this machine's by default) among those of an image index; None if there is none.
 
-    One that names no variant fits any; one without a platform is taken when nothing else fits.
+    As containerd's `platforms.Only` chooses: the platform itself, then what runs there too, the nearest first (amd64/v3
+    before amd64/v2 before amd64 before 386; arm64 before arm/v8 before arm/v7…). One without a platform is taken when
+    nothing else fits.
     """
-    want = wanted or host()
-    best: Descriptor | None = None
-    best_rank = 0
+    want = normalized(wanted or host())
+    order = _runs_there(want.architecture, want.variant)
+    best, best_place = None, len(order) + 1
     for manifest in manifests:
-        rank = _rank(manifest.platform, want)
-        if rank > best_rank:
-            best, best_rank = manifest, rank
+        place = _place(manifest.platform, want.os, order)
+        if place < best_place:
+            best, best_place = manifest, place
     return best
 
 
-def _rank(platform: Platform | None, want: Platform) -> int:
+def _place(platform: Platform | None, os: str, order: list[tuple[str, str]]) -> int:
+    """How far a platform is from the wanted one; beyond the order's length: it does not fit."""
     if platform is None:
-        return 1
-    if (platform.os, platform.architecture) != (want.os, want.architecture):
-        return 0
-    if platform.variant == want.variant:
-        return 3
-    return 0 if platform.variant and want.variant else 2
+        return len(order)
+    found = normalized(platform)
+    if found.os != os or (found.architecture, found.variant) not in order:
+        return len(order) + 1
+    return order.index((found.architecture, found.variant))
+
+
+def _runs_there(architecture: str, variant: str) -> list[tuple[str, str]]:
+    """Architectures and variants whose programs a machine runs, its own first."""
+    if architecture == "amd64":
+        levels = [f"v{level}" for level in range(_version(variant), 1, -1)]
+        return [*(("amd64", level) for level in levels), ("amd64", ""), ("386", "")]
+    if architecture == "arm":
+        return [("arm", f"v{version}") for version in range(max(_version(variant), 5), 4, -1)]
+    if architecture == "arm64":
+        return [*(("arm64", level) for level in _arm64(variant)), *_runs_there("arm", "v8")]
+    return [(architecture, variant)]
+
+
+def _arm64(variant: str) -> list[str]:
+    """Architecture levels up to this one; v9.x has all that v8.(x+5) has (Arm's A-profile manual)."""
+    major, minor = _version(variant, 8), _version(variant.partition(".")[2], 0)
+    newest = minor if major < 9 else min(minor + 5, 9)
+    older = [f"v8.{level}" if level else "" for level in range(newest, -1, -1)]
+    return older if major < 9 else [*(f"v9.{level}" if level else "v9" for level in range(minor, -1, -1)), *older]
+
+
+def _version(text: str, default: int = 1) -> int:
+    found = text.removeprefix("v").partition(".")[0]
+    return int(found) if found.isascii() and found.isdigit() and len(found) < 3 else default

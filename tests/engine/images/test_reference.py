@@ -96,6 +96,83 @@ def test_what_is_no_name_is_refused_in_docker_s_words(text: str) -> None:
         parse(text)
 
 
+# distribution/reference's own tables (reference_test.go, normalize_test.go, regexp_test.go), as far as not above.
+TAKEN = [
+    *("docker/docker", "debian", "localhost/library/debian", "LOCALDOMAIN/debian", "docker.io/debian", "192.168.0.1"),
+    *("192.168.0.1:80", "192.168.0.1:8/debian", "[fc00::1]:5000/docker/docker", "[fc00:1:2:3:4:5:6:7]:5000/a/debian"),
+    *(
+        "thisisthesongthatneverendsitgoesonandonandonthisisthesongthatnev",
+        f"docker.io/{HEX}",
+        "DOCKER/docker",
+        "d/docker",
+    ),
+    *("docker---rules/docker", "dock__er/docker", "index.docker.io/docker/docker", "127.0.0.1:5000/library/debian"),
+    *("sub-dom1.foo.com/bar/baz/quux:some-long-tag", "b.gcr.io/test.example.com/my-app:test.example.com"),
+    *("xn--7o8h.com/myimage:xn--7o8h.com@" + DIGEST, "foo_bar.com:8080", "foo/foo_bar.com:8080", "do__cker/docker"),
+    *("[2001:db8::]:5000/repo", "[::1]:5000/repo", f"[2001:db8::1]:5000/repo:tag@{DIGEST}", f"localhost:8080@{DIGEST}"),
+    *("a/" * 127 + "a:tag-puts-this-over-max", "registry.io/foo/project--id.module--name.ver---sion--name"),
+    *("example.com/some_separator__underscore/myimage", "Asdf.com/foo/bar", "lowercase:Uppercase", "aa-a/a"),
+]
+REFUSED = [
+    *(
+        "https://github.com/docker/docker",
+        "docker/Docker",
+        "-docker/docker",
+        "-docker.io/docker/docker",
+        "docker///docker",
+    ),
+    *("docker.io/docker///docker", "[fc00::1]", "[fc00::1]:5000", "[2001:db8::1]:tag", "fc00::1:5000/debian"),
+    *(
+        "[fe80::1%@invalidzone]:5000/repo",
+        "[2001:db8:3:4::192.0.2.33]:5000/debian",
+        "docker-/docker",
+        "-docker-/docker",
+    ),
+    *("____/____", "_docker/_docker", "docker_/docker_", "dock..er/docker", "dock_.er/docker", "dock-.er/docker"),
+    *(
+        "docker/",
+        "foo.com:http/bar",
+        "a^a",
+        "aa/asdf$$^/aa",
+        "foo.com/a-/a/a",
+        "example.com/__underscore/x",
+        ":justtag",
+    ),
+    *("example.com/..dots/myimage", "example.com/nodouble..dots/myimage", "docker./docker", ".docker/docker"),
+    *(
+        "do..cker/docker",
+        "do__cker:8080/docker",
+        "bad_hostname.com:8080/myapp:tag",
+        "registry.com:8080/myapp:invalid~tag",
+    ),
+    *(
+        "registry.com:8080/myapp@sha256:badbadbadbad",
+        "registry.com:8080/myapp@2bad",
+        "test:5000/Uppercase/lowercase:tag",
+    ),
+    *(
+        "repo@sha256:" + "f" * 34,
+        f"validname@invaliddigest:{HEX}",
+        "domain/" + "a" * 256 + ":tag",
+        "x/" + "this_is_" * 33,
+    ),
+]
+
+
+@pytest.mark.parametrize("text", TAKEN, ids=lambda text: ascii(text[:40]))
+def test_distribution_s_own_names_are_taken(text: str) -> None:
+    found = parse(text)
+    assert parse(str(found)) == found
+    if HEX not in found.path:  # short for a name that looks like an id, there is none
+        assert parse(found.familiar) == found
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: ascii(text[:40]))
+def test_what_distribution_refuses_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse(text)
+
+
 def test_the_default_tag_is_added_where_neither_tag_nor_digest_is() -> None:
     assert str(parse("x").tagged()) == "docker.io/library/x:latest"
     assert str(parse("x:1").tagged()) == "docker.io/library/x:1"
