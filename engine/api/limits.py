@@ -42,7 +42,7 @@ async def unpause(call: Call) -> StreamResponse:
 def info(host: HostFacts) -> dict[str, Any]:
     """The fields of `GET /info` about the host's cgroups."""
     return {
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": host.driver,
         "CgroupVersion": host.version,
         "MemoryLimit": host.memory,
         "SwapLimit": host.swap,

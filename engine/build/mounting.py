@@ -29,6 +29,7 @@ from dosirak.engine.build.workspace import merged_view, opened
 from dosirak.engine.build.writing import Rules, Writer
 from dosirak.engine.errors import NotSupported
 from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.runtime import owners
 
 Document = dict[str, Any]
 """One mount of an OCI config.json."""
@@ -58,7 +59,7 @@ class CacheMounts:
             stack.callback(self._used.discard, directory)
         if not directory.exists():
             directory.mkdir(mode=0o700, parents=True)
-            os.chown(directory, mount.uid or 0, mount.gid or 0)
+            owners.give(os.fspath(directory), mount.uid or 0, mount.gid or 0)
             directory.chmod(0o755 if mount.mode is None else mount.mode)
         return directory
 

@@ -15,7 +15,7 @@ from dosirak.engine.build.entries import BELOW, Entry, open_file
 from dosirak.engine.build.paths import shown
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.errors import InvalidRequest
-from dosirak.engine.runtime import inroot
+from dosirak.engine.runtime import inroot, owners
 from dosirak.engine.runtime import syscalls as sys
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Writer:
             fd = self.create(directory, final)
             try:
                 _write_all(fd, content)
-                os.fchown(fd, *self._rules.made.owner or (0, 0))
+                owners.give(fd, *self._rules.made.owner or (0, 0))
                 os.fchmod(fd, 0o644 if self._rules.mode is None else self._rules.mode)
             finally:
                 os.close(fd)
@@ -144,7 +144,7 @@ class Writer:
                 return os.readlink(name, dir_fd=fd)
             made = sys.openat2(fd, name, _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
             try:
-                os.fchown(made, *self._rules.made.owner or (0, 0))
+                owners.give(made, *self._rules.made.owner or (0, 0))
                 os.fchmod(made, 0o755 if self._rules.mode is None else self._rules.mode)
             finally:
                 os.close(made)
@@ -183,9 +183,14 @@ class Writer:
         if stat.S_ISLNK(mode):
             os.symlink(entry.target, name, dir_fd=directory)
         else:
-            os.mknod(name, stat.S_IFMT(mode) | 0o600, entry.stat.st_rdev, dir_fd=directory)
+            try:
+                os.mknod(name, stat.S_IFMT(mode) | 0o600, entry.stat.st_rdev, dir_fd=directory)
+            except PermissionError:
+                if owners.lacks_device(mode):
+                    return
+                raise
         uid, gid = self._owner(entry)
-        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+        owners.give(name, uid, gid, dir_fd=directory, follow_symlinks=False)
         if not stat.S_ISLNK(mode):
             # just made here, so it is no link; chmod(2) has no flag to say so
             os.chmod(name, self._mode(entry), dir_fd=directory)
@@ -207,7 +212,7 @@ class Writer:
 
     def set_metadata(self, fd: int, entry: Entry) -> None:
         """Owner, then mode (chown clears setuid), then attributes (it clears capabilities too), then times."""
-        os.fchown(fd, *self._owner(entry))
+        owners.give(fd, *self._owner(entry))
         os.fchmod(fd, self._mode(entry))
         for name, value in entry.xattrs:
             os.setxattr(fd, name, value)

@@ -88,7 +88,7 @@ def _known(live: Live) -> Known:
             pidfd = os.pidfd_open(state.pid)
         except OSError:
             pidfd = -1
-        if state.pid in cgroups.processes(group.path_of(record)) and pidfd >= 0:
+        if state.pid in group.processes(record, state.pid) and pidfd >= 0:
             return Known(state.pid, pidfd, state.started_at, record.restart_count)
         if pidfd >= 0:
             os.close(pidfd)

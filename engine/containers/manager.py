@@ -57,7 +57,6 @@ from dosirak.engine.containers.room import Room, Table
 from dosirak.engine.containers.sharing.ids import Ids
 from dosirak.engine.containers.stats import Stats
 from dosirak.engine.errors import Conflict, InvalidRequest
-from dosirak.engine.runtime import cgroups
 from dosirak.engine.state import Database, Events, Filters
 from dosirak.engine.state.pruning import Pruned
 
@@ -326,7 +325,7 @@ class Containers:
             raise Conflict(f"container {live.record.id} is not running")
         if live.record.state.restarting:
             raise Conflict(f"Container {live.record.id} is restarting, wait until the container is running")
-        pids = cgroups.processes(group.path_of(live.record))
+        pids = group.processes(live.record, live.task.pid)
         found = await asyncio.to_thread(processes.table, pids, columns)
         self._room.tell(live, "top")
         return found

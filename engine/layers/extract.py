@@ -25,6 +25,7 @@ from dosirak.engine.layers.model import Extracted
 from dosirak.engine.layers.names import shown
 from dosirak.engine.layers.removal import remove_entry
 from dosirak.engine.layers.tarread import Entry, TarReader
+from dosirak.engine.runtime import owners
 
 _NODES = {
     tarread.CHAR: stat.S_IFCHR,
@@ -108,6 +109,8 @@ class _Extractor:
                 self._take(entry)
             except CorruptArchive as error:
                 raise CorruptArchive(f"{shown(entry.name)}: {error}") from error
+            except owners.NoSuchOwner as error:
+                raise HostLimit(f"extracting {shown(entry.name)}: {error}") from error
             except OSError as error:
                 if error.errno not in _BAD_ENTRY:
                     raise
@@ -187,7 +190,7 @@ class _Extractor:
             self._link(entry, parent, name)
         elif entry.kind == tarread.SYMLINK:
             self._replacing(parent, name, lambda: os.symlink(entry.link, name, dir_fd=parent))
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+            owners.give(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
             os.utime(name, ns=bounded_times(entry.mtime), dir_fd=parent, follow_symlinks=False)
         else:
             self._node(entry, parent, name)
@@ -247,8 +250,13 @@ class _Extractor:
             # Overlayfs would take it for a whiteout: only ".wh." may make those.
             raise CorruptArchive("character device 0:0")
         mode = _NODES[entry.kind] | 0o600
-        self._replacing(parent, name, lambda: os.mknod(name, mode, device, dir_fd=parent))
-        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        try:
+            self._replacing(parent, name, lambda: os.mknod(name, mode, device, dir_fd=parent))
+        except PermissionError:
+            if owners.lacks_device(mode):
+                return
+            raise
+        owners.give(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             if stat.S_ISLNK(os.fstat(fd).st_mode):
@@ -274,7 +282,7 @@ class _Extractor:
 
 def _dress(fd: int, entry: Entry) -> None:
     """Owner, mode, attributes, in this order: chown clears setuid bits and file capabilities."""
-    os.fchown(fd, entry.uid, entry.gid)
+    owners.give(fd, entry.uid, entry.gid)
     os.fchmod(fd, entry.mode)
     for key, value in entry.xattrs.items():
         if marks.is_image_xattr(key):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dosirak.engine.runtime import cgroups, child, filesystems, namespaces, rootfs, users, vfork
+from dosirak.engine.runtime import cgroups, child, filesystems, namespaces, privilege, rootfs, users, vfork
 from dosirak.engine.runtime import process as programs
 from dosirak.engine.runtime import syscalls as sys
 
@@ -196,11 +196,14 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
 
 def _set_oom_score(process: dict[str, Any]) -> None:
     """The child inherits it. Also undoes the monitor's own protection; in a user namespace we could not any more."""
-    wanted = str(process.get("oomScoreAdj") or 0).encode()
+    wanted = process.get("oomScoreAdj") or 0
     try:
         with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-            if file.read().strip() != wanted:
-                file.write(wanted)
+            now = int(file.read())
+            if privilege.here().confined:
+                wanted = max(now, wanted)  # there is no way down for an ordinary user: as in Docker's rootless mode
+            if now != wanted:
+                file.write(b"%d" % wanted)
     except OSError as error:
         raise start_error(error) from error
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Sequence
 
 from dosirak.engine.errors import HostLimit
+from dosirak.engine.runtime import owners
 from dosirak.engine.runtime.inroot import open_in_root
 from dosirak.engine.runtime.overlay import open_overlay
 
@@ -81,7 +82,12 @@ def _entry(source: int, target: int, name: bytes, level: int) -> None:
 
 def _node(target: int, name: bytes, info: os.stat_result) -> None:
     """By descriptor: a container that has the volume already may put a symlink in a new node's place."""
-    os.mknod(name, stat.S_IFMT(info.st_mode), info.st_rdev, dir_fd=target)
+    try:
+        os.mknod(name, stat.S_IFMT(info.st_mode), info.st_rdev, dir_fd=target)
+    except PermissionError:
+        if owners.lacks_device(info.st_mode):
+            return
+        raise
     made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
     try:
         if stat.S_IFMT(os.fstat(made).st_mode) != stat.S_IFMT(info.st_mode):

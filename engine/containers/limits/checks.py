@@ -92,6 +92,10 @@ def _check_cpu(limits: Resources, facts: HostFacts, warnings: list[str]) -> None
         raise InvalidRequest("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if limits.nano_cpus > 0 and limits.cpu_quota > 0:
         raise InvalidRequest("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+    if limits.nano_cpus > 0 and facts.driver == "none":
+        # Docker's error below is for a kernel that can't; here this user can't, and wants the container all the same.
+        warnings.append("Your user has been given no cgroup with a CPU quota. CPUs discarded.")
+        limits.nano_cpus = 0
     if limits.nano_cpus > 0 and not facts.cpu_quota:
         raise InvalidRequest(
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted"

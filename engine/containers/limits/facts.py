@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dosirak.engine.runtime import cgroups
@@ -12,9 +12,11 @@ from dosirak.engine.runtime.cgroups import v1, v2
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the host's cgroups can do. `cpus` and `mems`: the online ones ("0-3")."""
+    """What the host's cgroups can do. `driver`: "none" where this user has been given none; `cpus` and `mems`: the
+    online ones ("0-3")."""
 
     version: str = "2"
+    driver: str = "cgroupfs"
     memory: bool = True
     swap: bool = True
     swappiness: bool = True
@@ -35,7 +37,9 @@ class HostFacts:
 def find() -> HostFacts:
     """Look at the host. Raises OSError."""
     backend = cgroups.backend()
-    return _v1(backend.mounts) if isinstance(backend, v1.Hierarchies) else _v2(backend)
+    if isinstance(backend, v1.Hierarchies):
+        return replace(_v1(backend.mounts), driver="cgroupfs" if backend.mounts else "none")
+    return _v2(backend)
 
 
 def _read(path: str, default: str = "") -> str:

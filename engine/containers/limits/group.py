@@ -1,12 +1,15 @@
-"""Where a container's cgroup is."""
+"""Where a container's cgroup is, and who is in it."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import posixpath
 from typing import TYPE_CHECKING
 
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.runtime import cgroups
+from dosirak.engine.runtime.cgroups import nothing
 
 if TYPE_CHECKING:
     from dosirak.engine.containers.model import Container
@@ -29,3 +32,22 @@ def path_of(record: Container) -> str:
     if not (asked := record.host_config.cgroup_parent):
         return f"{cgroups.parent()}/{record.id}"
     return posixpath.join(posixpath.normpath(f"/{asked}").lstrip("/"), record.id)
+
+
+def processes(record: Container, pid: int) -> list[int]:
+    """The processes of a container whose first is `pid`: those in its cgroup; where there is none, those of its pid
+    namespace, if that is its own."""
+    if not isinstance(cgroups.backend(), nothing.Nothing):
+        return cgroups.processes(path_of(record))
+    if not pid or record.host_config.pid_mode:
+        return [pid] if pid else []
+    found = []
+    try:
+        own = os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116
+        for name in os.listdir("/proc"):  # noqa: PTH208
+            with contextlib.suppress(OSError):
+                if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == own:  # noqa: PTH116
+                    found.append(int(name))
+    except OSError:
+        return []
+    return found

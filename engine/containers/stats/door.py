@@ -26,7 +26,7 @@ class Stats:
 
     def sample(self, ref: str) -> Sample | None:
         """What it has used up to now; None when it doesn't run, or waits to be restarted. Raises NotFound."""
-        return _sample(self._room.table.find(ref))
+        return _sample(self._room, self._room.table.find(ref))
 
     async def follow(self, ref: str) -> AsyncGenerator[Sample | None, None]:
         """A sample now and every second, None while it doesn't run; ends when the container is removed.
@@ -39,7 +39,7 @@ class Stats:
         due = loop.time()
         try:
             while not removed.done():
-                yield _sample(live)
+                yield _sample(self._room, live)
                 # On the beat, unless it was missed altogether.
                 due = max(due + _INTERVAL, loop.time())
                 await asyncio.wait([removed], timeout=due - loop.time())
@@ -47,14 +47,17 @@ class Stats:
             removed.cancel()
 
 
-def _sample(live: Live) -> Sample | None:
+def _sample(room: Room, live: Live) -> Sample | None:
     """Not in a thread: a dozen small files take 0.3 ms, and a thread's hand-over on a busy machine as much again."""
     task, state, record = live.task, live.record.state, live.record
     if task is None or not state.running or state.restarting:
         return None
     network = record.host_config.network_mode != "host"
     try:
-        found = sampling.take(group.path_of(record), task.pid, network=network)
+        if room.facts.limits.driver == "none":
+            found = sampling.add(group.processes(record, task.pid), task.pid, network=network)
+        else:
+            found = sampling.take(group.path_of(record), task.pid, network=network)
     except OSError:
         return None  # it has just ended
     # Else the number may have been another process's by then, and the network another one.

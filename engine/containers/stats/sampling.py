@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from dosirak.engine.containers.stats import adding
 from dosirak.engine.containers.stats.model import Interface, Sample
 from dosirak.engine.runtime.cgroups import statistics
+from dosirak.engine.runtime.cgroups.statistics import Figures
 
 _TICK = 10**9 // os.sysconf("SC_CLK_TCK")
 _MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -19,7 +22,15 @@ def take(path: str, pid: int, *, network: bool) -> Sample:
     Parameters: `path`: the cgroup; `pid`: a process in it; `network`: whether that process's network is its own.
     Raises OSError: it has ended.
     """
-    figures = statistics.read(path)
+    return _with(statistics.read(path), pid, network=network)
+
+
+def add(pids: Iterable[int], pid: int, *, network: bool) -> Sample:
+    """As `take`, of a container without a cgroup, which has these processes."""
+    return _with(adding.add(pids, _MACHINE), pid, network=network)
+
+
+def _with(figures: Figures, pid: int, *, network: bool) -> Sample:
     # Close to the figures: a percentage is made of the two.
     system, cpus = parse_stat(Path("/proc/stat").read_text())
     return Sample(
