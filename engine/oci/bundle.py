@@ -20,7 +20,6 @@ FILE = "config.json"
 # (where, what is said): fields of runtime-spec whose meaning this runtime does not have.
 _REFUSED = (
     ("linux.intelRdt", "Intel RDT is"),
-    ("linux.memoryPolicy", "memory policies are"),
     ("linux.netDevices", "network devices moved into the container are"),
     ("vm", "virtual machines are"),
     ("windows", "Windows containers are"),
@@ -70,6 +69,8 @@ def load(bundle: str, name: str, file: str = "") -> dict[str, Any]:
     linux["cgroupsPath"] = os.path.normpath(f"/{path}").lstrip("/")
     if not linux["cgroupsPath"]:
         raise Failure("linux.cgroupsPath must not be the root of the hierarchy")
+    # Links to the container's own ptys, always (runtime-spec, "Default Devices").
+    linux["devices"] = [one for one in linux.get("devices") or () if os.path.normpath(one["path"]) != "/dev/ptmx"]
     resources = linux.get("resources") or {}
     if rules := resources.get("devices"):
         resources["devices"] = [*rules, *_ALLOWED]
@@ -92,16 +93,13 @@ def check(config: dict[str, Any]) -> None:
         if _at(config, path):
             raise Failure(f"{path}: {what} not supported by this runtime")
     _check_namespaces(config)
+    _check_sysctls(config)
     for mount in config.get("mounts") or ():
         if not isinstance(mount.get("destination"), str):
             raise Failure("mount without a destination")
         if not mount["destination"].startswith("/"):  # taken as below the root, as runc does
             mount["destination"] = "/" + mount["destination"]
-    domain = (config["linux"].get("personality") or {}).get("domain")
-    if config["linux"].get("personality") and domain not in ("LINUX", "LINUX32"):
-        raise Failure(f"linux.personality: unknown domain {domain!r}")
-    if (config["linux"].get("personality") or {}).get("flags"):
-        raise Failure("linux.personality: flags are not supported")
+    _check_manner(config["linux"])
     for kind, found in (config.get("hooks") or {}).items():
         for hook in found or ():
             if not str(hook.get("path") or "").startswith("/"):
@@ -124,6 +122,57 @@ def _check_namespaces(config: dict[str, Any]) -> None:
         raise Failure("time namespace is not enabled, but linux.timeOffsets is set")
     if (linux.get("uidMappings") or linux.get("gidMappings")) and "user" not in spaces:
         raise Failure("user namespace mappings specified, but user namespace isn't enabled in the config")
+
+
+def _check_sysctls(config: dict[str, Any]) -> None:
+    """A sysctl that no namespace of the container's own has would be the host's (sysctl(5), namespaces(7))."""
+    linux = config["linux"]
+    own = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
+    for name in linux.get("sysctl") or {}:
+        dotted = name.replace("/", ".")
+        if dotted == "kernel.hostname" or (dotted == "kernel.domainname" and config.get("domainname")):
+            raise Failure(f"sysctl {name!r} conflicts with the field of config.json of that name")
+        if dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
+            kind = "ipc"
+        elif dotted.startswith("net."):
+            kind = "network"
+        elif dotted == "kernel.domainname":
+            kind = "uts"
+        elif dotted.startswith("user."):
+            kind = "user"
+        else:
+            raise Failure(f"sysctl {name!r} is not in a separate kernel namespace")
+        if kind not in own or _is_ours(own[kind], kind):
+            raise Failure(f"sysctl {name!r} is not allowed in the host's {kind} namespace")
+
+
+_IPC_SYSCTLS = frozenset(
+    f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
+
+
+def _is_ours(path: str | None, kind: str) -> bool:
+    if not path:
+        return False
+    try:
+        return os.path.samefile(path, f"/proc/self/ns/{'net' if kind == 'network' else kind}")
+    except OSError:
+        return False
+
+
+def _check_manner(linux: dict[str, Any]) -> None:
+    """How programs see the machine, and where their memory lies."""
+    from dosirak.engine.oci import finish
+
+    if personality := linux.get("personality"):
+        _known("linux.personality.domain", personality.get("domain"), finish.PERSONALITIES)
+        if personality.get("flags"):
+            raise Failure("linux.personality.flags are not supported by this runtime")
+    if policy := linux.get("memoryPolicy"):
+        _known("linux.memoryPolicy.mode", policy.get("mode"), finish.MEMORY_MODES)
+        for flag in policy.get("flags") or ():
+            _known("linux.memoryPolicy.flags", flag, finish.MEMORY_FLAGS)
+        numbers("linux.memoryPolicy.nodes", policy.get("nodes") or "")
 
 
 def check_process(process: dict[str, Any]) -> None:
@@ -153,7 +202,7 @@ def check_process(process: dict[str, Any]) -> None:
             raise Failure("process.ioPriority.priority must be between 0 and 7")
     for when in ("initial", "final"):
         if asked := (process.get("execCPUAffinity") or {}).get(when):
-            cpus(asked)
+            numbers(f"process.execCPUAffinity.{when}", asked)
     for name, what, place in (
         ("apparmorProfile", "AppArmor", "/proc/self/attr/apparmor"),
         ("selinuxLabel", "SELinux", "/sys/fs/selinux"),
@@ -168,24 +217,32 @@ def _known(where: str, name: Any, names: dict[str, int]) -> None:
         raise Failure(f"{where}: {name!r} is unknown")
 
 
-def cpus(text: str) -> set[int]:
-    """A list of CPUs ("0-3,7"). Raises Failure."""
+def numbers(where: str, text: str) -> set[int]:
+    """A list of CPUs or nodes ("0-3,7"). Raises Failure, which names `where` it stands."""
     found: set[int] = set()
     try:
-        for part in text.replace(" ", "").strip(",").split(","):
+        for part in filter(None, text.replace(" ", "").split(",")):
             first, _, last = part.partition("-")
             found |= set(range(int(first), int(last or first) + 1))
+        if found and not 0 <= min(found) <= max(found) < 1024:
+            raise ValueError
     except ValueError:
-        raise Failure(f"process.execCPUAffinity: {text!r} is not a list of CPUs") from None
+        raise Failure(f"{where}: {text!r} is not a list of numbers below 1024") from None
     return found
 
 
-def unknown_capabilities(process: dict[str, Any]) -> list[str]:
-    """Those that are asked for and that nobody has ever heard of."""
+def warnings(process: dict[str, Any]) -> list[str]:
+    """What is asked for and can't be had, but is no reason to fail (config.md, "Linux Process")."""
     from dosirak.engine.runtime import capabilities
 
-    asked = {name for names in (process.get("capabilities") or {}).values() for name in names or ()}
-    return sorted(asked - capabilities.KNOWN)
+    sets = {kind: set(names or ()) for kind, names in (process.get("capabilities") or {}).items()}
+    said = []
+    if unknown := sorted(set().union(*sets.values()) - capabilities.KNOWN):
+        said.append(f"ignoring unknown or unavailable capabilities: {', '.join(unknown)}")
+    basis = sets.get("inheritable", set()) & sets.get("permitted", set())
+    for name in sorted(sets.get("ambient", set()) - basis - set(unknown)):
+        said.append(f"can't raise ambient capability {name}: it is not permitted and inheritable")
+    return said
 
 
 def _at(document: Any, path: str) -> Any:

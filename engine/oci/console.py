@@ -48,6 +48,7 @@ def serve(pid: int, master: int) -> int:
     before = _make_raw() if master >= 0 else None
     if master >= 0:
         _copy_size(master)
+        _leave_newlines(master)
     poll = select.poll()
     for fd in (pidfd, woken_read, *((0, master) if master >= 0 else ())):
         poll.register(fd, select.POLLIN)
@@ -114,6 +115,13 @@ def _copy_size(master: int) -> None:
     devices.set_size(master, rows, columns)
 
 
+def _leave_newlines(master: int) -> None:
+    """No carriage return before each line's end, as in runc: our own terminal makes one, and a pipe needs none."""
+    settings = termios.tcgetattr(master)
+    settings[1] &= ~termios.ONLCR
+    termios.tcsetattr(master, termios.TCSANOW, settings)
+
+
 def _make_raw() -> list[Any] | None:
     try:
         before = termios.tcgetattr(0)
@@ -121,7 +129,6 @@ def _make_raw() -> list[Any] | None:
         return None
     raw = list(before)
     raw[0] &= ~(termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON)
-    raw[1] &= ~termios.OPOST
     raw[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
     termios.tcsetattr(0, termios.TCSANOW, raw)
     return before

@@ -29,17 +29,18 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
         raise Failure("cannot exec in a paused container (use --ignore-paused to override)")
     config = found.config()
     process = _process(config, options, arguments)
+    preserve = lifecycle.check_preserved(options.number("preserve-fds"))  # now: the document may come by a descriptor
     detached = options.has("detach")
     console.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
     if sealing.wanted({**config, "process": process}, entered=True):
         sealing.be_sealed()
-    if preserve := options.number("preserve-fds"):
+    if preserve:
         process["env"] = [*(process.get("env") or ()), f"LISTEN_FDS={preserve}"]
     for below in options.all("cgroup"):
         config["linux"]["cgroupsPath"] = _cgroup(found.cgroup, below)
     affinity = process.get("execCPUAffinity") or {}
     if affinity.get("initial"):
-        os.sched_setaffinity(0, bundles.cpus(affinity["initial"]))
+        os.sched_setaffinity(0, bundles.numbers("initial", affinity["initial"]))
     target, filter_fd = found.open_process(), filters.find(root, config["linux"])
 
     def prepare() -> tuple[child.Plan, int]:
@@ -48,7 +49,8 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
 
     def door(sock: launch.Socket) -> launch.Door:
         made = launch.Door({}, sock, fifo=-1, preserve=preserve, keyring=f"_ses.{found.id}")
-        made.affinity = bundles.cpus(affinity["final"]) if affinity.get("final") else None
+        if cpus := affinity.get("final") or affinity.get("initial"):
+            made.affinity = bundles.numbers("execCPUAffinity", cpus)
         return made
 
     launched = launch.launch(prepare, door, starter=True)
@@ -71,7 +73,13 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
 
 def _cgroup(own: str, asked: str) -> str:
     """A group below the container's own. On v1 runc takes "CONTROLLER,…:PATH": here all have the same."""
-    path = asked.rpartition(":")[2]
+    controllers, _, path = asked.rpartition(":")
+    if controllers:
+        raise Failure(
+            f"--cgroup {asked}: one controller's group apart from the others is not supported by this runtime"
+        )
+    if ".." in path.split("/"):
+        raise Failure(f"bad sub cgroup path: {path}")
     below = os.path.normpath(f"/{path}").lstrip("/")
     full = f"{own}/{below}".rstrip("/")
     if not any(os.path.isdir(directory) for _, directory in cgroups.binds(full)):

@@ -12,6 +12,7 @@ class Invocation:
     words: list[str] = []  # noqa: RUF012
     log = ""
     log_format = "text"
+    debug = False
 
 
 class Failure(Exception):
@@ -27,9 +28,18 @@ def warn(message: str) -> None:
     report(message, "warning", Invocation.log, Invocation.log_format)
 
 
+def debug(message: str) -> None:
+    """Tell what is done, where --debug asks for it."""
+    if Invocation.debug:
+        report(message, "debug", Invocation.log, Invocation.log_format)
+
+
 def report(message: str, level: str, log: str, log_format: str) -> None:
     """Tell it. Parameters: `log`: the file's path, or ""; `log_format`: "text" or "json" (runc's logrus forms)."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if level == "debug" and not log:
+        os.write(2, f'time="{stamp}" level=debug msg="{message}"\n'.encode("utf-8", "surrogateescape"))
+        return
     if log:
         if log_format == "json":
             from dosirak.engine.oci import documents
@@ -44,4 +54,6 @@ def report(message: str, level: str, log: str, log_format: str) -> None:
             os.close(fd)
         except OSError:
             pass  # standard error has it
+    if level == "debug":
+        return
     os.write(2, f"dosirak runtime: {message}\n".encode("utf-8", "surrogateescape"))

@@ -52,10 +52,13 @@ def _compile(text: bytes) -> bytes:
     site.main()  # this Python runs without (-S)
     try:
         from dosirak.engine.runtime.seccomp import ProfileError, compiler
-        from dosirak.engine.runtime.seccomp.document import read
+        from dosirak.engine.runtime.seccomp.document import asks, read
     except ImportError as error:
         raise Failure(f"linux.seccomp can't be compiled by this Python: {error}") from error
     try:
-        return compiler.compile_document(read(text))
+        found = read(text)
+        if asks(found):
+            raise Failure("linux.seccomp: SCMP_ACT_NOTIFY is not supported by this command")
+        return compiler.compile_document(found)
     except ProfileError as error:
         raise Failure(f"linux.seccomp: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from _struct import pack
 
-from dosirak.engine.oci.failure import Failure
+from dosirak.engine.oci.bundle import numbers
 from dosirak.engine.runtime import capabilities, process, steps
 from dosirak.engine.runtime import syscalls as sys
 
@@ -36,6 +36,10 @@ SCHED_FLAGS = {
 }
 IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+# include/uapi/linux/mempolicy.h
+_MODES = "DEFAULT PREFERRED BIND INTERLEAVE LOCAL PREFERRED_MANY WEIGHTED_INTERLEAVE"
+MEMORY_MODES = {f"MPOL_{name}": number for number, name in enumerate(_MODES.split())}
+MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
 
 _CAPABILITY_VERSION = 0x20080522
 _AT_EACCESS, _X_OK = 0x200, 1
@@ -63,7 +67,7 @@ def write(
     waiting: Waiting,
     filtered: bytes,
     entered: bool,
-    affinity: set[int] | None = None,
+    affinity: set[int] | None,
 ) -> steps.Steps:
     """The list. Parameters: `settings`: an OCI process object; `linux`: of config.json; `filtered`: linux.seccomp,
     compiled; `entered`: the working directory is the current one already; `affinity`: CPUs it may run on. Raises
@@ -74,9 +78,9 @@ def write(
         if fd >= 0:
             found.add("fcntl", fd, _F_SETFD, _FD_CLOEXEC, flags=steps.IGNORE)
     _add_host_rights(found, settings, linux)
-    if affinity:
-        bits = sum(1 << cpu for cpu in affinity).to_bytes(128, "little")
-        found.add("sched_setaffinity", 0, len(bits), bits, what="setting CPU affinity")
+    # Without one all that the cgroup gives, whatever CPUs our caller is bound to (sched_setaffinity(2)).
+    bits = sum(1 << cpu for cpu in affinity).to_bytes(128, "little") if affinity else b"\xff" * 128
+    found.add("sched_setaffinity", 0, len(bits), bits, what="setting CPU affinity")
     _add_identity(found, settings, identity)
     if not entered:
         cwd = str(settings.get("cwd") or "/")
@@ -96,7 +100,8 @@ def write(
         place = found.pointers([len(code) // 8, found.place(code)])
         found.add("seccomp", sys.SECCOMP_SET_MODE_FILTER, int.from_bytes(filtered[:4], "little"), place)
     argv = found.strings([os.fsencode(word) for word in settings["args"]])
-    found.add("execve", program, argv, found.strings([os.fsencode(entry) for entry in env]), what=quoted)
+    what = f"exec {os.fsdecode(program)}"
+    found.add("execve", program, argv, found.strings([os.fsencode(entry) for entry in env]), what=what)
     return found
 
 
@@ -107,6 +112,11 @@ def _add_host_rights(found: steps.Steps, settings: dict[str, Any], linux: dict[s
         found.add("ioprio_set", 1, 0, value, what="setting I/O priority")
     if scheduler := settings.get("scheduler"):
         found.add("sched_setattr", 0, _scheduler(scheduler), 0, what="setting scheduler")
+    if policy := linux.get("memoryPolicy"):
+        mode = MEMORY_MODES[policy["mode"]] | sum(MEMORY_FLAGS[flag] for flag in policy.get("flags") or ())
+        nodes = numbers("linux.memoryPolicy.nodes", policy.get("nodes") or "")
+        mask = sum(1 << node for node in nodes).to_bytes(128, "little") if nodes else 0
+        found.add("set_mempolicy", mode, mask, 1025 if nodes else 0, what="setting memory policy")
     if personality := linux.get("personality"):
         found.add("personality", PERSONALITIES[personality["domain"]])
     for limit in settings.get("rlimits") or ():
@@ -141,10 +151,11 @@ def _add_identity(found: steps.Steps, settings: dict[str, Any], identity: proces
             # EINVAL: past the last capability of this kernel.
             found.add("prctl", sys.PR_CAPBSET_DROP, number, flags=steps.IGNORE)
     found.add("prctl", sys.PR_SET_KEEPCAPS, 1)
-    groups = pack(f"<{len(identity.groups)}I", *identity.groups)
+    # Those of config.json and no other, not even the user's own (config.md, "User").
+    asked = (settings.get("user") or {}).get("additionalGids") or ()
+    groups = pack(f"<{len(asked)}I", *asked)
     # A user namespace may refuse it (user_namespaces(7), /proc/PID/setgroups): fine for who asks for none.
-    flags = 0 if (settings.get("user") or {}).get("additionalGids") else steps.IGNORE
-    found.add("setgroups", len(identity.groups), groups, flags=flags)
+    found.add("setgroups", len(asked), groups, flags=0 if asked else steps.IGNORE)
     found.add("setresgid", *(identity.gid,) * 3)
     found.add("setresuid", *(identity.uid,) * 3)
     found.add("prctl", sys.PR_SET_KEEPCAPS, 0)
@@ -214,8 +225,14 @@ def _add_waits(found: steps.Steps, waiting: Waiting) -> None:
         found.add("close", waiting.fifo)
 
 
-def run(found: steps.Steps) -> None:
+def execute(found: steps.Steps) -> None:
     """Become it. Raises OSError."""
-    fd = steps.open_program(found)
-    sys.execveat(fd, [b"dosirak", b"init"], [])
-    raise Failure("it can't be executed")  # pragma: no cover
+    sys.execveat(steps.open_program(found), [b"dosirak", b"init"], [])
+
+
+def environment(env: list[str], identity: process.Identity) -> list[str]:
+    """Each variable once, its last value, in the order of their first; an empty HOME is none. As runc."""
+    found = dict(entry.partition("=")[::2] for entry in env)
+    if not found.get("HOME"):
+        found["HOME"] = os.fsdecode(identity.home)
+    return [f"{name}={value}" for name, value in found.items()]

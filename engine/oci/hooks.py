@@ -30,13 +30,12 @@ def unpack(data: bytes) -> dict[str, Any]:
     return found
 
 
-def run(config: dict[str, Any], kind: str, state: dict[str, Any], *, inside: bool = False) -> None:
-    """Run all of a kind, one after another. Parameters: `config`: with hooks, and the process whose environment those
-    `inside` the container have unless they say another. Raises Failure at the first that fails."""
-    inherited = list((config.get("process") or {}).get("env") or ()) if inside else None
+def run(config: dict[str, Any], kind: str, state: dict[str, Any], *, inside: list[str] | None = None) -> None:
+    """Run all of a kind, one after another. Parameters: `inside`: the environment that those inside the container have
+    unless they say another. Raises Failure at the first that fails."""
     for number, hook in enumerate((config.get("hooks") or {}).get(kind) or ()):
         try:
-            _run(hook, pack(state), inherited)
+            _run(hook, pack(state), inside)
         except Failure as failure:
             raise Failure(f"error running {kind} hook #{number}: {failure}") from failure
 

@@ -50,10 +50,11 @@ class Door:
         """Its end of the socket."""
         return self._sock
 
-    def before_pivot(self) -> None:
-        """Namespaces and mounts are there; hooks see them before the old root goes."""
+    def before_pivot(self, root_fd: int) -> None:
+        """Namespaces and mounts are there; hooks see them before the old root goes, from where the new one is."""
         if needs_pause(self._config):
             self._ask(b"P")
+            os.fchdir(root_fd)
             hooks.run(self._config, "createContainer", self._state)
 
     def finish(self, plan: child.Plan, identity: process.Identity, env: list[str]) -> None:
@@ -62,6 +63,7 @@ class Door:
             self._send(b"T", plan.terminal)
         self._keep_descriptors(plan.stdio)
         # As root first, as runc does: the image may send a user where he could not go himself.
+        env = finish.environment(env, identity)
         entered = process.enter_cwd(plan.process.get("cwd") or "/", denied_is_fine=True)
         hooked = bool((self._config.get("hooks") or {}).get("startContainer"))
         waiting = finish.Waiting(-1 if hooked and self._fifo >= 0 else self._sock, self._fifo, told=hooked)
@@ -80,8 +82,8 @@ class Door:
                 self._sock = -1
                 os.read(self._fifo, 1)
                 os.close(self._fifo)
-            hooks.run(self._config, "startContainer", self._state, inside=True)
-        finish.run(found)
+            hooks.run(self._config, "startContainer", self._state, inside=env)
+        finish.execute(found)
 
     def fail(self, error: BaseException) -> None:
         """Tell why there is no container."""

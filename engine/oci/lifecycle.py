@@ -140,14 +140,17 @@ def _run_last(document: dict[str, Any], shown: dict[str, Any]) -> None:
 
 def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[state.State, launch.Launched]:
     config = bundles.load(request.bundle, name, request.config)
+    request.preserve = check_preserved(request.preserve)
     console.check(
         terminal=bool(config["process"].get("terminal")), detached=request.detached, sock=request.console_socket
     )
-    if unknown := bundles.unknown_capabilities(config["process"]):
-        warn(f"ignoring unknown or unavailable capabilities: {', '.join(unknown)}")
+    for said in bundles.warnings(config["process"]):
+        warn(said)
     if sealing.wanted(config):
         sealing.be_sealed()
-    if request.preserve:
+    if activated := _activated():
+        config["process"].setdefault("env", []).extend((f"LISTEN_FDS={activated}", "LISTEN_PID=1"))
+    elif request.preserve:
         config["process"].setdefault("env", []).append(f"LISTEN_FDS={request.preserve}")
     directory = state.make(root, name)
     made = state.State(directory, _document(name, request.bundle, config))
@@ -187,6 +190,7 @@ def _bring_up(made: state.State, launched: launch.Launched, request: Request, co
     if launch.needs_pause(config):
         launched.until(b"P")
         made.document["pid"] = launched.pid
+        os.chdir(request.bundle)  # where hooks expect to be, as in runc
         for kind in ("prestart", "createRuntime"):
             hooks.run(config, kind, made.public("creating"))
         launched.go_on(made.public("creating"))
@@ -221,8 +225,16 @@ def _document(name: str, bundle: str, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_preserved(number: int) -> None:
-    """Raises Failure unless the caller has handed on so many descriptors, from 3 on."""
+def _activated() -> int:
+    """How many sockets systemd's activation hands us (sd_listen_fds(3)), which are the container's then."""
+    number = os.environ.get("LISTEN_FDS", "")
+    return int(number) if number.isdecimal() and os.environ.get("LISTEN_PID") in (None, str(os.getpid())) else 0
+
+
+def check_preserved(number: int) -> int:
+    """How many descriptors from 3 on the program gets: those of socket activation, and `number` more that the caller
+    hands on. Raises Failure unless they are there."""
+    number += _activated()
     for fd in range(3, 3 + number):
         try:
             os.fstat(fd)
@@ -231,6 +243,7 @@ def check_preserved(number: int) -> None:
         os.set_inheritable(fd, True)
     # Those our caller left open without saying so end here: they are nobody's business in a container.
     syscalls.close_range(3 + number)
+    return number
 
 
 def write_pid(path: str, pid: int) -> None:
@@ -247,5 +260,8 @@ def _after_start(found: state.State) -> None:
     try:
         hooks.run(found.document, "poststart", found.public("running"))
     except Failure:
-        kill(found, signal.SIGKILL, everything=False)
+        try:
+            kill(found, signal.SIGKILL, everything=False)
+        except Failure:
+            pass  # it has ended by itself
         raise

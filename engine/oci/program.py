@@ -14,7 +14,7 @@ if __name__ == "__main__" and not __package__:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
 
 from dosirak.engine.oci.arguments import Grammar, Options, exactly
-from dosirak.engine.oci.failure import Failure, Invocation, report
+from dosirak.engine.oci.failure import Failure, Invocation, debug, report
 
 ROOT = "/run/dosirak-runtime"
 """Where state lies unless --root says otherwise."""
@@ -43,6 +43,7 @@ def main(words: list[str]) -> int:
     try:
         options, rest = _GLOBAL.parse(words)
         Invocation.log, Invocation.log_format = options.get("log"), options.get("log-format", "text")
+        Invocation.debug = options.has("debug") or options.get("log-level") == "debug"
         if options.has("version"):
             return _say(f"dosirak runtime version {_version()}")
         if options.has("help") or not rest or rest[0] in ("help", "--help"):
@@ -53,18 +54,26 @@ def main(words: list[str]) -> int:
             raise Failure(f"no such command: {rest[0]}")
         if rest[1:2] and rest[1] in ("--help", "-h"):
             return _say(_USAGE.rstrip())
+        debug(f"{rest[0]}: {' '.join(rest[1:])}")
         return command(os.path.abspath(options.get("root", ROOT)), rest[1:])
     except Failure as failure:
         message, status = str(failure), failure.status
     except OSError as error:
-        from dosirak.engine.runtime.child import describe
-
         message, status = describe(error), 1
+    except (TypeError, AttributeError, KeyError, ValueError) as error:  # of a document that is not as it should be
+        message, status = f"a value of the wrong kind, or one that is missing: {type(error).__name__}: {error}", 1
     try:
         report(f"{message}", "error", Invocation.log, Invocation.log_format)
     except BrokenPipeError:
         pass  # nobody listens
     return status
+
+
+def describe(error: OSError) -> str:
+    """One line of an error of the kernel's."""
+    from dosirak.engine.runtime import child
+
+    return child.describe(error)
 
 
 def _check(options: Options) -> None:
@@ -97,9 +106,9 @@ def _make(root: str, words: list[str], command: str) -> int:
     request = lifecycle.Request(options.get("bundle"), detached=command == "create" or options.has("detach"))
     request.config = options.get("config")
     request.pid_file, request.console_socket = options.get("pid-file"), options.get("console-socket")
-    request.pidfd_socket, request.preserve = options.get("pidfd-socket"), options.number("preserve-fds")
+    request.pidfd_socket = options.get("pidfd-socket")
     request.keep, request.keyring = options.has("keep"), not options.has("no-new-keyring")
-    lifecycle.check_preserved(request.preserve)
+    request.preserve = options.number("preserve-fds")
     try:
         if command == "run":
             return lifecycle.run(root, rest[0], request)
@@ -180,13 +189,13 @@ def _exec(root: str, words: list[str]) -> int:
     if not rest:
         raise Failure('"exec" requires a minimum of 1 argument')
     _be_private()
-    from dosirak.engine.oci import lifecycle, state
+    from dosirak.engine.oci import state
 
-    lifecycle.check_preserved(options.number("preserve-fds"))
     try:
         return execution.execute(root, state.load(root, rest[0]), options, rest[1:])
-    except Failure as failure:
-        raise Failure(f"exec failed: {failure}", 255) from failure  # apart from the program's own statuses, as runc
+    except (Failure, OSError) as error:
+        told = describe(error) if isinstance(error, OSError) else error
+        raise Failure(f"exec failed: {told}", 255) from error  # apart from the program's own statuses, as runc
 
 
 def _pause(root: str, words: list[str]) -> int:

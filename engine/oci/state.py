@@ -3,7 +3,7 @@
 <root>/<id>/state.json    what later commands need: first without a process, so that a `create` that is killed leaves
                           something to be deleted, then with it
 <root>/<id>/config.json   what `exec` needs besides
-<root>/<id>/start         a FIFO its process waits at for `start`; gone once it was started
+<root>/<id>/exec.fifo     a FIFO its process waits at for `start`; gone once it was started
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERSION = "1.2.0"
 """The runtime-spec's version that is implemented."""
 
-_FILE, _CONFIG, _FIFO = "state.json", "config.json", "start"
+_FILE, _CONFIG, _FIFO = "state.json", "config.json", "exec.fifo"
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 

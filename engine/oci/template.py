@@ -8,7 +8,7 @@ from dosirak.engine.oci import bundle as bundles
 from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.oci.state import VERSION
-from dosirak.engine.runtime import defaults
+from dosirak.engine.runtime import cgroups, defaults
 from dosirak.engine.runtime.process import DEFAULT_PATH
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
-_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount")  # on v2 the cgroup namespace too, as in runc
 
 
 def write(bundle: str, *, rootless: bool) -> None:
@@ -50,7 +50,9 @@ def document() -> dict[str, Any]:
         "mounts": defaults.mounts(),
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "namespaces": [
+                {"type": kind} for kind in (*_NAMESPACES, *(("cgroup",) if cgroups.version() == "2" else ()))
+            ],
             "maskedPaths": list(defaults.MASKED_PATHS),
             "readonlyPaths": list(defaults.READONLY_PATHS),
         },

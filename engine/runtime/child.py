@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 
-from dosirak.engine.runtime import devices, filesystems, namespaces, process, rootfs
+from dosirak.engine.runtime import devices, filesystems, listening, namespaces, process, rootfs
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -43,6 +43,7 @@ class Plan:
         "door",
         "filter",
         "init",
+        "listener",
         "mounts",
         "namespaces",
         "process",
@@ -72,6 +73,7 @@ class Plan:
         self.target = -1  # pidfd of the container that an exec enters
         self.filter = b""  # linux.seccomp, compiled
         self.door: Any = None  # whoever has a say before pivot and execve, and outlives no process (`oci.launch.Door`)
+        self.listener = -1  # a connection to whom linux.seccomp asks
         self.init = -1  # the program that runs the container's as its child
         self.terminal = self.mounts = -1
         self.reached = False  # the program is about to run
@@ -84,9 +86,11 @@ def run(plan: Plan) -> None:
     if plan.door is None:
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
+    # Here /proc is still the host's.
+    pid = int(os.readlink("/proc/self")) if plan.listener >= 0 else 0
     _join_cgroup(plan)
     root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
-    _finish(plan, root_fd)
+    _finish(plan, root_fd, pid)
 
 
 def describe(error: OSError) -> str:
@@ -140,7 +144,7 @@ def _build(plan: Plan) -> int:
     rootfs.make_readonly(linux.get("readonlyPaths") or [], root_fd)
     rootfs.mask(linux.get("maskedPaths") or [], root_fd)
     if plan.door is not None:
-        plan.door.before_pivot()
+        plan.door.before_pivot(root_fd)
     rootfs.enter(root_fd, propagation, readonly=bool(spec["root"].get("readonly")))
     return root_fd
 
@@ -167,8 +171,8 @@ def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
     plan.stdio = (slave, slave, slave)
 
 
-def _finish(plan: Plan, root_fd: int) -> None:
-    """Identity, environment, limits, privileges, descriptors, execve."""
+def _finish(plan: Plan, root_fd: int, pid: int) -> None:
+    """Identity, environment, limits, privileges, descriptors, execve. Parameters: `pid`: the host's, for a listener."""
     settings = plan.process
     annotations = plan.spec.get("annotations") or {}
     groups = [name for name in annotations.get("dosirak.groups", "").split(",") if name]
@@ -201,20 +205,25 @@ def _finish(plan: Plan, root_fd: int) -> None:
     # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
     # cleared it (PR_SET_PDEATHSIG(2const)).
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+    told = listening.state(plan.spec["linux"]["seccomp"], pid) if plan.listener >= 0 else b""
     plan.reached = True
     if plan.filter:
-        process.confine(settings, plan.filter)
+        notifications = process.confine(settings, plan.filter)
+        if notifications > 0:
+            listening.send(plan.listener, told, notifications)
     process.run(program, settings, env, plan.init)
 
 
 def _keep_only_stdio(plan: Plan) -> None:
-    """Streams to 0, 1, 2, the init's program to 3; all else is closed, now: a path of the image's choice (cwd, program)
-    could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
+    """Streams to 0, 1, 2, the init's program and the listener behind; all else is closed, now: a path of the image's
+    choice (cwd, program) could climb out through a directory that is still open, by /proc/self/fd (CVE-2024-21626)."""
     sys.unshare(sys.CLONE_FILES)
     # Above 3 first: a source may itself be one of these numbers.
-    wanted = (*plan.stdio, *((plan.init,) if plan.init >= 0 else ()))
-    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 4) for fd in wanted]
+    wanted = [*plan.stdio, *(fd for fd in (plan.init, plan.listener) if fd >= 0)]
+    sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 5) for fd in wanted]
     for number, fd in enumerate(sources):
         os.dup2(fd, number, inheritable=number < 3)
+    if plan.listener >= 0:
+        plan.listener = len(wanted) - 1
     plan.init = 3 if plan.init >= 0 else -1
     sys.close_range(len(wanted))

@@ -118,7 +118,7 @@ class Hierarchies:
     def apply(self, path: str, resources: dict[str, Any]) -> None:
         """Write the limits."""
         if resources.get("unified"):
-            raise OSError(errno.EOPNOTSUPP, "linux.resources.unified needs cgroup v2, and this host has v1", "unified")
+            raise OSError(errno.EOPNOTSUPP, "invalid configuration: linux.resources.unified needs cgroup v2", "unified")
         wanted = self._named(path, settings(resources))
         for controller, name, value in wanted:
             mount = self.mounts.get(controller)
