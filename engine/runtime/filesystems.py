@@ -29,7 +29,8 @@ class Ready:
         """A detached mount of v1's groups (`rootfs.get_cgroup_mount_ready`), or -1; its attributes; how many."""
         self.cgroup_options = self.cgroup_count = 0
         for entry in entries:
-            if entry["type"] in _EARLY:
+            # The host's message queues are not for one who is root of a user namespace (`namespaces`).
+            if entry["type"] in _EARLY and not (entry["type"] == "mqueue" and privilege.here().confined):
                 self._made[_key(entry)] = _make(entry)
 
     def fill(self, entry: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
+from dosirak.engine.runtime import privilege
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -93,9 +94,9 @@ class Namespaces:
         if _Ready.mount < 0:
             return
         if "user" not in self.joined:
-            self.ready = [name for name in _EARLY if name in self.new]
+            self.ready = [name for name in _early() if name in self.new]
         for name, before in (("uts", _Ready.before_uts), ("ipc", _Ready.before_ipc)):
-            if name not in self.ready:
+            if name not in self.ready and before >= 0:
                 sys.setns(before, FLAGS[name])
 
     def enter_ready(self, place: str) -> int:
@@ -133,8 +134,10 @@ class _Ready:
     mount = -1
 
 
-# Made by `get_ready`, besides the time namespace.
-_EARLY = ("mount", "uts", "ipc")
+def _early() -> tuple[str, ...]:
+    """What `get_ready` makes, besides the time namespace: the host's others are not to be had again by who is root of a
+    user namespace only."""
+    return ("mount",) if privilege.here().confined else ("mount", "uts", "ipc")
 
 
 def get_ready(*, time: bool) -> None:
@@ -146,8 +149,10 @@ def get_ready(*, time: bool) -> None:
     if time:
         _Ready.before_time = _open("time")
         _enter_new_time({})
-    before = _open("mnt"), _open("uts"), _open("ipc")
-    sys.unshare(sys.CLONE_NEWNS | sys.CLONE_NEWUTS | sys.CLONE_NEWIPC)
+    before = [
+        _open(kind) if name in _early() else -1 for name, kind in (("mount", "mnt"), ("uts", "uts"), ("ipc", "ipc"))
+    ]
+    sys.unshare(sum(FLAGS[name] for name in _early()))
     _Ready.before_mount, _Ready.before_uts, _Ready.before_ipc = before
     sys.mount(None, "/", None, sys.MS_REC | sys.MS_SLAVE)
     _Ready.mount = _open("mnt")

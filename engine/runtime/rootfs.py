@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from dosirak.engine.runtime import cgroups, filesystems, idmapped, inroot, overlay
+from dosirak.engine.runtime import cgroups, filesystems, idmapped, inroot, overlay, privilege
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -35,6 +35,9 @@ _COVERED_IN_PROC = frozenset(
         *("/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid"),
     )
 )
+
+# File systems that show a namespace: where the host's are.
+_HOSTS_OWN = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
 
 _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -198,11 +201,14 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
     try:
         tree = ready.take(entry)
     except PermissionError:
-        if entry["type"] != "sysfs":
+        if not privilege.here().confined or entry["type"] not in _HOSTS_OWN:
             raise
-        # In the host's network namespace, which a user namespace does not own: what the host has mounted, read-only.
-        options.recursive, options.tree_set = True, options.tree_set | sys.MOUNT_ATTR_RDONLY
-        tree = _clone_tree("/sys", options)
+        # In the host's namespace of that kind, which a user namespace does not own: what the host has mounted.
+        options.recursive, options.tree_set = True, options.tree_set | options.set
+        try:
+            tree = _clone_tree(_HOSTS_OWN[entry["type"]], options)
+        except FileNotFoundError:
+            return  # not every host has message queues mounted
     try:
         covers = entry["type"] == "tmpfs" and _is_there(root_fd, entry["destination"])
         place = _open_place(root_fd, entry["destination"], True)
