@@ -16,6 +16,8 @@ export PATH := $(PATH):$(CURDIR)/$(TOOLS)
 SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
 # One of the clients whose usual work the suite does: compose of version 1, which Debian 12 still has.
 TEST_PACKAGES := docker-compose
+# A virtual machine for the tests on cgroup v2 alone.
+MACHINE_PACKAGES := qemu-system-x86 busybox-static
 PEER_PACKAGES := runc crun bubblewrap docker.io podman iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
@@ -47,6 +49,10 @@ SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
 .PHONY: test-security
 test-security: root docker $(READY) ## Try the known attacks, and say how many were tried
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(SECURITY) $(ARGS)
+
+.PHONY: test-v2
+test-v2: root docker machine $(READY) ## Run what depends on cgroups in a virtual machine with cgroup v2 alone
+	@$(BIN)/python tests/v2/lane.py $(ARGS)
 
 .PHONY: test-faults
 test-faults: root docker $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
@@ -88,6 +94,11 @@ clients:
 .PHONY: peers
 peers:
 	@$(call install,$(PEER_PACKAGES))
+
+.PHONY: machine
+machine: root $(READY)
+	@$(call install,$(MACHINE_PACKAGES))
+	@$(BIN)/python tests/v2/lane.py --fetch
 
 # A real docker client is one of the suite's two clients. Where there is none, only the client is taken out of
 # Debian's package: no daemon is installed or started.

@@ -21,6 +21,7 @@ import pytest
 
 from support.engines import BASE_VARIABLE, Engine, new_settings
 from support.leaks import LeakWatch
+from support.patience import SLOWER
 
 if TYPE_CHECKING:
     import docker as docker_py
@@ -32,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the watch in the controller, before any worker or fixture exists."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         config.pluginmanager.register(LeakWatch(), "dosirak-leak-watch")
+    if SLOWER > 1:
+        from dosirak.engine import start
+
+        start.READY_TIMEOUT *= SLOWER
 
 
 @pytest.fixture

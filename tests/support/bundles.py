@@ -26,9 +26,10 @@ from dosirak.engine.runtime import cgroups, defaults, syscalls
 from dosirak.engine.runtime.seccomp import Filter
 from dosirak.engine.supervision.client import Launcher, Task
 from dosirak.engine.supervision.model import Attach, Exit, Launch, LogFile
+from support.patience import patient
 
 CGROUPS = Path("/sys/fs/cgroup")
-PATIENCE = 20.0
+PATIENCE = patient(20.0)
 
 
 class Wire:
@@ -427,9 +428,9 @@ def descendants(pid: int) -> dict[int, int]:
     return found
 
 
-async def until(condition: Callable[[], object], what: str = "", seconds: float = PATIENCE) -> None:
+async def until(condition: Callable[[], object], what: str = "", seconds: float = 20.0) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what or condition}"
         await asyncio.sleep(0.01)

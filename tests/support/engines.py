@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.patience import patient
 from support.rootfs import busybox_tar
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Engine:
             **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
             capture_output=True,
             text=text,
-            timeout=timeout,
+            timeout=patient(timeout),
             cwd=cwd,
             env=self.environment(env),
         )
@@ -164,7 +165,7 @@ class Engine:
         if self._client is None:
             import docker
 
-            self._client = docker.DockerClient(base_url=self.docker_host, timeout=60)
+            self._client = docker.DockerClient(base_url=self.docker_host, timeout=patient(60))
         return self._client
 
     def close_client(self) -> None:
@@ -206,7 +207,7 @@ def alive(pid: int) -> bool:
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
     """Poll until `condition` holds; fails the test after `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     pause = 0.002
     while not condition():
         if time.monotonic() > deadline:

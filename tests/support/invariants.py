@@ -16,9 +16,10 @@ from typing import Any
 from support import host
 from support.api import Api
 from support.engines import Engine, alive
+from support.patience import patient
 
 _ID = re.compile(r"[0-9a-f]{64}")
-PATIENCE = 10.0
+PATIENCE = patient(10.0)
 """Seconds that background clean-up may take on a busy machine."""
 
 

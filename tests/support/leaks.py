@@ -22,9 +22,10 @@ import pytest
 
 from support import host
 from support.engines import BASE_VARIABLE, alive
+from support.patience import patient
 
 _PREFIX = "dsk-"
-_PATIENCE = 10.0
+_PATIENCE = patient(10.0)
 """Seconds that background clean-up (links, cgroups of the just ended) may take."""
 
 

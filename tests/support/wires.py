@@ -14,9 +14,10 @@ from pyroute2 import IPRoute
 from pyroute2.nftables.main import NFTables
 
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns, unshare
+from support.patience import patient
 
 T = TypeVar("T")
-TIMEOUT = 2.0
+TIMEOUT = patient(2.0)
 
 
 class Namespace:
@@ -226,7 +227,7 @@ def tables(namespace: Namespace) -> list[str]:
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
