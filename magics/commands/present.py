@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dosirak.magics.doors import Result
+from dosirak.magics.look.text import as_json
 from dosirak.magics.objects.document import Documents
 from dosirak.magics.objects.lines import Lines
 from dosirak.magics.tables.listing import Listing
@@ -51,4 +51,4 @@ def documents_result(documents: list[Any], template: str) -> Result:
         from dosirak.magics.templates.rows import format_documents
 
         return lines_result(format_documents(template, documents))
-    return Result(Documents(documents), json.dumps(documents, indent=4, ensure_ascii=False))
+    return Result(Documents(documents), as_json(documents, indent=4))

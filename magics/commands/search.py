@@ -16,6 +16,7 @@ from dosirak.magics.errors import DosirakError
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.listing import filter_map
 from dosirak.magics.grammar.values import FILTER
+from dosirak.magics.look.text import as_json
 from dosirak.magics.tables.columns import Look, word
 from dosirak.magics.tables.listing import Listing
 
@@ -65,4 +66,4 @@ def inspect_manifest(session: Session, name: str) -> Result:
         raise DosirakError(f"{session.engine.host} is not Dosirak's engine: it does not show manifests")
     answer = session.engine.call("GET", f"/dosirak/manifests/{name}", headers=authority(name)).json()
     document = json.loads(base64.b64decode(answer["Raw"]))
-    return Result(document, json.dumps(document, indent="\t", ensure_ascii=False))
+    return Result(document, as_json(document, indent="\t"))

@@ -29,6 +29,14 @@ def one_line(value: object) -> str:
     return _INVISIBLE_IN_LINE.sub(_written, str(value))
 
 
+def as_json(document: object, indent: str | int) -> str:
+    """Return a document as JSON that a terminal may show: what it would obey or not show is written as JSON escapes."""
+    import json
+
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def _written(match: re.Match[str]) -> str:
     code = ord(match.group())
     short = {9: r"\t", 10: r"\n", 13: r"\r", 27: r"\e"}.get(code)

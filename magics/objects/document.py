@@ -7,7 +7,7 @@ from typing import Any
 
 from dosirak.magics.look import theme
 from dosirak.magics.look.html import PLAIN, Markup, join, mono, tag
-from dosirak.magics.look.text import visible
+from dosirak.magics.look.text import as_json
 
 _OPEN_LEVELS = 2
 
@@ -25,7 +25,7 @@ class Documents(list[Any]):
         return value
 
     def __repr__(self) -> str:
-        return visible(json.dumps(list(self), indent=4, ensure_ascii=False))
+        return as_json(list(self), indent=4)
 
     def _repr_html_(self) -> str:
         shown = [_node(_title(document), document, 0) for document in self]
