@@ -144,7 +144,8 @@ def write_document(bundle: Path, document: dict[str, Any]) -> dict[str, Any]:
     """Write config.json; return it as a launch takes it: the filter, which goes compiled, is only said to be there.
     Raises OSError."""
     network_files.write_file(f"{bundle}/config.json", _encode(document))
-    return {**document, "linux": {**document["linux"], "seccomp": "seccomp" in document["linux"]}}
+    filtered = bytes(document["linux"].get("seccomp", b""))
+    return {**document, "linux": {**document["linux"], "seccomp": security.told(filtered)}}
 
 
 def resolve(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 # Of seccomp.document and .tables, which need more of Python than this command has; a test holds them equal.
 ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
 OPERATORS = ("EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE")
-FLAGS = ("SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC")
+_FLAGS = ("LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV")
+FLAGS = tuple(f"SECCOMP_FILTER_FLAG_{name}" for name in _FLAGS)
 # A namespace's file below /proc/self/ns, where it has not its type's name.
 _FILES = {"mount": "mnt", "network": "net"}
 

@@ -205,7 +205,7 @@ def _finish(plan: Plan, root_fd: int, pid: int) -> None:
     # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
     # cleared it (PR_SET_PDEATHSIG(2const)).
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    told = listening.state(plan.spec["linux"]["seccomp"], pid) if plan.listener >= 0 else b""
+    told = listening.state(plan.spec, plan.bundle, pid) if plan.listener >= 0 else b""
     plan.reached = True
     if plan.filter:
         notifications = process.confine(settings, plan.filter)

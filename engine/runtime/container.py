@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from dosirak.engine.runtime import cgroups, child, filesystems, namespaces, privilege, rootfs, users, vfork
+from dosirak.engine.runtime import cgroups, child, filesystems, listening, namespaces, privilege, rootfs, users, vfork
 from dosirak.engine.runtime import process as programs
 from dosirak.engine.runtime import syscalls as sys
 
@@ -107,14 +107,16 @@ def prepare(
         spaces = namespaces.Namespaces(linux.get("namespaces") or [], join)
         cgroup_fds = cgroups.create(cgroup, linux.get("resources") or {}) if cgroup else []
         plan = child.Plan(spec, spec["process"], cgroup_fds=cgroup_fds, size=size)
+        plan.filter = compiled
         user = spaces.make_user(linux)
         plan.binds = rootfs.open_binds(spec, user)
         if user >= 0:
             plan.root = rootfs.open_layers(spec, user)
+        _connect(plan, linux)
         spaces.prepare_parent(linux)
     except OSError as error:
         raise start_error(error) from error
-    plan.namespaces, plan.bundle, plan.cgroup, plan.filter, plan.init = spaces, bundle, cgroup, compiled, init
+    plan.namespaces, plan.bundle, plan.cgroup, plan.init = spaces, bundle, cgroup, init
     if ready is not None and user < 0:  # they are the host's
         if "ipc" not in spaces.ready:
             ready.forget("mqueue")
@@ -132,6 +134,12 @@ def _read_filter(linux: dict[str, Any], filter_fd: int) -> bytes:
         return b""
     # From the beginning, wherever others who have this file open have read to.
     return os.pread(filter_fd, os.fstat(filter_fd).st_size, 0)
+
+
+def _connect(plan: child.Plan, linux: dict[str, Any]) -> None:
+    """Where somebody listens to what a filter asks: from here, since the container's user may not be let there."""
+    if listening.wanted(plan.filter):
+        plan.listener = listening.connect(linux["seccomp"]["listenerPath"])
 
 
 def join(
@@ -167,6 +175,7 @@ def prepare_join(
         cgroup_fds = cgroups.join_beside_fds(cgroup, target) if cgroup else []
         plan = child.Plan(spec, process, cgroup_fds=cgroup_fds, size=size)
         plan.target, plan.filter = target, _read_filter(linux, filter_fd)
+        _connect(plan, linux)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:
         raise start_error(error) from error

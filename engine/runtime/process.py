@@ -148,11 +148,14 @@ def become(process: dict[str, Any], identity: Identity, *, filtered: bool) -> No
     capabilities.set_sets(named, reserve=reserve)
 
 
-def confine(process: dict[str, Any], program: bytes) -> None:
-    """Load a compiled filter (`seccomp.compiler`: flags, then instructions). Raises OSError."""
+def confine(process: dict[str, Any], program: bytes) -> int:
+    """Load a compiled filter (`seccomp.compiler`: flags, then instructions). Raises OSError.
+
+    Returns a descriptor of what it asks, if it asks anything (SCMP_ACT_NOTIFY), else 0.
+    """
     if not process.get("noNewPrivileges"):
         capabilities.raise_effective(capabilities.SYS_ADMIN)
-    sys.seccomp(program[_FILTER_HEADER:], int.from_bytes(program[:4], "little"))
+    return sys.seccomp(program[_FILTER_HEADER:], int.from_bytes(program[:4], "little"))
 
 
 def make_cwd(cwd: str, root_fd: int) -> None:

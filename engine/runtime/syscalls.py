@@ -371,10 +371,13 @@ def join_session_keyring(name: str | None = None) -> None:
             raise
 
 
-def seccomp(program: bytes, flags: int) -> None:
-    """seccomp(2) SECCOMP_SET_MODE_FILTER: `program`: struct sock_filter by struct sock_filter."""
+def seccomp(program: bytes, flags: int) -> int:
+    """seccomp(2) SECCOMP_SET_MODE_FILTER: `program`: struct sock_filter by struct sock_filter.
+
+    Returns 0, or a descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER.
+    """
     described = _SockFprog(len(program) // 8, program)
-    _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+    return _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
 
 
 def bpf(command: int, attributes: bytes) -> int:

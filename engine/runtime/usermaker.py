@@ -16,11 +16,11 @@ if __name__ == "__main__" and not __package__:
     _here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
 
-import _socket  # noqa: E402
-import array  # noqa: E402
-import json  # noqa: E402
+import _socket
+import array
+import json
 
-from dosirak.engine.runtime import namespaces, syscalls  # noqa: E402
+from dosirak.engine.runtime import namespaces, syscalls
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from dosirak.engine.containers.security.capabilities import available_capabiliti
 from dosirak.engine.containers.security.clocks import time_offsets
 from dosirak.engine.containers.security.devices import device_rules, devices_of, host_devices
 from dosirak.engine.containers.security.options import SecurityOptions, parse_security_options
-from dosirak.engine.containers.security.seccomp import Confinement
+from dosirak.engine.containers.security.seccomp import Confinement, told
 from dosirak.engine.containers.security.sysctls import check_sysctls
 from dosirak.engine.containers.security.ulimits import rlimits
 
@@ -24,4 +24,5 @@ __all__ = [
     "parse_security_options",
     "rlimits",
     "time_offsets",
+    "told",
 ]

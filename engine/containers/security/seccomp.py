@@ -7,7 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.errors import InvalidRequest
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 # Descriptors kept open, a profile and set of capabilities each.
 _KEPT = 32
 BUILTIN, UNCONFINED = "builtin", "unconfined"
+
+
+def told(document: bytes, **state: Any) -> bool | dict[str, Any]:
+    """What a launch is told of a linux.seccomp, which goes compiled: that there is one, and who listens to it.
+
+    Parameters: `state`: the container's that is joined, for the listener (`runtime.listening`).
+    """
+    if b'"listenerPath"' not in document:
+        return bool(document)
+    found = msgspec.json.decode(document)
+    return {name: found.get(name) for name in ("listenerPath", "listenerMetadata")} | {"state": state or None}
 
 
 class Confinement:

@@ -17,7 +17,7 @@ from collections import defaultdict
 
 from dosirak.engine.runtime.seccomp import bpf, tables
 from dosirak.engine.runtime.seccomp.bpf import Test
-from dosirak.engine.runtime.seccomp.document import Document, ProfileError, Rule, action, flags
+from dosirak.engine.runtime.seccomp.document import Document, ProfileError, Rule, action, asks, flags
 from dosirak.engine.runtime.seccomp.tables import Architecture
 
 VERSION = 1
@@ -28,6 +28,7 @@ _ENOSYS = 0x00050000 | 38
 _HEADER = struct.Struct("<II")
 # SECCOMP_RET_TRACE, _LOG, _ALLOW: these want to see calls of the future too.
 _ALLOWING = (0x7FF00000, 0x7FFC0000, 0x7FFF0000)
+_PASSING = (0x7FFC0000, 0x7FFF0000)
 _X32_BIT = 0x40000000
 _LAST = 0xFFFFFFFF
 
@@ -42,6 +43,7 @@ def compile_document(document: Document, native: str = tables.NATIVE) -> bytes:
     """
     default = action(document.default_action, document.default_errno_ret, "$.defaultAction")
     names = dict.fromkeys((native, *(document.architectures or ())))
+    _check_listener(document, native, default)
     groups: dict[int, list[Architecture]] = defaultdict(list)
     for name in names:
         if found := tables.ARCHITECTURES.get(name):
@@ -53,6 +55,17 @@ def compile_document(document: Document, native: str = tables.NATIVE) -> bytes:
     if len(program) > bpf.MAX_INSTRUCTIONS:
         raise ProfileError(f"too many rules: {len(program)} instructions, the kernel takes {bpf.MAX_INSTRUCTIONS}")
     return _HEADER.pack(flags(document), 0) + bpf.encode(program)
+
+
+def _check_listener(document: Document, native: str, default: int) -> None:
+    """A process hands its questions over after its filter is loaded (`runtime.listening`)."""
+    if asks(document):
+        architecture = tables.ARCHITECTURES[native]
+        number = architecture.number("sendmsg")
+        verdicts, _ = _verdicts(document, architecture, default)
+        verdict = verdicts.get(number, default) if number is not None else default
+        if not isinstance(verdict, int) or verdict & 0xFFFF0000 not in _PASSING:
+            raise ProfileError("SCMP_ACT_NOTIFY needs a filter that allows sendmsg - at `$.syscalls`")
 
 
 def _ranges(document: Document, architectures: list[Architecture], default: int) -> list[tuple[int, bpf.Program]]:

@@ -17,15 +17,25 @@ _ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_TRACE": 0x7FF00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
+_NOTIFY = "SCMP_ACT_NOTIFY"
 _WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _EPERM = 1
 # linux/seccomp.h, SECCOMP_FILTER_FLAG_*; TSYNC says nothing to a process with one thread
-_FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+_WAIT_KILLABLE = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+_FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    _WAIT_KILLABLE: 32,
+}
 _SPEC_ALLOW = 4
+NEW_LISTENER = 8
+"""The flag with which seccomp(2) gives a descriptor of the filter's questions."""
 OPERATORS = frozenset(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"))
 
 
@@ -85,10 +95,17 @@ def check(document: Document) -> None:
         if name not in tables.KNOWN_ARCHITECTURES:
             raise ProfileError(f'unknown architecture "{name}" - at `$.architectures[{place}]`')
     flags(document)
-    if document.listener_path:
-        raise ProfileError("a listener (SCMP_ACT_NOTIFY) is not supported - at `$.listenerPath`")
+    if document.default_action == _NOTIFY:
+        raise ProfileError("SCMP_ACT_NOTIFY cannot be used as default action - at `$.defaultAction`")
     for place, rule in enumerate(document.syscalls or ()):
         check_rule(rule, f"$.syscalls[{place}]")
+    if asks(document) and not document.listener_path:
+        raise ProfileError("seccomp listenerPath is not set - at `$.listenerPath`")
+
+
+def asks(document: Document) -> bool:
+    """Whether somebody else is to decide about a call (SCMP_ACT_NOTIFY)."""
+    return any(rule.action == _NOTIFY for rule in document.syscalls or ())
 
 
 def check_rule(rule: Rule, path: str) -> None:
@@ -109,8 +126,6 @@ def check_rule(rule: Rule, path: str) -> None:
 
 def action(name: str, number: int | None, path: str) -> int:
     """An action as a filter returns it (SECCOMP_RET_*). Raises ProfileError."""
-    if name == "SCMP_ACT_NOTIFY":
-        raise ProfileError(f"SCMP_ACT_NOTIFY is not supported - at `{path}`")
     try:
         found = _ACTIONS[name]
     except KeyError:
@@ -125,11 +140,13 @@ def action(name: str, number: int | None, path: str) -> int:
 
 def flags(document: Document) -> int:
     """Flags for seccomp(2); without any in the document SPEC_ALLOW, as runc has it. Raises ProfileError."""
+    listener = NEW_LISTENER if asks(document) else 0
     if document.flags is None:
-        return _SPEC_ALLOW
+        return _SPEC_ALLOW | listener
     found = 0
     for place, name in enumerate(document.flags):
         if name not in _FLAGS:
             raise ProfileError(f'unknown flag "{name}" - at `$.flags[{place}]`')
-        found |= _FLAGS[name]
-    return found
+        if name != _WAIT_KILLABLE or listener:  # the kernel takes it with a listener alone
+            found |= _FLAGS[name]
+    return found | listener

@@ -89,7 +89,7 @@ def read(text: bytes | str) -> Profile:
         for side, condition in (("includes", rule.includes), ("excludes", rule.excludes)):
             _version(condition.min_kernel if condition else "", f"$.syscalls[{place}].{side}.minKernel")
     if found.default_action or found.syscalls:
-        document.check(_document(found, [], []))
+        document.check(_document(found, [], [_plain(rule) for rule in found.syscalls or ()]))
     return found
 
 

@@ -190,8 +190,8 @@ def test_older_forms_are_understood() -> None:
         ),
         ('{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["FAST"]}', 'unknown flag "FAST" - at `$.flags[0]`'),
         (
-            '{"syscalls": [{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}]}',
-            "SCMP_ACT_NOTIFY is not supported - at `$.syscalls[0].action`",
+            '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}]}',
+            "seccomp listenerPath is not set - at `$.listenerPath`",
         ),
     ],
 )
