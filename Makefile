@@ -63,6 +63,10 @@ bench: root peers $(READY) ## Time starting one container and many, side by side
 	@$(BIN)/python tests/benchmarks/start.py $(ARGS)
 	@$(BIN)/python tests/benchmarks/many.py --peers
 
+.PHONY: images
+images: root $(READY) ## Make the images of tutorials (ubuntu:14.04, nginx…) from Debian's packages; serve them as the Hub's mirror
+	@$(BIN)/python tests/images/make.py $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## Check style, types and layers (the tests do too)
 	@$(BIN)/ruff check .

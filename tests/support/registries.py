@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from support.engines import session_base
@@ -43,13 +43,11 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-class Registry:
-    """`address`: "127.0.0.1:port"; `root`: where its blobs lie (`log` too)."""
+class Remote:
+    """A registry without a login, at an address."""
 
-    def __init__(self, root: Path, port: int) -> None:
-        self.root = root
-        self.address = f"127.0.0.1:{port}"
-        self.log = root / "log"
+    def __init__(self, address: str) -> None:
+        self.address = address
 
     def get(self, path: str) -> dict:
         """The JSON under `/v2/…`, as its own API gives it."""
@@ -72,23 +70,31 @@ class Registry:
         self.ask("PUT", f"{place}&digest={digest(data)}", data)
         return {"mediaType": media_type, "digest": digest(data), "size": len(data)}
 
-    def image(self, name: str, layers: list[bytes], *, architecture: str = "amd64", oci: bool = False) -> dict:
+    def image(
+        self,
+        name: str,
+        layers: list[bytes],
+        *,
+        architecture: str = "amd64",
+        oci: bool = False,
+        config: Mapping[str, object] | None = None,
+    ) -> dict:
         """Uploads an image of these tars (compressed here) under "repository:tag"; its manifest's descriptor."""
         repository, _, tag = name.partition(":")
-        config = {
+        document = {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+            "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **(config or {})},
             "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
         }
         kinds = _OCI if oci else _DOCKER
-        document = {
+        manifest = {
             "schemaVersion": 2,
             "mediaType": kinds[0],
-            "config": self.put(repository, json.dumps(config).encode(), kinds[1]),
+            "config": self.put(repository, json.dumps(document).encode(), kinds[1]),
             "layers": [self.put(repository, gzip.compress(layer, 1, mtime=0), kinds[2]) for layer in layers],
         }
-        return self.tag(repository, tag, document)
+        return self.tag(repository, tag, manifest)
 
     def tag(self, repository: str, tag: str, document: dict) -> dict:
         """Puts a manifest or index; its descriptor."""
@@ -103,6 +109,17 @@ class Registry:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
             return json.load(answer)
 
+
+class Registry(Remote):
+    """A `docker-registry` of our own. `root`: where its blobs lie (`log` too)."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, root: Path, port: int) -> None:
+        super().__init__(f"127.0.0.1:{port}")
+        self.root = root
+        self.log = root / "log"
+
     def requests(self) -> list[str]:
         """What it was asked so far: "GET /v2/…"."""
         lines = self.log.read_text(errors="replace").splitlines()
@@ -116,12 +133,23 @@ class Registry:
 
 @contextlib.contextmanager
 def running(htpasswd: str = "") -> Iterator[Registry]:
-    """A registry that answers; with `htpasswd` (a file's text) it wants basic authentication."""
-    assert BINARY is not None
+    """A registry that answers, gone afterwards; with `htpasswd` (a file's text) it wants basic authentication."""
     root = Path(tempfile.mkdtemp(prefix="reg-", dir=session_base()))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    try:
+        with serving(root, port, htpasswd) as registry:
+            yield registry
+    finally:
+        shutil.rmtree(root)
+
+
+@contextlib.contextmanager
+def serving(root: Path, port: int, htpasswd: str = "") -> Iterator[Registry]:
+    """A registry over this folder, which stays."""
+    assert BINARY is not None
+    root.mkdir(exist_ok=True)
     registry = Registry(root, port)
     (root / "htpasswd").write_text(htpasswd)
     auth = f"auth: {{htpasswd: {{realm: tests, path: {root}/htpasswd}}}}\n" if htpasswd else ""
@@ -130,14 +158,15 @@ def running(htpasswd: str = "") -> Iterator[Registry]:
         f"http: {{addr: {registry.address}}}\n{auth}"
     )
     with registry.log.open("w") as log:
-        process = subprocess.Popen([BINARY, "serve", str(root / "config.yml")], stdout=log, stderr=log)
+        process = registry.process = subprocess.Popen(
+            [BINARY, "serve", str(root / "config.yml")], stdout=log, stderr=log
+        )
     try:
         _wait(registry, process)
         yield registry
     finally:
         process.terminate()
         process.wait()
-        shutil.rmtree(root)
 
 
 def _wait(registry: Registry, process: subprocess.Popen) -> None:

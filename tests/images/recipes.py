@@ -1,0 +1,137 @@
+"""What stands behind the names that tutorials use, where there is no Docker Hub: data, and nothing that pretends.
+
+Every image carries `stands_for` as a label, and `/etc/os-release` inside is the one of what it really is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+LABEL = "dosirak.tests.what-this-is"
+
+_MINIMAL = "Debian 12 (bookworm), minimal"
+_BUSYBOX = "Debian's busybox-static with its applets"
+
+_MYSQL = """#!/bin/sh
+# What the official image's entry point does of it: a first start makes the database and its root password.
+set -e
+mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld /var/lib/mysql
+if [ ! -d /var/lib/mysql/mysql ]; then
+    mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null
+    sql="ALTER USER root@localhost IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
+    sql="$sql CREATE USER root@'%' IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
+    sql="$sql GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
+    [ -z "${MYSQL_DATABASE:-}" ] || sql="$sql CREATE DATABASE IF NOT EXISTS \\`$MYSQL_DATABASE\\`;"
+    printf 'FLUSH PRIVILEGES; %s\\n' "$sql" | mariadbd --user=mysql --bootstrap
+fi
+exec "$@" --user=mysql --bind-address=0.0.0.0
+"""
+
+_WORDPRESS = """#!/bin/sh
+# As the official image: the database is the one that WORDPRESS_DB_* name.
+set -e
+cat > /etc/wordpress/config-default.php <<END
+<?php
+define('DB_NAME', '${WORDPRESS_DB_NAME:-wordpress}'); define('DB_USER', '${WORDPRESS_DB_USER:-root}');
+define('DB_PASSWORD', '${WORDPRESS_DB_PASSWORD:-}'); define('DB_HOST', '${WORDPRESS_DB_HOST:-mysql}');
+define('WP_CONTENT_DIR', '/var/lib/wordpress/wp-content');
+END
+chmod 644 /etc/wordpress/config-default.php
+exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image.
+
+    `names`: all of its names on the Hub. `stands_for`: what it really is. `packages`: Debian's, on top of the minimal
+    system; None makes it of busybox alone. `files`: path → text, executable if the text begins with "#!"; `links`:
+    path → target. `config`: the image's configuration (Cmd, Env, …). `large`: made only when it is asked for.
+    """
+
+    names: tuple[str, ...]
+    stands_for: str
+    packages: tuple[str, ...] | None = ()
+    files: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
+    large: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name among the cached files."""
+        return self.names[0].replace("/", "-").replace(":", "-")
+
+
+RECIPES = (
+    Recipe(("busybox:latest", "busybox:musl"), _BUSYBOX, None, config={"Cmd": ["sh"]}),
+    Recipe(
+        ("alpine:latest", "alpine:3"),
+        f"{_BUSYBOX}; not Alpine: there is no apk and no musl",
+        None,
+        config={"Cmd": ["/bin/sh"]},
+    ),
+    Recipe(
+        ("alicek106/volume_test:latest",),
+        f"{_BUSYBOX}, and /home/testdir_2/test as the book's image has it",
+        None,
+        files={"home/testdir_2/test": "test\n"},
+        config={"Cmd": ["/bin/sh"]},
+    ),
+    Recipe(("debian:bookworm", "debian:latest", "debian:12"), _MINIMAL, config={"Cmd": ["bash"]}),
+    Recipe(
+        ("ubuntu:14.04", "ubuntu:16.04", "ubuntu:20.04", "ubuntu:22.04", "ubuntu:latest"),
+        f"{_MINIMAL}; not Ubuntu: Debian's userland under Ubuntu's name",
+        config={"Cmd": ["/bin/bash"]},
+    ),
+    Recipe(
+        ("nginx:latest", "nginx:alpine"),
+        f"{_MINIMAL}, with Debian's nginx-light; pages are in /usr/share/nginx/html as in the official image",
+        ("nginx-light",),
+        files={
+            "etc/nginx/sites-enabled/default": "server { listen 80 default_server; root /usr/share/nginx/html; }\n",
+            "usr/share/nginx/html/index.html": "<h1>Welcome to nginx!</h1>\n",
+        },
+        config={"Cmd": ["nginx", "-g", "daemon off;"], "ExposedPorts": {"80/tcp": {}}, "StopSignal": "SIGQUIT"},
+    ),
+    Recipe(
+        ("python:3", "python:3.11", "python:latest"),
+        f"{_MINIMAL}, with Debian's python3 (3.11); no pip",
+        ("python3",),
+        links={"usr/local/bin/python": "/usr/bin/python3"},
+        config={"Cmd": ["python3"]},
+    ),
+    Recipe(
+        ("mysql:5.7", "mysql:latest", "mariadb:latest"),
+        f"{_MINIMAL}, with Debian's mariadb-server 10.11; not MySQL",
+        ("mariadb-server", "mariadb-client"),
+        files={"usr/local/bin/docker-entrypoint.sh": _MYSQL},
+        links={"usr/local/bin/mysql": "/usr/bin/mariadb"},
+        config={
+            "Entrypoint": ["docker-entrypoint.sh"],
+            "Cmd": ["mariadbd"],
+            "ExposedPorts": {"3306/tcp": {}},
+            "Volumes": {"/var/lib/mysql": {}},
+        },
+        large=True,
+    ),
+    Recipe(
+        ("wordpress:latest",),
+        f"{_MINIMAL}, with Debian's wordpress, apache2 and PHP; not the official image",
+        ("wordpress", "apache2", "libapache2-mod-php", "php-mysql"),
+        files={
+            "usr/local/bin/docker-entrypoint.sh": _WORDPRESS,
+            "etc/apache2/sites-enabled/000-default.conf": "DocumentRoot /usr/share/wordpress\n"
+            "<Directory /usr/share/wordpress>\nOptions FollowSymLinks\nAllowOverride Limit Options FileInfo\n"
+            "DirectoryIndex index.php\nRequire all granted\n</Directory>\n",
+        },
+        config={
+            "Entrypoint": ["docker-entrypoint.sh"],
+            "Cmd": ["apache2ctl", "-D", "FOREGROUND"],
+            "ExposedPorts": {"80/tcp": {}},
+            "StopSignal": "SIGWINCH",
+        },
+        large=True,
+    ),
+)
