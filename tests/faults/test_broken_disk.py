@@ -3,6 +3,7 @@ answering, stops what is to be stopped, and finds everything again when the disk
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -46,8 +47,18 @@ class Disk:
         self.mount()
 
     def _unmount(self) -> None:
-        """The launcher ends a moment after its service."""
+        """The launcher ends a moment after its service, and with it what it has got ready for starts to come."""
         wait_for(lambda: not subprocess.run(["umount", self._place], capture_output=True).returncode, 10, "umount")
+        wait_for(lambda: str(self._image) not in self._images(), 10, "the file system to be let go")
+
+    @staticmethod
+    def _images() -> set[str]:
+        """The files that are disks now (losetup -a)."""
+        found = set()
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                found.add(path.read_text().strip())
+        return found
 
     def close(self) -> None:
         self._unmount()

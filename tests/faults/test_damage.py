@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -70,11 +71,14 @@ def test_a_damaged_container_record_costs_that_container_only(fresh_engine: Engi
 @pytest.mark.parametrize("content", [GARBAGE, b'{"code": 3}'])
 def test_a_damaged_note_of_an_end_is_an_end_without_a_code(fresh_engine: Engine, content: bytes) -> None:
     engine, image = fresh_engine, fresh_engine.import_busybox()
-    engine.docker("run", "-d", "--name", "bad", image, "sh", "-c", "sleep 0.5; exit 3")
-    engine.docker("run", "-d", "--name", "good", image, "sh", "-c", "sleep 0.5; exit 4")
+    for name, code in (("bad", 3), ("good", 4)):
+        script = f"trap 'exit {code}' USR1; while :; do sleep 0.05; done"
+        engine.docker("run", "-d", "--name", name, image, "sh", "-c", script)
     bad = folder(engine, "bad")
     pids = [container_pid(engine, name) for name in ("bad", "good")]
     down(engine)
+    for pid in pids:
+        os.kill(pid, signal.SIGUSR1)
     wait_for(lambda: not any(map(alive, pids)), 10, "both to end")
     wait_for((bad / "exit.json").exists, 5, "the note")
     (bad / "exit.json").write_bytes(content)
@@ -83,6 +87,7 @@ def test_a_damaged_note_of_an_end_is_an_end_without_a_code(fresh_engine: Engine,
     assert codes == {"bad": 255, "good": 4}
     assert "exited" in engine.docker("inspect", "-f", "{{.State.Status}}", "bad").stdout
     engine.docker("start", "bad")
+    engine.docker("kill", "-s", "USR1", "bad")
     assert engine.docker("wait", "bad").stdout == "3\n"
 
 
