@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dosirak.engine.api import reply
+from dosirak.engine.api.progress import line
 from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, InvalidRequest
@@ -132,10 +133,10 @@ async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> Stre
             working.result()
         response = await reply.stream(call)
         while message is not None:
-            lines = [_line(message)]
+            lines = [line(message)]
             # What has come meanwhile goes out in the same write.
             while not messages.empty() and (message := messages.get_nowait()) is not None:
-                lines.append(_line(message))
+                lines.append(line(message))
             await response.write(b"".join(map(reply.encode, lines)))
             if message is not None:
                 message = await messages.get()
@@ -150,20 +151,6 @@ async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> Stre
             working.cancel()
             with contextlib.suppress(asyncio.CancelledError, EngineError):
                 await working
-
-
-def _line(message: Message) -> dict[str, Any]:
-    if message.pushed is not None:
-        pushed = message.pushed
-        return {"progressDetail": {}, "aux": {"Tag": pushed.tag, "Digest": pushed.digest, "Size": pushed.size}}
-    line: dict[str, Any] = {"status": message.status}
-    if message.layer:
-        line["progressDetail"] = (
-            {"current": message.current, "total": message.total} if message.total or message.current else {}
-        )
-    if message.id:
-        line["id"] = message.id
-    return line
 
 
 ROUTES = (

@@ -55,20 +55,21 @@ def _follow(
 ) -> list[Mapping[str, Any]]:
     """POST, tell the steps that matter as they come, return what was meant for programs. Raises DosirakError."""
     engine = session.engine
+    answer = engine.call("POST", path, query, headers=authority(repository), stream=True)
+    view = None if quiet else session.door.transfer_view()
     found = []
-    for event in engine.lines(engine.call("POST", path, query, headers=authority(repository), stream=True)):
-        if "error" in event:
-            raise DosirakError(f"{DAEMON}{event['error']}")
-        if "aux" in event:
-            found.append(event["aux"])
-        # Of a layer only how it ended: a notebook keeps every line.
-        elif not quiet and "status" in event and ("progressDetail" not in event or event["status"] in _ENDS):
-            prefix = f"{event['id']}: " if "id" in event else ""
-            session.door.note(f"{prefix}{event['status']}")
+    try:
+        for event in engine.lines(answer):
+            if "error" in event:
+                raise DosirakError(f"{DAEMON}{event['error']}")
+            if "aux" in event:
+                found.append(event["aux"])
+            elif view is not None:
+                view.feed(event)
+    finally:
+        if view is not None:
+            view.close()
     return found
-
-
-_ENDS = frozenset(("Already exists", "Pull complete", "Pushed", "Layer already exists"))
 
 
 def authority(repository: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dosirak.magics.streams.pump import Input, Sink
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
     from dosirak.magics.engine import Engine
+    from dosirak.magics.transfers.view import TransferView
     from dosirak.magics.usage.live import View
 
 
@@ -51,6 +52,9 @@ class Door(Protocol):
 
     def build_view(self) -> BuildView:
         """Return what shows a build's progress."""
+
+    def transfer_view(self) -> TransferView:
+        """Return what shows a pull's or push's progress."""
 
     def table_view(self) -> View:
         """Return what shows a table that changes."""

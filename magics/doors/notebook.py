@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dosirak.magics.building.view import BuildView
+    from dosirak.magics.transfers.view import TransferView
     from dosirak.magics.usage.live import View
 
 
@@ -83,6 +84,12 @@ class Notebook:
         from dosirak.magics.building.view import CellView
 
         return CellView()
+
+    def transfer_view(self) -> TransferView:
+        """Return bars that move in place."""
+        from dosirak.magics.transfers.view import CellView
+
+        return CellView(self)
 
     def table_view(self) -> View:
         """Return a table that updates in place."""

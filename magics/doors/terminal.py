@@ -11,6 +11,7 @@ from dosirak.magics.streams.pump import Input, Sink
 
 if TYPE_CHECKING:
     from dosirak.magics.building.view import BuildView
+    from dosirak.magics.transfers.view import TransferView
     from dosirak.magics.usage.live import View
 
 
@@ -86,6 +87,12 @@ class Terminal:
     def build_view(self) -> BuildView:
         """Return the classic lines."""
         from dosirak.magics.building.view import TextView
+
+        return TextView(self)
+
+    def transfer_view(self) -> TransferView:
+        """Return lines."""
+        from dosirak.magics.transfers.view import TextView
 
         return TextView(self)
 
