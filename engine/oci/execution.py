@@ -42,10 +42,11 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     if affinity.get("initial"):
         os.sched_setaffinity(0, bundles.numbers("initial", affinity["initial"]))
     target, filter_fd = found.open_process(), filters.find(root, config["linux"])
+    told = launch.telling(config, **found.public("running"))
 
     def prepare() -> tuple[child.Plan, int]:
         size = bundles.size_of(process)
-        return container.prepare_join(config, process, target, filter_fd=filter_fd, size=size), 0
+        return container.prepare_join(told, process, target, filter_fd=filter_fd, size=size), 0
 
     def door(sock: launch.Socket) -> launch.Door:
         made = launch.Door({}, sock, fifo=-1, preserve=preserve, keyring=f"_ses.{found.id}")

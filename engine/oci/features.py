@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Of seccomp.document and .tables, which need more of Python than this command has; a test holds them equal.
-ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
+ACTIONS = ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP")
 OPERATORS = ("EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE")
 _FLAGS = ("LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV")
 FLAGS = tuple(f"SECCOMP_FILTER_FLAG_{name}" for name in _FLAGS)

@@ -52,13 +52,10 @@ def _compile(text: bytes) -> bytes:
     site.main()  # this Python runs without (-S)
     try:
         from dosirak.engine.runtime.seccomp import ProfileError, compiler
-        from dosirak.engine.runtime.seccomp.document import asks, read
+        from dosirak.engine.runtime.seccomp.document import read
     except ImportError as error:
         raise Failure(f"linux.seccomp can't be compiled by this Python: {error}") from error
     try:
-        found = read(text)
-        if asks(found):
-            raise Failure("linux.seccomp: SCMP_ACT_NOTIFY is not supported by this command")
-        return compiler.compile_document(found)
+        return compiler.compile_document(read(text))
     except ProfileError as error:
         raise Failure(f"linux.seccomp: {error}") from error

@@ -44,6 +44,7 @@ MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 
 _CAPABILITY_VERSION = 0x20080522
 _AT_EACCESS, _X_OK = 0x200, 1
 _O_WRONLY, _AT_FDCWD = 1, -100
+_SOL_SOCKET, _SCM_RIGHTS = 1, 1
 _F_SETFD, _FD_CLOEXEC = 2, 1
 
 
@@ -58,6 +59,16 @@ class Waiting:
         self.socket, self.fifo, self.told = socket, fifo, told
 
 
+class Listener:
+    """Who decides about calls that the filter asks about: a connection, what is told there, and the number that the
+    descriptor of the filter's questions will have."""
+
+    __slots__ = ("connection", "number", "told")
+
+    def __init__(self, connection: int, told: bytes, number: int) -> None:
+        self.connection, self.told, self.number = connection, told, number
+
+
 def write(
     settings: dict[str, Any],
     linux: dict[str, Any],
@@ -68,13 +79,14 @@ def write(
     filtered: bytes,
     entered: bool,
     affinity: set[int] | None,
+    listener: Listener | None = None,
 ) -> steps.Steps:
     """The list. Parameters: `settings`: an OCI process object; `linux`: of config.json; `filtered`: linux.seccomp,
     compiled; `entered`: the working directory is the current one already; `affinity`: CPUs it may run on. Raises
     process.CannotExec."""
     found = steps.Steps(os.uname().machine, waiting.socket)
     found.add("prctl", sys.PR_SET_DUMPABLE, 0)
-    for fd in (waiting.socket, waiting.fifo):
+    for fd in (waiting.socket, waiting.fifo, listener.connection if listener else -1):
         if fd >= 0:
             found.add("fcntl", fd, _F_SETFD, _FD_CLOEXEC, flags=steps.IGNORE)
     _add_host_rights(found, settings, linux)
@@ -99,10 +111,20 @@ def write(
         code = filtered[8:]
         place = found.pointers([len(code) // 8, found.place(code)])
         found.add("seccomp", sys.SECCOMP_SET_MODE_FILTER, int.from_bytes(filtered[:4], "little"), place)
+    if listener:
+        _add_telling(found, listener)
     argv = found.strings([os.fsencode(word) for word in settings["args"]])
     what = f"exec {os.fsdecode(program)}"
     found.add("execve", program, argv, found.strings([os.fsencode(entry) for entry in env]), what=what)
     return found
+
+
+def _add_telling(found: steps.Steps, listener: Listener) -> None:
+    """One sendmsg(2): all that the filter has to let through for our sake."""
+    rights = pack("<QiiiI", 20, _SOL_SOCKET, _SCM_RIGHTS, listener.number, 0)
+    vector = found.pointers([found.place(listener.told), len(listener.told)])
+    message = found.pointers([0, 0, vector, 1, found.place(rights), len(rights), 0])
+    found.add("sendmsg", listener.connection, message, 0, what="telling the seccomp listener")
 
 
 def _add_host_rights(found: steps.Steps, settings: dict[str, Any], linux: dict[str, Any]) -> None:

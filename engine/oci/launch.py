@@ -18,6 +18,7 @@ import signal
 
 from dosirak.engine.oci import finish, hooks
 from dosirak.engine.oci.failure import Failure
+from dosirak.engine.oci.finish import Listener
 from dosirak.engine.runtime import child, container, process, vfork
 from dosirak.engine.runtime import syscalls as sys
 
@@ -61,7 +62,7 @@ class Door:
         """Say that all is ready, wait to be told to go on, run the program. Raises OSError, process.CannotExec."""
         if plan.terminal >= 0:
             self._send(b"T", plan.terminal)
-        self._keep_descriptors(plan.stdio)
+        listener = self._keep_descriptors(plan.stdio, plan.listener)
         # As root first, as runc does: the image may send a user where he could not go himself.
         env = finish.environment(env, identity)
         entered = process.enter_cwd(plan.process.get("cwd") or "/", denied_is_fine=True)
@@ -74,6 +75,7 @@ class Door:
             filtered=plan.filter,
             entered=entered,
             affinity=self.affinity,
+            listener=self._listener(listener, plan.told),
         )
         if hooked:
             self._ask(b"R")
@@ -84,6 +86,15 @@ class Door:
                 os.close(self._fifo)
             hooks.run(self._config, "startContainer", self._state, inside=env)
         finish.execute(found)
+
+    def _listener(self, connection: int, told: bytes) -> Listener | None:
+        """What the filter gives has the lowest number that is free by then: all below ours are open, and of ours the
+        connection is, and the socket unless there was a fifo to wait at."""
+        if connection < 0:
+            return None
+        first = 3 + self._preserve
+        is_open = {connection, *([self._sock] if self._fifo < 0 else [])}
+        return Listener(connection, told, next(fd for fd in range(first, first + 3) if fd not in is_open))
 
     def fail(self, error: BaseException) -> None:
         """Tell why there is no container."""
@@ -97,15 +108,17 @@ class Door:
         """The starter's word."""
         self._send(b"D%d" % pid)
 
-    def _keep_descriptors(self, stdio: tuple[int, int, int]) -> None:
-        """Streams to 0, 1, 2. What the caller hands on stays; all else is closed but our own two."""
+    def _keep_descriptors(self, stdio: tuple[int, int, int], listener: int) -> int:
+        """Streams to 0, 1, 2. What the caller hands on stays; all else is closed but our own two and the `listener`,
+        whose new number this returns."""
         first = 3 + self._preserve
-        ours = (self._sock, *((self._fifo,) if self._fifo >= 0 else ()))
-        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 2) for fd in (*stdio, *ours)]
-        for number, fd in zip((0, 1, 2, first, first + 1), sources, strict=False):
+        ours = [self._sock, *(fd for fd in (self._fifo, listener) if fd >= 0)]
+        sources = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, first + 3) for fd in (*stdio, *ours)]
+        for number, fd in zip((0, 1, 2, first, first + 1, first + 2), sources, strict=False):
             os.dup2(fd, number)  # ours outlive this Python, not `runtime.steps`
         sys.close_range(first + len(ours))
-        self._sock, self._fifo = first, first + 1 if len(ours) > 1 else -1
+        self._sock, self._fifo = first, first + 1 if self._fifo >= 0 else -1
+        return first + len(ours) - 1 if listener >= 0 else -1
 
     def _ask(self, packet: bytes) -> None:
         self._send(packet)
@@ -123,6 +136,14 @@ class Door:
                 sock.send(packet)
         finally:
             sock.detach()
+
+
+def telling(config: dict[str, Any], **state: Any) -> dict[str, Any]:
+    """The document as it is launched: with the container's state, where a listener (linux.seccomp) is to be told it."""
+    linux = config["linux"]
+    if not (linux.get("seccomp") or {}).get("listenerPath"):
+        return config
+    return {**config, "linux": {**linux, "seccomp": {**linux["seccomp"], "state": state}}}
 
 
 def needs_pause(config: dict[str, Any]) -> bool:

@@ -178,8 +178,9 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
 def _launch(root: str, request: Request, config: dict[str, Any], fifo: int, name: str) -> launch.Launched:
     size, filter_fd = bundles.size_of(config["process"]), filters.find(root, config["linux"])
     keyring = f"_ses.{name}" if request.keyring else None
+    told = launch.telling(config, id=name)
     return launch.launch(
-        lambda: container.prepare(config, request.bundle, join={}, filter_fd=filter_fd, size=size),
+        lambda: container.prepare(told, request.bundle, join={}, filter_fd=filter_fd, size=size),
         lambda sock: launch.Door(config, sock, fifo=fifo, preserve=request.preserve, keyring=keyring),
         starter=launch.needs_starter(config["linux"]),
     )

@@ -55,6 +55,7 @@ class Plan:
         "stdio",
         "target",
         "terminal",
+        "told",
     )
 
     def __init__(
@@ -74,6 +75,7 @@ class Plan:
         self.filter = b""  # linux.seccomp, compiled
         self.door: Any = None  # whoever has a say before pivot and execve, and outlives no process (`oci.launch.Door`)
         self.listener = -1  # a connection to whom linux.seccomp asks
+        self.told = b""  # what that one is told
         self.init = -1  # the program that runs the container's as its child
         self.terminal = self.mounts = -1
         self.reached = False  # the program is about to run
@@ -86,11 +88,12 @@ def run(plan: Plan) -> None:
     if plan.door is None:
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    # Here /proc is still the host's.
-    pid = int(os.readlink("/proc/self")) if plan.listener >= 0 else 0
+    if plan.listener >= 0:
+        pid = int(os.readlink("/proc/self"))  # here /proc is still the host's
+        plan.told = listening.state(plan.spec, plan.bundle, pid)
     _join_cgroup(plan)
     root_fd = _enter_running(plan) if plan.target >= 0 else _build(plan)
-    _finish(plan, root_fd, pid)
+    _finish(plan, root_fd)
 
 
 def describe(error: OSError) -> str:
@@ -171,8 +174,8 @@ def _open_terminal(plan: Plan, root_fd: int, *, console: bool) -> None:
     plan.stdio = (slave, slave, slave)
 
 
-def _finish(plan: Plan, root_fd: int, pid: int) -> None:
-    """Identity, environment, limits, privileges, descriptors, execve. Parameters: `pid`: the host's, for a listener."""
+def _finish(plan: Plan, root_fd: int) -> None:
+    """Identity, environment, limits, privileges, descriptors, execve."""
     settings = plan.process
     annotations = plan.spec.get("annotations") or {}
     groups = [name for name in annotations.get("dosirak.groups", "").split(",") if name]
@@ -205,12 +208,11 @@ def _finish(plan: Plan, root_fd: int, pid: int) -> None:
     # Dies with its monitor: without one nobody would reap it or note its end. Again, since a change of credentials has
     # cleared it (PR_SET_PDEATHSIG(2const)).
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    told = listening.state(plan.spec, plan.bundle, pid) if plan.listener >= 0 else b""
     plan.reached = True
     if plan.filter:
         notifications = process.confine(settings, plan.filter)
         if notifications > 0:
-            listening.send(plan.listener, told, notifications)
+            listening.send(plan.listener, plan.told, notifications)
     process.run(program, settings, env, plan.init)
 
 

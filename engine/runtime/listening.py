@@ -1,6 +1,8 @@
 """Seccomp listeners (linux.seccomp.listenerPath): whoever listens there decides about the calls that a filter asks
 about, by a descriptor that comes with the process's state (runtime-spec, "The Container Process State").
 
+    {"ociVersion", "fds", "pid", "metadata", "state"}, and SCM_RIGHTS
+
 The process sends it itself, after its filter is loaded: so the filter has to let sendmsg(2) through (the compiler sees
 to that).
 """
