@@ -42,6 +42,7 @@ test: root docker clients $(READY) ## Run the test suite
 # What concerns an attack or a wall, wherever it stands: each test has its control.
 SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
   $(patsubst %,tests/engine/runtime/test_%.py,entering hostile_images users inroot process devicerules walls capabilities) \
+  $(patsubst %,tests/engine/registry/test_%.py,hostile serving transport) tests/magics/logins \
   tests/engine/layers/test_extract.py tests/faults/test_bad_archives.py tests/engine/containers/files/test_exchange.py \
   tests/engine/api/test_malformed.py tests/engine/networks/test_published_ports.py tests/magics/streams tests/magics/look \
   tests/magics/tables tests/magics/topology tests/magics/commands/test_magics.py::test_hostile_names_are_escaped_in_every_view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -175,9 +176,13 @@ def _reason(error: BaseException) -> tuple[str, bool]:
         return f"tls: {error}"[:300], False
     if kind == "ServerDisconnectedError":
         return "EOF", True
+    if alert := _ALERT.search(str(error)):
+        return f"remote error: tls: {alert[1].lower().replace('_', ' ')}", False
     return (str(error) or kind)[:300], isinstance(error, OSError)
 
 
+_ALERT = re.compile(r"\[SSL: (?:TLSV1[0-9]*|SSLV3)_ALERT_([A-Z_]+)\]")
+"""How OpenSSL tells that the other side refused us."""
 _UNKNOWN_AUTHORITY = frozenset((18, 19, 20, 21))
 """OpenSSL's X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT to …_UNABLE_TO_VERIFY_LEAF_SIGNATURE, openssl-verify(1)."""
 
