@@ -159,3 +159,96 @@ def test_the_engine_sees_the_mark_of_a_change(marker: Marker) -> None:
         marker.check()
     marker.path.write_text(marker.secret)
     os.utime(marker.path, ns=(marker._before[2],) * 2)  # type: ignore[arg-type]
+
+
+# Watches every process that appears, takes what it can of it before it has become its program, and traces it.
+SNIFFER = """
+import ctypes, json, os
+libc = ctypes.CDLL(None)
+open("/tmp/ready", "w").close()
+own, taken, seen = os.getpid(), set(), set()
+while not os.path.exists("/tmp/stop"):
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or int(pid) == own:
+            continue
+        for what in ("exe", "root", "cwd", "mem", "maps", "environ", "ns/mnt", "map_files"):
+            try:
+                place = f"/proc/{pid}/{what}"
+                if what in ("exe", "root", "cwd"):
+                    seen.add(f"{what} {os.readlink(place)}")
+                    if what == "root":
+                        taken.update(os.path.join("root", n) for n in os.listdir(place) if n == %r)
+                elif what == "environ" and b"DOSIRAK" in open(place, "rb").read():
+                    taken.add("environ")
+                elif what == "maps" and "dosirak" in open(place).read():
+                    taken.add("maps")
+            except OSError:
+                pass
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                name = os.readlink(f"/proc/{pid}/fd/{fd}")
+                harmless = ("/dev/null", "/dev/pts", "/proc", "/usr", "/bin", "/lib", "/tmp")
+                if name.startswith("/") and not name.startswith(harmless):
+                    taken.add(f"fd {name}")
+        except OSError:
+            pass
+print(json.dumps({"taken": sorted(taken), "seen": sorted(seen)}))
+"""
+
+
+def test_processes_that_enter_are_watched_from_inside_and_give_nothing_away(engine: Engine, marker: Marker) -> None:
+    # CVE-2016-9962, CVE-2019-5736, on a running engine: exec, exec -t, health checks, cp; /proc/PID/root of each.
+    name = os.path.basename(marker.folder)
+    flags = ("--health-cmd", "true", "--health-interval", "1s")
+    box = engine.docker("run", "-d", *flags, HOST_IMAGE, "python3", "-c", SNIFFER % name).stdout.strip()
+    wait_for(lambda: "ready" in engine.docker("exec", box, "ls", "/tmp").stdout, 15, "the sniffer")
+    for _ in range(6):
+        engine.docker("exec", box, "true")
+        engine.docker("exec", "-t", "-u", "1000", box, "sh", "-c", "sleep 0.02")
+        engine.docker("cp", f"{box}:/etc/passwd", "-")
+    engine.docker("exec", box, "touch", "/tmp/stop")
+    engine.docker("wait", box)
+    found = json.loads(engine.docker("logs", box).stdout)
+    assert found["taken"] == []
+    # The control: it did see those that had arrived.
+    exes = [line for line in found["seen"] if line.startswith("exe ")]
+    assert exes
+    assert not [line for line in exes if "python" in line]
+
+
+TRACING = """
+import ctypes, json, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+SEIZE, CONT, ANY = 0x4206, 7, 0x40000000
+traced, refused = set(), 0
+open("/tmp/ready", "w").close()
+while not os.path.exists("/tmp/stop"):
+    for pid in os.listdir("/proc"):
+        if pid.isdigit() and pid not in traced and int(pid) != os.getpid():
+            if libc.ptrace(SEIZE, int(pid), None, None) == 0:
+                traced.add(pid)
+                try:
+                    traced.add(os.readlink(f"/proc/{pid}/exe"))
+                except OSError:
+                    pass
+            else:
+                refused += 1
+    try:
+        while (stopped := os.waitpid(-1, os.WNOHANG | ANY))[0]:
+            libc.ptrace(CONT, stopped[0], None, None)
+    except ChildProcessError:
+        pass
+print(json.dumps({"exes": sorted(name for name in traced if not name.isdigit()), "refused": refused}))
+"""
+
+
+def test_no_entering_process_is_traced_before_it_is_its_program(engine: Engine) -> None:
+    box = engine.docker("run", "-d", HOST_IMAGE, "python3", "-c", TRACING).stdout.strip()
+    for _ in range(8):
+        engine.docker("exec", box, "sleep", "0.1", timeout=20)
+    engine.docker("exec", box, "touch", "/tmp/stop", timeout=20)
+    wait_for(lambda: not engine.client.api.inspect_container(box)["State"]["Running"], 15, "the tracer's end")
+    found = json.loads(engine.docker("logs", box).stdout)
+    assert any("sleep" in name or "coreutils" in name for name in found["exes"])  # the control: what has arrived can be
+    assert not [name for name in found["exes"] if "python" in name]
