@@ -50,6 +50,7 @@ async def adopt_all(room: Room) -> list[Live]:
             # The service went down between the launch and its record. Not "later than": clocks are set back, too.
             live.record.state.started_at = live.record.state.started_at or state.at
             await _record_end(room, live, state)
+    await asyncio.gather(*(_keep_damaged(room, container_id) for container_id in room.table.damaged))
     await sweep(room)
     down = [live for live in room.table if not live.record.state.running] if booted else lost
     return [live for live in down if live.record.id in room.table and policy.wants_up(live.record, booted=booted)]
@@ -75,6 +76,20 @@ def _adopt(room: Room, live: Live, task: Task) -> None:
         health.resume(room, live)
     if record.state != before:
         room.save(live)
+
+
+async def _keep_damaged(room: Room, container_id: str) -> None:
+    """A container whose record can't be read, and which runs, keeps its network until it ends or is removed."""
+    found = await room.launcher.adopt(room.directory(container_id))
+    if isinstance(found, Task) and (found.pid or found.network_fd >= 0):
+        room.table.running_damaged[container_id] = found
+        room.supervise(_await_damaged(room, container_id, found), f"supervise {container_id[:12]}")
+
+
+async def _await_damaged(room: Room, container_id: str, task: Task) -> None:
+    await task.wait()
+    room.table.running_damaged.pop(container_id, None)
+    await room.networks.disconnect(container_id)
 
 
 def _known(live: Live) -> Known:
@@ -113,20 +128,20 @@ async def _record_end(room: Room, live: Live, end: Exit) -> None:
 
 def network_namespaces(room: Room) -> dict[str, int | str]:
     """See `Containers.network_namespaces`."""
-    found: dict[str, int | str] = {}
-    for live in room.table:
-        if live.task is not None:
-            waiting = live.task.network_fd
-            found[live.record.id] = f"/proc/self/fd/{waiting}" if waiting >= 0 else live.task.pid
-    return found
+    tasks = {live.record.id: live.task for live in room.table if live.task is not None} | room.table.running_damaged
+    return {
+        container_id: f"/proc/self/fd/{task.network_fd}" if task.network_fd >= 0 else task.pid
+        for container_id, task in tasks.items()
+    }
 
 
 async def resume(room: Room, wanted: list[Live]) -> None:
     """Start what is down and should be up; those that join another's namespaces after it."""
-    for live in room.table:
-        if live.task is not None and live.task.network_fd >= 0:
-            os.close(live.task.network_fd)  # the networks room has its own by now
-            live.task.network_fd = -1
+    tasks = [live.task for live in room.table if live.task is not None]
+    for task in (*tasks, *room.table.running_damaged.values()):
+        if task.network_fd >= 0:
+            os.close(task.network_fd)  # the networks room has its own by now
+            task.network_fd = -1
     for live in sorted(wanted, key=lambda live: _depth(room, live)):
         try:
             await lifecycle.start(room, live)

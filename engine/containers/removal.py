@@ -43,6 +43,7 @@ async def remove(room: Room, live: Live, ref: str, *, force: bool, volumes: bool
 async def remove_damaged(room: Room, container_id: str) -> None:
     """Remove a container whose record can't be read: what runs in it, its folder, its name."""
     await asyncio.to_thread(cgroups.remove, f"{cgroups.parent()}/{container_id}")
+    await room.networks.disconnect(container_id)
     ipc.release(room.directory(container_id))
     room.table.forget_damaged(container_id)
     room.bundles.discard(container_id)

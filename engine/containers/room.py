@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dosirak.engine.networks import Endpoint, Networks, Sandbox
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
-    from dosirak.engine.supervision.client import Launcher
+    from dosirak.engine.supervision.client import Launcher, Task
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")
@@ -47,11 +47,12 @@ class Table:
         self._by_id: dict[str, Live] = {}
         self._ids: dict[str, str] = {}
         self._damaged: set[str] = set()  # ids of what is there and can't be read
+        self.running_damaged: dict[str, Task] = {}  # of these, what runs
 
     def load(self) -> None:
         """Read all records."""
         rows = self._db.execute("SELECT id, name, doc FROM containers").fetchall()
-        then = "left as it is, until it is removed by force"
+        then = "left as it is, with its network if it runs, until it is removed by force"
         records, damaged = decode_all("container", ((key, doc) for key, _, doc in rows), _decode, then)
         for record in records:
             self._by_id[record.id] = Live(record)

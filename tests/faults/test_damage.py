@@ -50,14 +50,18 @@ def test_a_damaged_container_record_costs_that_container_only(fresh_engine: Engi
     engine.docker("run", "-d", "--name", "bad", image, "sleep", "600")
     engine.docker("run", "-d", "--name", "good", image, "sleep", "600")
     bad, bad_pid, good_pid = folder(engine, "bad"), container_pid(engine, "bad"), container_pid(engine, "good")
+    address = engine.docker("exec", "bad", "hostname", "-i").stdout.strip()
     down(engine)
     alter(engine, "UPDATE containers SET doc = ? WHERE name = 'bad'", document)
     engine.start()
     assert states(engine) == "good running\n"
     assert container_pid(engine, "good") == good_pid
-    assert [line for line in warnings(engine) if "record is damaged" in line and bad.name in line]
+    assert len([line for line in warnings(engine) if "record is damaged" in line and bad.name in line]) == 1
     # Nothing of it is touched until somebody says so.
     assert alive(bad_pid)
+    there = f"ping -c 1 -W 2 {address} >/dev/null && echo there || echo gone"
+    assert engine.docker("exec", "good", "sh", "-c", there).stdout == "there\n"
+    assert engine.docker("run", "--rm", image, "hostname", "-i").stdout.strip() != address
     assert bad.is_dir()
     said = engine.docker("start", "bad", check=False).stderr
     assert "its record is damaged; it can only be removed, by force" in said
@@ -65,6 +69,7 @@ def test_a_damaged_container_record_costs_that_container_only(fresh_engine: Engi
     engine.docker("rm", "-f", "bad")
     assert not alive(bad_pid)
     assert not bad.exists()
+    assert engine.docker("exec", "good", "sh", "-c", there).stdout == "gone\n"
     assert engine.docker("run", "--rm", "--name", "bad", image, "echo", "again").stdout == "again\n"
 
 
