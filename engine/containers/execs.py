@@ -15,6 +15,7 @@ from dosirak.engine.containers.live import Live, LiveExec
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.networking import links
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.security import apparmor
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Attach, Exit, Launch
@@ -164,7 +165,9 @@ def process(room: Room, container: Container, config: ExecConfig) -> dict[str, A
     options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
     own = security.choose_capabilities(host, room.facts.capabilities)
     names_ = room.facts.capabilities if config.privileged else own
-    found = spec.process(container, names_, no_new_privileges=options.no_new_privileges)
+    # As in Docker the container's own, with --privileged too.
+    profile = apparmor.profile_of(host, options.apparmor, supported=room.facts.apparmor)
+    found = spec.process(container, names_, no_new_privileges=options.no_new_privileges, apparmor=profile)
     found |= {
         "terminal": config.tty,
         "user": {"username": user or "0"},
@@ -197,16 +200,6 @@ def _forget_later(room: Room, found: LiveExec) -> None:
         asyncio.get_running_loop().call_later(found.kept, room.execs.pop, found.record.id, None)
     else:
         room.execs.pop(found.record.id, None)
-
-
-async def wait(room: Room, exec_id: str) -> int:
-    """See `Containers.exec_wait`."""
-    found = find(room, exec_id)
-    if found.task is not None:
-        return (await found.task.wait()).code
-    if found.record.exit_code is None:
-        raise Conflict(f"exec command {exec_id} is not running")
-    return found.record.exit_code
 
 
 async def resize(room: Room, exec_id: str, rows: int, columns: int) -> None:

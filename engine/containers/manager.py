@@ -54,6 +54,7 @@ from dosirak.engine.containers.model import (
 )
 from dosirak.engine.containers.networking import Networking
 from dosirak.engine.containers.room import Room, Table
+from dosirak.engine.containers.security import apparmor
 from dosirak.engine.containers.sharing.ids import Ids
 from dosirak.engine.containers.stats import Stats
 from dosirak.engine.errors import Conflict, InvalidRequest
@@ -191,6 +192,18 @@ class Containers:
     def seccomp(self) -> bool:
         """Whether the kernel filters containers' system calls."""
         return self._room.facts.seccomp
+
+    def apparmor_profile(self, container: Container) -> str:
+        """The AppArmor profile of a container's processes, "" where there are none."""
+        options = container.host_config.security_opt or ()
+        supported = self._room.facts.apparmor
+        asked = security.parse_security_options(options, apparmor=supported).apparmor if supported else ""
+        return apparmor.profile_of(container.host_config, asked, supported=supported)
+
+    @property
+    def apparmor(self) -> bool:
+        """Whether containers have AppArmor profiles."""
+        return self._room.facts.apparmor
 
     # Lifecycle
 
@@ -353,10 +366,6 @@ class Containers:
     def exec_inspect(self, exec_id: str) -> Exec:
         """Raises NotFound "No such exec instance: x"."""
         return execs.find(self._room, exec_id).record
-
-    async def exec_wait(self, exec_id: str) -> int:
-        """Wait for the exec's end; its exit code."""
-        return await execs.wait(self._room, exec_id)
 
     async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Raises NotFound, Conflict when it isn't running."""

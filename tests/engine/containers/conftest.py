@@ -143,13 +143,20 @@ class Rig:
         query = LogQuery(stdout=stream == "stdout", stderr=stream == "stderr")
         return b"".join([record.data async for record in self.containers.logs(container_id, query)]).decode()
 
+    async def exec_code(self, exec_id):
+        """Wait for the end of an exec; its exit code."""
+        async with asyncio.timeout(30):
+            while (code := self.containers.exec_inspect(exec_id).exit_code) is None:
+                await asyncio.sleep(0.01)
+        return code
+
     async def exec(self, container_id, *cmd, **config):
         """Run an exec to its end: exit code, stdout, stderr."""
         exec_id = self.containers.exec_create(container_id, ExecConfig(cmd=list(cmd), **config))
         ours, theirs = socket.socketpair()
         await self.containers.exec_start(exec_id, Attach(theirs))
         out, err = await frames(ours)
-        return await asyncio.wait_for(self.containers.exec_wait(exec_id), 30), out, err
+        return await self.exec_code(exec_id), out, err
 
 
 async def frames(sock, limit=30.0):

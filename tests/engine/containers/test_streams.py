@@ -357,7 +357,7 @@ async def test_an_exec_takes_input(rig):
     await rig.containers.exec_start(exec_id, Attach(theirs, stdin=True))
     await send(ours, b"hello")
     assert await frames(ours) == ("hello", "")
-    assert await rig.containers.exec_wait(exec_id) == 0
+    assert await rig.exec_code(exec_id) == 0
 
 
 async def test_an_exec_has_a_record_while_and_after_it_runs(rig):
@@ -371,7 +371,7 @@ async def test_an_exec_has_a_record_while_and_after_it_runs(rig):
     assert rig.containers.exec_ids(container_id) == [exec_id]
     with pytest.raises(Conflict, match="is already running"):
         await rig.containers.exec_start(exec_id)
-    assert await rig.containers.exec_wait(exec_id) == 6
+    assert await rig.exec_code(exec_id) == 6
     assert (record.running, record.exit_code) == (False, 6)
     with pytest.raises(Conflict, match="has already run"):
         await rig.containers.exec_start(exec_id)
@@ -413,7 +413,7 @@ async def test_execs_end_with_their_container(rig):
     exec_id = rig.containers.exec_create(container_id, ExecConfig(cmd=["sleep", "100"]))
     await rig.containers.exec_start(exec_id)
     await rig.containers.kill(container_id)
-    assert await asyncio.wait_for(rig.containers.exec_wait(exec_id), 10) == 137
+    assert await rig.exec_code(exec_id) == 137
     await rig.containers.remove(container_id)
     with pytest.raises(NotFound):
         rig.containers.exec_inspect(exec_id)
