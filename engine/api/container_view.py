@@ -97,7 +97,7 @@ async def inspect(call: Call, container: Container) -> dict[str, Any]:
         "Platform": container.platform,
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": rooms.containers.apparmor_profile(container),
         "ExecIDs": rooms.containers.exec_ids(container.id) or None,
         "HostConfig": wire.dump(container.host_config) | {"Links": rooms.containers.networking.links(container)},
         "GraphDriver": {"Data": _layers(container, directory), "Name": container.driver},

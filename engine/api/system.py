@@ -126,7 +126,11 @@ async def info(call: Call) -> StreamResponse:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": [*(["name=seccomp,profile=builtin"] if rooms.containers.seccomp else []), "name=cgroupns"],
+        "SecurityOptions": [
+            *(["name=apparmor"] if rooms.containers.apparmor else []),
+            *(["name=seccomp,profile=builtin"] if rooms.containers.seccomp else []),
+            "name=cgroupns",
+        ],
         "FirewallBackend": {"Driver": "nftables"},
         "CDISpecDirs": [],
         "Warnings": warnings or None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from dosirak.engine.containers import security
 from dosirak.engine.containers.limits import facts
 from dosirak.engine.containers.limits.facts import HostFacts
+from dosirak.engine.containers.security import apparmor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ def find() -> Facts:
     return Facts(
         facts.find(),
         security.available_capabilities(),
-        apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y",
+        apparmor=apparmor.supported(_read("/sys/module/apparmor/parameters/enabled")),
         seccomp="\nSeccomp:" in _read("/proc/self/status"),
     )
 

@@ -20,6 +20,7 @@ from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.networking import joining, links
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.security import apparmor
 from dosirak.engine.containers.sharing import joining as sharing
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import HostLimit
@@ -75,8 +76,11 @@ async def launch(room: Room, live: Live) -> Task:
 
 
 async def choose_filter(room: Room, host: HostConfig) -> Filter | None:
-    """The seccomp filter of a container, its execs too. Raises InvalidRequest."""
+    """The seccomp filter of a container, its execs too; its AppArmor profile is there then. Raises InvalidRequest,
+    HostLimit."""
     options = security.parse_security_options(host.security_opt or (), apparmor=room.facts.apparmor)
+    if room.facts.apparmor:
+        await apparmor.ensure(apparmor.profile_of(host, options.apparmor, supported=True))
     bounding = security.choose_capabilities(host, room.facts.capabilities)
     return await room.confinement.choose(host, options.seccomp, bounding)
 
@@ -178,6 +182,7 @@ def resolve(
         files=own,
         capabilities=security.choose_capabilities(host, room.facts.capabilities),
         no_new_privileges=options.no_new_privileges,
+        apparmor=apparmor.profile_of(host, options.apparmor, supported=room.facts.apparmor),
         writable_cgroups=bool(options.writable_cgroups),
         unmasked=options.unmasked,
         seccomp=confined.document if confined is not None else b"",

@@ -34,8 +34,8 @@ class Resolved:
     `lower`: overlay lower directories, the topmost first; `upper`, `work`: the container's own. `files`: destination →
     the container's own file ("/etc/hosts"). `capabilities`: names. `devices`: entries of linux.devices;
     `device_rules`: entries of linux.resources.devices. `shm`: a directory to bind on /dev/shm ("": a tmpfs of its own).
-    `joined`: types of namespaces that come as descriptors; `seccomp`: linux.seccomp as JSON, empty if there is none.
-    `linked`: the variables of --link.
+    `apparmor`: a profile's name, "" for none; `joined`: types of namespaces that come as descriptors; `seccomp`:
+    linux.seccomp as JSON, empty if there is none. `linked`: the variables of --link.
     """
 
     lower: Sequence[str]
@@ -44,6 +44,7 @@ class Resolved:
     files: Mapping[str, str] = field(default_factory=dict)
     capabilities: Sequence[str] = ()
     no_new_privileges: bool = False
+    apparmor: str = ""
     writable_cgroups: bool = False
     unmasked: bool = False
     seccomp: bytes = b""
@@ -59,7 +60,12 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
     host = container.host_config
     spec: dict[str, Any] = {
         "ociVersion": _OCI_VERSION,
-        "process": process(container, resolved.capabilities, no_new_privileges=resolved.no_new_privileges),
+        "process": process(
+            container,
+            resolved.capabilities,
+            no_new_privileges=resolved.no_new_privileges,
+            apparmor=resolved.apparmor,
+        ),
         "root": {"path": "rootfs", "readonly": host.readonly_rootfs},
         "mounts": [root_mount(resolved, idmap=bool(container.id_maps)), *_mounts(container, resolved)],
         "linux": _linux(container, resolved),
@@ -80,8 +86,10 @@ def build(container: Container, resolved: Resolved) -> dict[str, Any]:
     return spec
 
 
-def process(container: Container, capabilities: Sequence[str], *, no_new_privileges: bool) -> dict[str, Any]:
-    """The first process, with these capabilities (names)."""
+def process(
+    container: Container, capabilities: Sequence[str], *, no_new_privileges: bool, apparmor: str = ""
+) -> dict[str, Any]:
+    """The first process, with these capabilities (names). Parameters: `apparmor`: its profile, "" for none."""
     config, host = container.config, container.host_config
     found: dict[str, Any] = {
         "terminal": config.tty,
@@ -94,6 +102,8 @@ def process(container: Container, capabilities: Sequence[str], *, no_new_privile
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
+    if apparmor:
+        found["apparmorProfile"] = apparmor
     if config.tty and any(host.console_size):
         found["consoleSize"] = {"height": host.console_size[0], "width": host.console_size[1]}
     return found

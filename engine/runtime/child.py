@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 
-from dosirak.engine.runtime import devices, filesystems, listening, namespaces, process, rootfs
+from dosirak.engine.runtime import apparmor, devices, filesystems, listening, namespaces, process, rootfs
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -88,6 +88,8 @@ def run(plan: Plan) -> None:
     if plan.door is None:
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
+    if plan.door is None and plan.process.get("apparmorProfile"):
+        apparmor.apply(plan.process["apparmorProfile"])
     if plan.listener >= 0:
         pid = int(os.readlink("/proc/self"))  # here /proc is still the host's
         plan.told = listening.state(plan.spec, plan.bundle, pid)

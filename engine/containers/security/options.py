@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityOptions:
     """What `--security-opt` asks for. `unmasked`: systempaths=unconfined; `writable_cgroups` None: as privileged;
-    `seccomp`: "unconfined", "builtin", a profile's JSON, "" if nothing is said."""
+    `seccomp`: "unconfined", "builtin", a profile's JSON, "" if nothing is said; `apparmor`: a profile's name, or ""."""
 
     no_new_privileges: bool = False
     unmasked: bool = False
     writable_cgroups: bool | None = None
     seccomp: str = ""
+    apparmor: str = ""
 
 
 def parse_security_options(options: Sequence[str], *, apparmor: bool) -> SecurityOptions:
     """Docker's `--security-opt` values. `apparmor`: whether the host has it.
 
-    Raises InvalidRequest for an unknown one, NotSupported for what this engine can't do yet.
+    Raises InvalidRequest for an unknown one, and for a profile that the host can't have.
     """
     no_new_privileges = unmasked = False
     writable: bool | None = None
-    seccomp = ""
+    seccomp = profile = ""
     for option in options:
         name, separator, value = option.partition("=" if "=" in option else ":")
         if option in ("no-new-privileges", "writable-cgroups"):
@@ -42,10 +43,10 @@ def parse_security_options(options: Sequence[str], *, apparmor: bool) -> Securit
         elif name == "seccomp":
             seccomp = value
         elif name == "apparmor":
-            _check_apparmor(value, apparmor)
+            profile = _profile(value, apparmor)
         elif name not in ("label", "disable"):  # SELinux labels: without SELinux they mean nothing, as in Docker
             raise InvalidRequest(f'invalid --security-opt 2: "{option}"')
-    return SecurityOptions(no_new_privileges, unmasked, writable, seccomp)
+    return SecurityOptions(no_new_privileges, unmasked, writable, seccomp, profile)
 
 
 def _truth(option: str, value: str) -> bool:
@@ -54,8 +55,9 @@ def _truth(option: str, value: str) -> bool:
     return value.lower() in ("1", "t", "true")
 
 
-def _check_apparmor(value: str, apparmor: bool) -> None:
+def _profile(value: str, apparmor: bool) -> str:
     if value != "unconfined" and not apparmor:
         raise InvalidRequest(f'AppArmor is not supported on this host, but the profile "{value}" was asked for')
-    if value != "unconfined":
-        raise NotSupported("AppArmor profiles are not supported yet: only apparmor=unconfined is")
+    if not value.isprintable() or not value.strip():  # the kernel takes it as a line
+        raise InvalidRequest(f"invalid AppArmor profile {value!r}")
+    return value
