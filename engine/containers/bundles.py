@@ -3,6 +3,7 @@
     <data>/containers/<id>/   config.json, upper, work, rootfs (a mount point), the network files, log, exit.json
     <data>/spare/<n>/         the same, empty: a new container takes one by a rename
     <data>/trash/             what is removed goes here by a rename, and is deleted in the background
+    <data>/places/            below every image: what a start mounts on, for the many images that lack it
 
 Making seven entries and deleting what a container wrote take longer than anything else the service does for a
 short-lived container; a rename is all that a caller waits for.
@@ -31,6 +32,8 @@ _FILES = ("config.json", "hosts", "hostname", "resolv.conf")
 # For the monitor's note of the end: its room is taken ahead, for a disk that is full by then.
 _NOTE, _NOTE_BYTES = "exit.json.new", 512
 _SPARES = 4
+# To make one in a container's upper directory, with the directory around it, takes as long as five mounts.
+_PLACE_DIRECTORIES, _PLACE_FILES = ("proc", "sys", "dev", "etc"), ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 # A burst of short containers is deleted in one go, after it.
 _TRASH_SECONDS = 0.25
 
@@ -43,6 +46,9 @@ class Bundles:
         self.root, self._spare, self._trash = data / "containers", data / "spare", data / "trash"
         for path in (self.root, self._spare, self._trash):
             path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        self.places = data / "places"
+        """The lowest layer of every container: whatever an image has, or has removed, covers it."""
+        _make_places(self.places)
         self._numbers = itertools.count()
         self._ready: deque[Path] = deque()
         self._wanted = asyncio.Event()
@@ -161,6 +167,16 @@ def _make(directory: Path) -> None:
                 os.posix_fallocate(fd, 0, _NOTE_BYTES)
         finally:
             os.close(fd)
+
+
+def _make_places(places: Path) -> None:
+    for path in (places, *(places / name for name in _PLACE_DIRECTORIES)):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+    for name in _PLACE_FILES:
+        path = places / name
+        path.touch()
+        path.chmod(0o644)
 
 
 def _match(upper: str, layer: str) -> None:

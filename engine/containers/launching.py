@@ -176,7 +176,7 @@ def resolve(
     if not host.privileged:
         rules += security.device_rules(host.device_cgroup_rules or ())
     return Resolved(
-        lower=record.layers,
+        lower=[*record.layers, str(room.bundles.places)],
         upper=f"{directory}/upper",
         work=f"{directory}/work",
         files=own,

@@ -68,6 +68,7 @@ class Networks:
         """Ends the network thread and gives back what no container uses; running containers keep everything."""
         await self.teardown()
         await self._boxes.close()
+        self._records.settle()
         await self._worker.stop()
 
     async def teardown(self) -> None:

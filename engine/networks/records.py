@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dosirak.engine.networks.model import Endpoint, Network
 from dosirak.engine.state import Database, decode_all
 
 _log = logging.getLogger(__name__)
+_SOON = 0.05  # seconds
 _encode = msgspec.json.Encoder().encode
 _network = msgspec.json.Decoder(Network).decode
 _endpoint = msgspec.json.Decoder(Endpoint).decode
@@ -57,7 +59,7 @@ class Records:
 
     def add(self, endpoints: Iterable[Endpoint]) -> None:
         """Connections and the leases of their addresses, in one commit. Raises HostLimit."""
-        with self._removing(()):
+        with self._removing():
             for endpoint in endpoints:
                 if endpoint.ip:
                     self._db.execute(
@@ -79,17 +81,25 @@ class Records:
                 )
 
     def remove(self, endpoints: Iterable[Endpoint]) -> None:
-        """These connections and their leases, in one commit. On a full disk they go together with the next change."""
+        """These connections and their leases, in a moment or with the next change: a service that comes before frees
+        what no running container has."""
+        if not self._owed:
+            asyncio.get_running_loop().call_later(_SOON, self.settle)
+        self._owed += endpoints
+
+    def settle(self) -> None:
+        """Remove now what is owed. On a full disk it goes together with the next change."""
+        if not self._owed:
+            return
         try:
-            with self._removing(endpoints):
+            with self._removing():
                 pass
         except HostLimit as error:
             _log.warning("%s: %d connections stay on record for now", error, len(self._owed))
 
     @contextmanager
-    def _removing(self, endpoints: Iterable[Endpoint]) -> Iterator[None]:
-        """A commit that first removes these connections, and those that could not be removed before."""
-        self._owed += endpoints
+    def _removing(self) -> Iterator[None]:
+        """A commit that first removes the connections that are owed."""
         with self._db.transaction():
             for endpoint in self._owed:
                 key = (endpoint.container, endpoint.network_id)

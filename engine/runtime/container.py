@@ -190,6 +190,7 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         plan.stdio = stdio.theirs
         flags |= sys.CLONE_FILES | vfork.CLONE_PARENT | plan.namespaces.enter_ready(plan.bundle)
         pid, error = vfork.spawn(flags, lambda: child.run(plan))
+        plan.namespaces.leave_ready()
     except OSError as error:
         raise start_error(error) from error
     if error is not None:

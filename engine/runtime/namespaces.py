@@ -119,6 +119,11 @@ class Namespaces:
         self.ready.remove("mount")
         return sys.CLONE_NEWNS
 
+    def leave_ready(self) -> None:
+        """After the clone: this process would stay in the container's root, and has no business there."""
+        if "mount" in self.ready:
+            sys.setns(_Ready.before_mount, sys.CLONE_NEWNS)
+
     def join(self) -> None:
         """In the child: enter the joined ones."""
         for name, fd in self.joined.items():
