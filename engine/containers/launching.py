@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +55,16 @@ async def launch(room: Room, live: Live) -> Task:
         if shm:
             undo.callback(ipc.release, room.directory(record.id))
         confined = await choose_filter(room, record.host_config)
-        written = room, record, sandbox, confined, shm, frozenset(join)
+        described = room, record, network_files.places(room, record, sandbox), confined, shm, frozenset(join)
         if record.host_config.devices:  # may be a whole tree of directories
-            document = await asyncio.to_thread(write_bundle, *written)
+            document = await asyncio.to_thread(describe, *described)
         else:
-            document = write_bundle(*written)
+            document = describe(*described)
         attaches, live.attaches = tuple(live.attaches), []
+        asked = _launch_of(room, record, document, confined, join, attaches)
+        asked = replace(asked, meanwhile=lambda: _write_bundle(room, record, sandbox, document))
         try:
-            task = await room.launcher.launch(_launch_of(room, record, document, confined, join, attaches))
+            task = await room.launcher.launch(asked)
         except HostLimit:
             # Killed in its middle: nobody has removed the cgroup.
             await asyncio.to_thread(cgroups.remove, group.path_of(record))
@@ -98,7 +101,7 @@ def _launch_of(
     return Launch(
         id=record.id,
         bundle=room.directory(record.id),
-        spec=document,
+        spec=without_filter(document),
         log=log_of(record),
         stdin=config.open_stdin,
         stdin_once=config.stdin_once,
@@ -120,34 +123,37 @@ def _partner_directory(room: Room, record: Container) -> Path | None:
 # The bundle's files
 
 
-def write_bundle(
-    room: Room,
-    record: Container,
-    sandbox: Sandbox | None,
-    confined: Filter | None,
-    shm: str,
-    joined: frozenset[str],
+def describe(
+    room: Room, record: Container, own: dict[str, str], confined: Filter | None, shm: str, joined: frozenset[str]
 ) -> dict[str, Any]:
-    """Write config.json and the three network files. Returns the document as `write_document` does. Raises HostLimit
-    (disk full), InvalidRequest."""
+    """The container's document. Raises HostLimit, InvalidRequest."""
+    try:
+        return spec.build(record, resolve(room, record, own, confined, shm, joined))
+    except OSError as error:
+        raise HostLimit(f"{record.short_id}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def _write_bundle(room: Room, record: Container, sandbox: Sandbox | None, document: dict[str, Any]) -> None:
+    """Write config.json and the three network files. Raises HostLimit (disk full), InvalidRequest."""
     directory = room.directory(record.id)
     try:
-        own = network_files.write(room, record, sandbox, directory)
-        resolved = resolve(room, record, own, confined, shm, joined)
-        document = write_document(directory, spec.build(record, resolved))
+        network_files.write(room, record, sandbox, directory)
+        write_document(directory, document)
         if record.state.started_at:
             with contextlib.suppress(FileNotFoundError):
                 # An earlier run's note makes room for the next.
                 (directory / "exit.json").rename(directory / "exit.json.new")
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
-    return document
 
 
-def write_document(bundle: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """Write config.json; return it as a launch takes it: the filter, which goes compiled, is only said to be there.
-    Raises OSError."""
+def write_document(bundle: Path, document: dict[str, Any]) -> None:
+    """Write config.json. Raises OSError."""
     network_files.write_file(f"{bundle}/config.json", _encode(document))
+
+
+def without_filter(document: dict[str, Any]) -> dict[str, Any]:
+    """A document as a launch takes it: the filter goes compiled, and of itself only what the start needs to know."""
     filtered = bytes(document["linux"].get("seccomp", b""))
     return {**document, "linux": {**document["linux"], "seccomp": security.told(filtered)}}
 

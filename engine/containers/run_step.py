@@ -126,16 +126,17 @@ def _record(step_id: str, step: Step) -> Container:
 def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, confined: Filter | None) -> Any:
     directory = room.directory(record.id)
     try:
-        own = network_files.write(room, record, sandbox, directory)
+        network_files.write(room, record, sandbox, directory)
         resolved = dataclasses.replace(
-            launching.resolve(room, record, own, confined),
+            launching.resolve(room, record, network_files.places(room, record, sandbox), confined),
             lower=step.lowers,
             upper=str(step.upper),
             work=str(step.work),
         )
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts
-        return launching.write_document(directory, document)
+        launching.write_document(directory, document)
+        return launching.without_filter(document)
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error
 

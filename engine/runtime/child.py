@@ -17,6 +17,7 @@ from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _PROPAGATION = {
@@ -36,6 +37,7 @@ class Plan:
     pty's master, and `reached`."""
 
     __slots__ = (
+        "before_run",
         "binds",
         "bundle",
         "cgroup",
@@ -73,6 +75,7 @@ class Plan:
         self.ready = filesystems.Ready([])
         self.target = -1  # pidfd of the container that an exec enters
         self.filter = b""  # linux.seccomp, compiled
+        self.before_run: Callable[[], None] | None = None  # see `container.create`
         self.door: Any = None  # whoever has a say before pivot and execve, and outlives no process (`oci.launch.Door`)
         self.listener = -1  # a connection to whom linux.seccomp asks
         self.told = b""  # what that one is told
@@ -197,6 +200,8 @@ def _finish(plan: Plan, root_fd: int) -> None:
             except OSError as error:
                 if error.errno != errno.EINVAL:  # an id that is not to be had: `become` says so
                     raise
+    if plan.before_run is not None:
+        plan.before_run()
     if plan.door is not None:
         plan.door.finish(plan, identity, env)  # the rest is its own
     _keep_only_stdio(plan)

@@ -15,6 +15,7 @@ from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -71,15 +72,18 @@ def create(
     init: int = -1,
     size: tuple[int, int] = (0, 0),
     ready: filesystems.Ready | None = None,
+    before_run: Callable[[], None] | None = None,
 ) -> Process:
     """Start the container that config.json describes, and wait until its program runs.
 
-    Parameters as for `prepare`; `stdin`: keep a pipe open for it (else /dev/null). Raises StartError; nothing of it is
-    left but the cgroup, which belongs to the caller. This process may have changed namespaces then, and has the
+    Parameters as for `prepare`; `stdin`: keep a pipe open for it (else /dev/null); `before_run`: called by the process
+    when all else is done, and raises OSError if it must not go on. Raises StartError; nothing of it is left but the
+    cgroup, which belongs to the caller. This process may have changed namespaces then, and has the
     child's descriptors: it should end.
     """
     _set_oom_score(spec["process"])
     plan, flags = prepare(spec, bundle, join=join, filter_fd=filter_fd, init=init, size=size, ready=ready)
+    plan.before_run = before_run
     return _start(plan, flags, stdin=stdin)
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import init
-from dosirak.engine.supervision import launcher, monitor, wire
+from dosirak.engine.supervision import launcher, monitor, starter, wire
 from dosirak.engine.supervision.conversation import Conversation, connect
 from dosirak.engine.supervision.following import Follower, Growth
 from dosirak.engine.supervision.model import NOTHING_KNOWN, Attach, Exit, Known, Launch, LogFile, Restart
@@ -287,6 +287,8 @@ class Launcher:
             for fd in own:
                 os.close(fd)
         try:
+            if launch.meanwhile is not None:
+                await _do_meanwhile(launch.meanwhile, conversation)
             message, fd = await conversation.first()
         except asyncio.CancelledError:
             if pidfd is None:
@@ -348,6 +350,22 @@ class Launcher:
         await self.start()
 
 
+async def _do_meanwhile(meanwhile: Callable[[], None], conversation: Conversation) -> None:
+    """The monitor waits for a word. Raises what `meanwhile` does; nothing of the start is left then."""
+    try:
+        meanwhile()
+    except BaseException:
+        _say(conversation, starter.NO)
+        await conversation.closed.wait()
+        raise
+    _say(conversation, starter.GO)
+
+
+def _say(conversation: Conversation, word: bytes) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        conversation.say(word)
+
+
 def _attach_entry(client: Attach) -> dict[str, Any]:
     return {
         "stdin": client.stdin,
@@ -373,6 +391,7 @@ def _launch_entry(launch: Launch) -> dict[str, Any]:
         "filter": launch.filter is not None,
         "restart": _restart_entry(launch.restart),
         "size": launch.size or (0, 0),
+        "gated": launch.meanwhile is not None,
     }
 
 

@@ -54,6 +54,13 @@ class Conversation:
 
         self._first.add_done_callback(end)
 
+    def say(self, word: bytes) -> None:
+        """The word that a monitor waits for before its process may run. Raises ProcessLookupError when it is gone."""
+        try:
+            wire.send(self._sock, word)
+        except OSError as error:
+            raise ProcessLookupError(3, "the process has ended") from error
+
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Tell the monitor something. Raises ProcessLookupError when it is gone."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,8 @@ class Restart:
 class Launch:
     """One process to start. `bundle` holds config.json; `spec`: the same, for the start to have it at once; `join`: OCI
     namespace type → descriptor of an existing one; `filter`: its linux.seccomp, compiled; `size`: rows and columns of
-    its terminal; `init`: a first process of ours runs it (`init.py`)."""
+    its terminal; `init`: a first process of ours runs it (`init.py`); `meanwhile`: done while the start is under way,
+    and the program runs only once it is."""
 
     id: str
     bundle: Path
@@ -85,6 +86,7 @@ class Launch:
     restart: Restart = Restart()
     init: bool = False
     size: tuple[int, int] | None = None
+    meanwhile: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

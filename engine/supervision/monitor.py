@@ -57,12 +57,16 @@ class Monitor:
         self._bundle = -1
         self._loop = loops.Loop()
         self._services = Services(self._loop, self._heard, self._present)
-        self._services.add(_socket.socket(fileno=request.status))
+        self._asker = _socket.socket(fileno=request.status)
+        self._services.add(self._asker)
 
     def run(self, channel: wire.Socket, starter_pid: int) -> None:
         """Stay with the process that the starter starts until it has ended for good."""
         try:
-            if self._await_start(channel, starter_pid, self._prepare()):
+            problem = self._prepare()
+            if not self._is_exec:
+                self._let_it_run(channel, problem)
+            if self._await_start(channel, starter_pid, problem):
                 self._loop.run()
         except OSError as error:
             self._fail(child.describe(error), child.exit_code(error))
@@ -105,20 +109,37 @@ class Monitor:
             self._attach(entry, fds, entry["initial"])
         return problem
 
+    def _let_it_run(self, channel: wire.Socket, problem: OSError | None) -> None:
+        """Give the starter the word without which it runs no program: that all is prepared, here and, if it wants to be
+        waited for, by the service that asks."""
+        word = b"" if problem is not None else starter.GO
+        if word and self._request.document["gated"]:
+            self._asker.setblocking(True)
+            try:
+                word, _ = wire.receive(self._asker)
+            except OSError:
+                word = b""
+            self._asker.setblocking(False)
+        try:
+            wire.send(channel, word if word == starter.GO else starter.NO)
+        except OSError:
+            pass  # it has failed already, and said why
+
     # Life of the process
 
     def _await_start(self, channel: wire.Socket, starter_pid: int, problem: OSError | None = None) -> bool:
         """Hear from the starter how it went. Returns whether there is a process to stay with; with a `problem` there
         must not be."""
         self._tried_at = time.monotonic()
-        data, fds = wire.receive(channel, len(starter.STREAMS))
+        try:
+            data, fds = wire.receive(channel, len(starter.STREAMS))
+        except ConnectionResetError:  # it has left with our word unread, and this is told first
+            data, fds = wire.receive(channel, len(starter.STREAMS))
         channel.close()
         told = wire.unpack(data) if data else self._starter_killed()
         self._cgroup, self._shared_pids = told["cgroup"], told["shared_pids"]
-        if problem is not None and "error" not in told:
-            os.kill(told["pid"], signal.SIGKILL)
-            self._started_at = told["at"]
-            told |= {"error": child.describe(problem), "exit_code": 128 + signal.SIGKILL}
+        if problem is not None:
+            told |= {"error": child.describe(problem), "exit_code": child.exit_code(problem)}
         if "error" in told:
             _reap(starter_pid, told["pid"])
             self._end(told["exit_code"], error=told["error"])
@@ -138,7 +159,7 @@ class Monitor:
     def _starter_killed(self) -> dict[str, Any]:
         """It, or the child in its memory, was killed before the program ran. The child ends with this process."""
         error = "the process was killed while it was being set up"
-        cgroup = "" if self._is_exec else starter.cgroup_of(starter.read_spec(self._request.document["bundle"]))
+        cgroup = "" if self._is_exec else self._request.document["cgroup"]
         if cgroup:
             cgroups.kill(cgroup)
             if cgroups.limit_hits(cgroup):
@@ -327,7 +348,12 @@ def rehearse() -> None:
     where a type's methods are) is then shared by all monitors, each of which would write it to pages of its own."""
     document = {
         **{"op": "exec", "bundle": "/", "log": None, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
-        **{"filter": False, "init": False, "restart": {"policy": "no", "max_retries": 0, "restarts": 0}},
+        **{
+            "filter": False,
+            "init": False,
+            "gated": False,
+            "restart": {"policy": "no", "max_retries": 0, "restarts": 0},
+        },
     }
     told = {"at": 0.0, "cgroup": "", "shared_pids": False, "streams": [True, False, True, True, False, False]}
     for _ in range(_REHEARSALS):

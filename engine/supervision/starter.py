@@ -22,8 +22,11 @@ from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
+# A monitor's word to its starter: the program may run, or must not.
+GO, NO = b"+", b"-"
 # The order of a process's descriptors in the message that tells of it.
 STREAMS = ("pidfd", "stdin", "stdout", "stderr", "terminal", "mounts")
 
@@ -71,6 +74,9 @@ def wait(requests: wire.Socket, monitor: wire.Socket, *, for_execs: bool) -> NoR
         os._exit(0)  # the service has ended
     document = wire.unpack(wire.open_long(data, fds))
     spec = document.pop("spec", None)  # the monitor has no use for so much
+    if spec is None:
+        spec = _read_or_nothing(document["bundle"])
+    document["cgroup"] = cgroup_of(spec or {})
     wire.send_long(monitor, wire.pack(document), fds)
     requests.close()
     start(Request(document, fds), monitor, ready, spec)
@@ -126,8 +132,7 @@ def start(
             spaces = (spec.get("linux") or {}).get("namespaces") or ()
             kinds = [entry["type"] for entry in spaces if not entry.get("path")]
             shared = "pid" not in kinds or "pid" in request.join
-        _check_log(request.document)
-        started = _launch(request, spec, ready)
+        started = _launch(request, spec, ready, None if request.again else lambda: _await_word(monitor))
         streams = [getattr(started, name) for name in STREAMS]
         told: dict[str, Any] = {"pid": started.pid, "at": time.time()}
         if not request.again:
@@ -143,10 +148,11 @@ def start(
     os._exit(0)
 
 
-def _check_log(document: dict[str, Any]) -> None:
-    """There is no start without a log. Raises OSError."""
-    if log := document.get("log"):
-        os.close(os.open(log["path"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640))
+def _await_word(monitor: wire.Socket) -> None:
+    """There is no program without its log, its record, its files. Raises OSError."""
+    data, _ = wire.receive(monitor)
+    if data != GO:
+        raise OSError(errno.ECANCELED, "the start was taken back")
 
 
 def _tell_service(request: Request, told: dict[str, Any], pidfd: int) -> None:
@@ -158,7 +164,9 @@ def _tell_service(request: Request, told: dict[str, Any], pidfd: int) -> None:
         pass  # it has ended; the next one hears from the monitor
 
 
-def _launch(request: Request, spec: dict[str, Any], ready: filesystems.Ready | None) -> container.Process:
+def _launch(
+    request: Request, spec: dict[str, Any], ready: filesystems.Ready | None, before_run: Callable[[], None] | None
+) -> container.Process:
     document, (rows, columns) = request.document, request.document["size"]
     stdin, size = document["stdin"], (rows, columns)
     if request.is_exec:
@@ -172,6 +180,7 @@ def _launch(request: Request, spec: dict[str, Any], ready: filesystems.Ready | N
         init=request.init,
         size=size,
         ready=ready,
+        before_run=before_run,
     )
 
 
@@ -179,6 +188,14 @@ def cgroup_of(spec: dict[str, Any]) -> str:
     """The path of a container's cgroup, "" without one."""
     path: str = (spec.get("linux") or {}).get("cgroupsPath") or ""
     return path.lstrip("/")
+
+
+def _read_or_nothing(bundle: str) -> dict[str, Any] | None:
+    """config.json; what is wrong with it is said by `start`."""
+    try:
+        return read_spec(bundle)
+    except OSError:
+        return None
 
 
 def read_spec(bundle: str) -> dict[str, Any]:

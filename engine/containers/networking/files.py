@@ -16,15 +16,18 @@ from dosirak.engine.networks.model import Endpoint
 _log = logging.getLogger(__name__)
 
 
-def write(room: Room, record: Container, sandbox: Sandbox | None, directory: Path) -> dict[str, str]:
-    """Write them, at the container's start; with another's network they are the other's.
+def places(room: Room, record: Container, sandbox: Sandbox | None) -> dict[str, str]:
+    """Destination → file; with another's network they are the other's."""
+    mode = record.host_config.network_mode
+    directory = room.directory(record.id if sandbox else mode.removeprefix("container:"))
+    return {f"/etc/{name}": f"{directory}/{name}" for name in ("hosts", "resolv.conf", "hostname")}
 
-    Returns destination → file. Raises OSError, InvalidRequest.
-    """
+
+def write(room: Room, record: Container, sandbox: Sandbox | None, directory: Path) -> None:
+    """Write them, at the container's start, unless they are another's. Raises OSError, InvalidRequest."""
     config, host = record.config, record.host_config
     if sandbox is None:
-        directory = room.directory(host.network_mode.removeprefix("container:"))
-        return {f"/etc/{name}": str(directory / name) for name in ("hosts", "resolv.conf", "hostname")}
+        return
     on_host = sandbox.netns_fd is None
     gateway = next((endpoint.gateway for endpoint in sandbox.endpoints if endpoint.gateway), "")
     texts = {
@@ -42,7 +45,6 @@ def write(room: Room, record: Container, sandbox: Sandbox | None, directory: Pat
     }
     for name, text in texts.items():
         write_file(f"{directory}/{name}", text.encode())
-    return {f"/etc/{name}": f"{directory}/{name}" for name in texts}
 
 
 def update(room: Room, record: Container, before: Sandbox | None, after: Sandbox | None) -> None:
