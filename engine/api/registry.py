@@ -19,6 +19,8 @@ from dosirak.engine.errors import EngineError, InvalidRequest
 from dosirak.engine.images import Reference, parse, platforms
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiohttp.web_response import StreamResponse
 
     from dosirak.engine.api.call import Call
@@ -75,6 +77,29 @@ async def search(call: Call) -> StreamResponse:
     limit = call.integer("limit") or 0
     hits = await call.rooms.registry().search(call.text("term"), limit, call.filters(), _credentials(call))
     return reply.json([msgspec.to_builtins(hit) for hit in hits])
+
+
+def configured(data: Path) -> dict[str, Any]:
+    """`RegistryConfig` of `GET /info`: what is configured for registries. Blocking. Raises InvalidRequest."""
+    from dosirak.engine.registry import configuration, hosts
+
+    known = configuration.read(data)
+    networks = [one for one in known.insecure if "/" in one]
+    names = {hosts.HUB, *known.mirrors, *(one for one in known.insecure if "/" not in one)}
+    indexes = {
+        name: {
+            "Name": name,
+            "Mirrors": [f"{mirror.rstrip('/')}/" for mirror in known.mirrors.get(name, ())],
+            "Secure": not hosts.is_insecure(name, known.insecure),
+            "Official": name == hosts.HUB,
+        }
+        for name in sorted(names)
+    }
+    return {
+        "IndexConfigs": indexes,
+        "InsecureRegistryCIDRs": [*hosts.LOOPBACK, *networks],
+        "Mirrors": indexes[hosts.HUB]["Mirrors"] or None,
+    }
 
 
 async def auth(call: Call) -> StreamResponse:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.web_response import Response, StreamResponse
 
 from dosirak import __version__
-from dosirak.engine.api import container_view, host, image_view, limits, reply, times, versions, volumes
+from dosirak.engine.api import container_view, host, image_view, limits, registry, reply, times, versions, volumes
 from dosirak.engine.api.router import Route
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import platforms
+from dosirak.engine.layers.threads import in_thread
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
@@ -105,14 +106,12 @@ async def info(call: Call) -> StreamResponse:
         "OSType": platform.system().lower(),
         "Architecture": os.uname().machine,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"], "Mirrors": None},
+        "RegistryConfig": await in_thread(registry.configured, rooms.settings.data),
         "NCPU": host.cpus(),
         "MemTotal": host.memory_bytes(),
         "GenericResources": None,
         "DockerRootDir": str(rooms.settings.data),
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
+        **{name: _proxy(name) for name in ("HttpProxy", "HttpsProxy", "NoProxy")},
         "Name": os.uname().nodename,
         "Labels": [],
         "ExperimentalBuild": False,
@@ -136,6 +135,14 @@ async def info(call: Call) -> StreamResponse:
         "Warnings": warnings or None,
     }
     return reply.json(_of_version(document, call.version))
+
+
+def _proxy(name: str) -> str:
+    """A proxy of the environment ("HttpProxy": HTTP_PROXY, http_proxy), without the password that may be in it."""
+    variable = f"{name.removesuffix('Proxy')}_PROXY".upper()
+    found = os.environ.get(variable) or os.environ.get(variable.lower()) or ""
+    scheme, separator, rest = found.rpartition("://")
+    return f"{scheme}{separator}xxxxx:xxxxx@{rest.rpartition('@')[2]}" if "@" in rest else found
 
 
 def _of_version(document: dict[str, Any], version: Version) -> dict[str, Any]:

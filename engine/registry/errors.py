@@ -80,6 +80,8 @@ def from_answer(status: int, body: bytes, challenges: Iterable[str] = (), retry_
         code = _BY_STATUS.get(status, "")
     message = message or _MEANINGS.get(code, f"received unexpected HTTP status: {status}")
     said = code.lower().replace("_", " ")
+    if retry_after > 1:
+        message = f"{message} (the registry asks to wait {retry_after:.0f} seconds)"
     return RegistryError(status, code, f"{said}: {message}" if said else message, retry_after)
 
 

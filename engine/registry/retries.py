@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 TRIES = 4
 _FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 20.0
-"""Seconds between tries; a registry's Retry-After counts up to the longest."""
+"""Seconds between tries. A registry that asks for more patience than the longest gets none: a person decides."""
 
 
 class Tries:
@@ -35,6 +35,8 @@ class Tries:
         if self._count >= TRIES or not error.passes:
             raise error
         after = error.retry_after if isinstance(error, RegistryError) else 0.0
+        if after > LONGEST_PAUSE:
+            raise error
         seconds = min(max(after, _FIRST_PAUSE * 2 ** (self._count - 1)), LONGEST_PAUSE)
         self._waiting(seconds)
         await asyncio.sleep(seconds)
@@ -53,9 +55,9 @@ async def retried(ask: Callable[[], Awaitable[Result]]) -> Result:
 def retry_after(text: str) -> float:
     """Seconds that a `Retry-After` header means (RFC 9110, 10.2.3), as a number or a date; 0 for any other text."""
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_PAUSE)
+        return float(text[:9])
     try:
         date = email.utils.parsedate_to_datetime(text[:64])
-        return min(max(0.0, date.timestamp() - time.time()), LONGEST_PAUSE)
+        return max(0.0, date.timestamp() - time.time())
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0

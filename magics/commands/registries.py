@@ -6,6 +6,7 @@ Ours alone; Docker has no such commands.
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -88,8 +89,8 @@ def serve(
         "ReadOnly": read_only,
         "User": user,
         "Password": password,
-        "Certificate": tlscert,
-        "Key": tlskey,
+        "Certificate": str(Path(tlscert).resolve()) if tlscert else "",
+        "Key": str(Path(tlskey).resolve()) if tlskey else "",
     }
     address = str(_engine(session).post(_PATH, body=body)["Address"])
     if not user and not read_only and not _is_loopback(address):

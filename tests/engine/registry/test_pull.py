@@ -157,5 +157,6 @@ def test_search_looks_in_the_list_of_repositories(fresh_engine: Engine, registry
     text = f'[registries.mirrors]\n"docker.io" = ["http://{registry.address}"]\n'
     text += '[registries.locations]\n"docker.io" = "127.0.0.1:1"\n'
     (fresh_engine.settings.data / "dosirak.toml").write_text(text)
+    assert f"Registry Mirrors:\n  http://{registry.address}/" in fresh_engine.docker("info").stdout
     found = fresh_engine.docker("search", "--format", "{{.Name}} {{.IsOfficial}}", "searched")
     assert found.stdout.splitlines() == ["searched-for [OK]"]
