@@ -38,7 +38,9 @@ def _serve(inherited: int | None, ready: int | None) -> int:
         process.lock(settings.run / "lock", inherited)
         process.lock(settings.data / "lock")
         from dosirak.engine.rootless import enter
+        from dosirak.engine.service import scope
 
+        scope.enter(settings.run)  # before there are others that should be in it, and while we are who the bus knows
         keeper = enter(settings)
         listener = process.listen(settings.socket)
         from dosirak.engine.service.serve import run

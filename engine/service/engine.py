@@ -130,7 +130,7 @@ class Engine:
         await self._quietly("layers", self._layers.close())
         await self._quietly("launcher", self._launcher.close())
         if idle:
-            cgroups.remove_parent(cgroups.PARENT)
+            cgroups.remove_parent(cgroups.parent())
         if self._keeper is not None:
             if idle:
                 self._keeper.end()

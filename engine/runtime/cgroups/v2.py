@@ -203,19 +203,21 @@ def _is_delegated(directory: str) -> bool:
 def detect_delegated() -> Hierarchy | None:
     """The part of the unified hierarchy that is this user's, with the memory controller: the topmost such group above
     this process that may hand its controllers down, for a process can be moved only below a group that is the user's.
+    But what systemd has delegated is left to whom it is for: the innermost such group is ours.
     """
     try:
         with open("/proc/self/cgroup", "rb", buffering=0) as file:
             lines = file.read().decode().splitlines()
         own = next(line[3:] for line in lines if line.startswith("0::"))
-        path = "/sys/fs/cgroup"
+        path, found = "/sys/fs/cgroup", []
         for part in ["", *own.strip("/").split("/")]:
             path = f"{path}/{part}".rstrip("/")
             if os.access(path, os.W_OK) and os.access(f"{path}/cgroup.procs", os.W_OK) and _can_hand_down(path):
-                return Hierarchy(path)
+                found.append(path)
     except (OSError, StopIteration):
-        pass
-    return None
+        return None
+    marked = [path for path in found if _is_delegated(path)]
+    return Hierarchy((marked[-1:] or found)[0]) if found else None
 
 
 def _can_hand_down(directory: str) -> bool:
