@@ -25,7 +25,7 @@ class _Host:
 
 
 def backend() -> v1.Hierarchies | v2.Hierarchy:
-    """The host's cgroup implementation. v2 is taken where it carries the memory controller."""
+    """The host's cgroup implementation: v2 where it is what is at /sys/fs/cgroup."""
     if _Host.backend is None:
         _Host.backend = _delegated() if privilege.here().confined else v2.detect() or v1.detect()
     return _Host.backend

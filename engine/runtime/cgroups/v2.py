@@ -181,13 +181,16 @@ class Hierarchy:
 
 
 def detect() -> Hierarchy | None:
-    """The unified hierarchy, if it is the one that carries the memory controller."""
+    """The unified hierarchy, if it has the place of all: beside v1 it is mounted elsewhere, and has what v1 leaves.
+
+    It may lack controllers (Raspberry Pi OS has that for memory only when asked).
+    """
     root = "/sys/fs/cgroup"
     try:
         available = files.read(root, "cgroup.controllers").split()
     except OSError:
         return None
-    return Hierarchy(root, frozenset(_WANTED) & frozenset(available)) if "memory" in available else None
+    return Hierarchy(root, frozenset(_WANTED) & frozenset(available))
 
 
 def _is_delegated(directory: str) -> bool:
