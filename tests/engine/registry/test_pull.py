@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
 
 from support import tars
 from support.engines import Engine
@@ -117,6 +119,31 @@ def test_what_the_registry_lacks_is_said_in_dockers_words(docker: Docker, regist
     wrong = digest(b"nothing")
     done = docker("pull", f"{registry.address}/box@{wrong}", check=False)
     assert f"manifest for {registry.address}/box@{wrong} not found: manifest unknown" in done.stderr
+
+
+@pytest.mark.parametrize("packed", ["", "+gzip", "+zstd"])
+def test_layers_come_packed_in_any_way(docker: Docker, registry: Registry, packed: str) -> None:
+    layers = [busybox_tar(), tars.files(packed=f"as {packed}")]
+    pack = {"": bytes, "+gzip": gzip.compress, "+zstd": zstandard.compress}[packed]
+    rootfs = {"type": "layers", "diff_ids": [digest(layer) for layer in layers]}
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]}, "rootfs": rootfs}).encode()
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": registry.put("packing", config, "application/vnd.oci.image.config.v1+json"),
+        "layers": [registry.put("packing", pack(layer), f"{kind}{packed}") for layer in layers],
+    }
+    made = registry.tag("packing", "1", document)
+    name = f"{registry.address}/packing:1"
+    docker("pull", f"{name}@{made['digest']}")
+    assert (
+        docker("run", "--rm", f"{registry.address}/packing@{made['digest']}", "cat", "/packed").stdout == f"as {packed}"
+    )
+    # What came plain goes back plain.
+    docker("tag", f"{registry.address}/packing@{made['digest']}", f"{registry.address}/back:1")
+    assert f"digest: {made['digest']}" in docker("push", f"{registry.address}/back:1").stdout
+    docker("rmi", f"{registry.address}/packing@{made['digest']}", f"{registry.address}/back:1")
 
 
 def test_all_tags_are_pulled(docker: Docker, registry: Registry) -> None:

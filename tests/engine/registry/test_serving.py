@@ -203,6 +203,15 @@ def test_who_may_not_is_told_so(engine: Engine, serve: Callable[..., str], busyb
     assert "our secret" not in engine.log
 
 
+def test_with_a_certificate_it_speaks_tls(
+    serve: Callable[..., str], fresh_engine: Engine, busybox: str, authority: Path
+) -> None:
+    address = serve(Certificate=f"{authority}/server.pem", Key=f"{authority}/server.key")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(address, "GET", "/v2/")
+    assert "Pull complete" in fresh_engine.docker("pull", f"{address}/{busybox}").stdout
+
+
 def test_a_blob_of_another_repository_is_not_given_out(docker: Docker, serve: Callable[..., str], busybox: str) -> None:
     address = serve()
     _, _, body = ask(address, "GET", f"/v2/{busybox.partition(':')[0]}/manifests/latest")
