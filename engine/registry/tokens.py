@@ -53,7 +53,7 @@ async def fetch(
         data = await _read(answer)
         if answer.status != 200:
             raise _refused(registry, answer, data)
-    return _tokens(data)
+    return read(data)
 
 
 def _by_identity(
@@ -115,7 +115,8 @@ def _refused(registry: str, answer: aiohttp.ClientResponse, data: bytes) -> Regi
     )
 
 
-def _tokens(data: bytes) -> tuple[str, str]:
+def read(data: bytes) -> tuple[str, str]:
+    """The token and the identity token ("" without) in an answer. Raises Unreachable when there is no token."""
     try:
         document: Any = msgspec.json.decode(data)
         found = document.get("token") or document.get("access_token"), document.get("refresh_token") or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from support import registries
 from support.engines import Engine
 
 COMMAND = str(Path(sys.executable).with_name("dosirak"))
@@ -138,3 +140,51 @@ def test_a_closed_pipe_ends_it_quietly(engine: Engine, busybox: str) -> None:
     script = f"{COMMAND} --help | head -1"
     result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=engine.environment())
     assert (result.stdout, result.stderr) == ("Usage: dosirak COMMAND\n", "")
+
+
+def test_login_and_search_say_and_do_what_docker_s_do(dosirak: Any, docker: Any, engine: Engine) -> None:
+    if registries.BINARY is None:
+        pytest.skip("needs Debian's docker-registry")
+    config = engine.settings.data.parent / "docker-config/config.json"
+    with registries.running(registries.HTPASSWD) as closed, registries.running() as opened:
+        login = ("login", "-u", registries.USER, "--password-stdin", closed.address)
+        written = []
+        for run in (docker, dosirak):
+            done = run(*login, stdin=f"{registries.PASSWORD}\n")
+            written.append((done.stdout.strip(), json.loads(config.read_text())["auths"]))
+            assert f"stored unencrypted in '{config}'" in done.stderr
+            assert run("logout", closed.address).stdout == f"Removing login credentials for {closed.address}\n"
+        assert written[0] == written[1]
+        assert json.loads(config.read_text())["auths"] == {}
+        for run in (dosirak, docker):
+            done = run("login", closed.address, **({} if run is dosirak else {"check": False}))
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "cannot perform an interactive login from a non" in done.stderr.lower()
+            done = run(*login, stdin="wrong", **({} if run is dosirak else {"check": False}))
+            assert done.returncode == 1 and "401 Unauthorized" in done.stderr
+        opened.image("tools/hammer:1", [b"\0" * 1024])
+        arguments = ("search", f"{opened.address}/hammer")
+        ours, theirs = ([line.split() for line in run(*arguments).stdout.splitlines()] for run in (dosirak, docker))
+        assert ours == theirs
+    config.unlink()
+
+
+def test_a_password_is_typed_without_being_shown(engine: Engine) -> None:
+    if registries.BINARY is None:
+        pytest.skip("needs Debian's docker-registry")
+    config = engine.settings.data.parent / "docker-config/config.json"
+    with registries.running(registries.HTPASSWD) as closed:
+        child = pexpect.spawn(
+            COMMAND, ["login", closed.address], env=engine.environment(), encoding="utf-8", timeout=30
+        )
+        child.expect("Username: ")
+        child.sendline(registries.USER)
+        child.expect("Password: ")
+        child.sendline(registries.PASSWORD)
+        child.expect("Login Succeeded")
+        said = child.before
+        child.expect(pexpect.EOF)
+        child.close()
+    assert child.exitstatus == 0
+    assert registries.PASSWORD not in said
+    config.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
 import json
 import re
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from dosirak.engine.errors import EngineError, Forbidden, InvalidRequest
 from dosirak.engine.images import Reference
-from dosirak.engine.registry import challenge, configuration, credentials, errors, hosts, retries, transport
+from dosirak.engine.registry import challenge, configuration, credentials, errors, hosts, retries, tokens, transport
 
 
 @pytest.mark.parametrize(
@@ -221,3 +222,14 @@ def test_a_registry_elsewhere_can_not_send_us_into_this_machine(target: str) -> 
     with pytest.raises(EngineError, match="refusing to go on"):
         transport.check_way("https://registry.example/v2/", target, insecure=False)
     transport.check_way("https://registry.example/v2/", "https://cdn.example/x", insecure=False)
+
+
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode)
+)
+def test_no_refusal_and_no_token_is_too_odd_to_be_read(body: bytes) -> None:
+    assert errors.from_answer(400, body).message
+    with contextlib.suppress(EngineError):
+        token, identity = tokens.read(body)
+        assert token.isprintable() and identity.isprintable()
