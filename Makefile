@@ -45,11 +45,12 @@ SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
   $(patsubst %,tests/engine/registry/test_%.py,hostile serving transport) tests/magics/logins \
   tests/engine/layers/test_extract.py tests/faults/test_bad_archives.py tests/engine/containers/files/test_exchange.py \
   tests/engine/api/test_malformed.py tests/engine/networks/test_published_ports.py tests/magics/streams tests/magics/look \
-  tests/magics/tables tests/magics/topology tests/magics/commands/test_magics.py::test_hostile_names_are_escaped_in_every_view
+  tests/magics/tables tests/magics/topology tests/magics/test_hostile_views.py \
+  tests/engine/networks/test_attacks.py tests/engine/content/test_disk.py
 
 .PHONY: test-security
 test-security: root docker $(READY) ## Try the known attacks, and say how many were tried
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(SECURITY) $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --count-attacks $(SECURITY) $(ARGS)
 
 .PHONY: test-v2
 test-v2: root docker machine $(READY) ## Run what depends on cgroups in a virtual machine with cgroup v2 alone

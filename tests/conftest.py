@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.attacks import Attacks
 from support.engines import BASE_VARIABLE, Engine, new_settings
 from support.leaks import LeakWatch
 from support.patience import SLOWER
@@ -29,10 +30,16 @@ if TYPE_CHECKING:
     from dosirak.engine.settings import Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--count-attacks", action="store_true", help="say at the end how many attacks were tried")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the watch in the controller, before any worker or fixture exists."""
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         config.pluginmanager.register(LeakWatch(), "dosirak-leak-watch")
+    if config.option.count_attacks:
+        config.pluginmanager.register(Attacks(), "dosirak-attacks")
     if SLOWER > 1:
         from dosirak.engine import start
 

@@ -6,10 +6,13 @@ import asyncio
 import base64
 import binascii
 import hmac
+import ipaddress
 import json
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
@@ -82,6 +85,7 @@ class Routes:
             return _error(500, "UNKNOWN", "unknown error")
 
     async def _dispatch(self, request: BaseRequest) -> StreamResponse:
+        self._refuse_browsers(request)
         if not self._may(request):
             realm = {"WWW-Authenticate": 'Basic realm="Dosirak"', **_VERSION}
             return _error(401, "UNAUTHORIZED", "authentication required", realm)
@@ -97,6 +101,15 @@ class Routes:
         if self._wanted.read_only and request.method not in ("GET", "HEAD"):
             raise Refused(403, "DENIED", "requested access to the resource is denied: this registry is only read")
         return await handler(request, found["name"] or "", found["rest"])
+
+    def _refuse_browsers(self, request: BaseRequest) -> None:
+        """A web page must neither push nor read: not as a stranger, and not by a name of its own that leads here (DNS
+        rebinding); with a password or a certificate such a name does not help it."""
+        if "Origin" in request.headers:
+            raise Refused(403, "DENIED", "requested access to the resource is denied: not for web pages")
+        if not (self._wanted.user or self._wanted.certificate or _is_address(request.headers.get("Host", ""))):
+            reason = "reach this registry by its address or this machine's name, or serve it with a password or TLS"
+            raise Refused(403, "DENIED", f"requested access to the resource is denied: {reason}")
 
     def _may(self, request: BaseRequest) -> bool:
         if not self._wanted.user:
@@ -170,6 +183,17 @@ class Routes:
     async def _cancel(self, request: BaseRequest, name: str, rest: str) -> StreamResponse:
         self._pushes.cancel(name, rest)
         return _made(204, {})
+
+
+def _is_address(host: str) -> bool:
+    """Whether a Host header names this machine, in a way that nobody else's name server can."""
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    with suppress(ValueError):
+        ipaddress.ip_address(name.strip("[]"))
+        return True
+    machine = socket.gethostname().lower()
+    short = machine.partition(".")[0]
+    return name.lower() in ("", "localhost", machine, short, f"{short}.local")
 
 
 def _start(request: BaseRequest) -> int | None:

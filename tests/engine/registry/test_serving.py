@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -234,3 +235,25 @@ def test_a_port_that_is_taken_and_an_address_that_is_none_are_refused(
         answer = api.post(f"{api.base_url}/dosirak/registries", json=wanted)
         assert (answer.status_code, words in answer.text) == (status, True), answer.text
     assert api.delete(f"{api.base_url}/dosirak/registries/127.0.0.1:1").status_code == 404
+
+
+def test_no_web_page_reads_or_pushes(serve: Callable[..., str], busybox: str) -> None:
+    # By a request from elsewhere, or by a name of its own that leads here (DNS rebinding).
+    address = serve()
+    port = address.rpartition(":")[2]
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        f"localhost.evil.example:{port}",
+        f"127.0.0.1.evil.example:{port}",
+    ):
+        assert code(ask(address, "GET", "/v2/_catalog", Host=host)) == (403, "DENIED")
+    for origin in ("http://evil.example", "null", f"http://{address}"):
+        assert code(ask(address, "POST", "/v2/x/blobs/uploads/", Origin=origin)) == (403, "DENIED")
+    # The control: what clients send is answered; and a password or a certificate is a wall of its own.
+    for host in (address, f"localhost:{port}", f"[::1]:{port}", f"{socket.gethostname()}:{port}", "192.0.2.7"):
+        assert ask(address, "GET", "/v2/_catalog", Host=host)[0] == 200
+    closed = serve(User="teacher", Password="secret")
+    assert code(ask(closed, "GET", "/v2/_catalog", Host="registry.school.example")) == (401, "UNAUTHORIZED")
+    signed = "Basic " + base64.b64encode(b"teacher:secret").decode()
+    assert ask(closed, "GET", "/v2/_catalog", Host="registry.school.example", Authorization=signed)[0] == 200
