@@ -56,8 +56,8 @@ def command(value: Any, look: Look) -> str:
 
 
 def when(value: Any, look: Look) -> str:
-    """Return "3 minutes ago"; N/A for no time."""
-    if not isinstance(value, datetime) or value != value:  # NaT is not equal to itself
+    """Return "3 minutes ago"; N/A for no time, and for Go's zero time."""
+    if not isinstance(value, datetime) or value != value or value.year == 1:  # NaT is not equal to itself
         return "N/A"
     return words.ago(value.timestamp(), look.now)
 
@@ -145,6 +145,13 @@ _STATS = [
     *(Column(f"NET {way}", "int64", size, "NET I/O", right=True) for way in ("IN", "OUT")),
     *(Column(f"BLOCK {way}", "int64", size, "BLOCK I/O", right=True) for way in ("READ", "WRITTEN")),
 ]
+_DOCTOR = [
+    Column("CHECK"),
+    Column("STATE", "category"),
+    Column("FOUND"),
+    Column("COST"),
+    Column("REMEDY"),
+]
 _SEARCH = [
     Column("NAME"),
     Column("DESCRIPTION", word=description),
@@ -167,6 +174,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "usage": _USAGE,
         "events": _EVENTS,
         "search": _SEARCH,
+        "doctor": _DOCTOR,
     }.items()
 }
 """Every listing's columns, by kind and title. A title that is not here is text."""

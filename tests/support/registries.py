@@ -82,6 +82,7 @@ class Remote:
         """Uploads an image of these tars (compressed here) under "repository:tag"; its manifest's descriptor."""
         repository, _, tag = name.partition(":")
         document = {
+            "created": "2023-11-14T22:13:20Z",
             "architecture": architecture,
             "os": "linux",
             "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **(config or {})},
