@@ -18,6 +18,8 @@ SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
 TEST_PACKAGES := docker-compose
 # A virtual machine for the tests on cgroup v2 alone.
 MACHINE_PACKAGES := qemu-system-x86 busybox-static
+# What an ordinary user's engine needs besides.
+USER_PACKAGES := uidmap passt
 PEER_PACKAGES := runc crun bubblewrap docker.io podman iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
@@ -55,6 +57,15 @@ test-security: root docker $(READY) ## Try the known attacks, and say how many w
 .PHONY: test-v2
 test-v2: root docker machine $(READY) ## Run what depends on cgroups in a virtual machine with cgroup v2 alone
 	@$(BIN)/python tests/v2/lane.py $(ARGS)
+
+# As the user itself: what its engine does. Root of a user namespace: what each room does in it, in the tests' own process.
+AS_USER := tests/engine/rootless tests/engine/api/test_docker_cli.py tests/engine/api/test_docker_py.py
+AS_ROOT_INSIDE := tests/engine/containers tests/engine/images tests/engine/build tests/engine/layers tests/engine/volumes
+
+.PHONY: test-rootless
+test-rootless: root docker user $(READY) ## Run the tests of containers, images and builds as an ordinary user
+	@PYTHONPATH=tests $(BIN)/python -m support.rootless outside -n auto --maxprocesses 4 --dist loadgroup $(AS_USER) $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m support.rootless inside -n auto --maxprocesses 4 --dist loadgroup $(AS_ROOT_INSIDE) $(ARGS)
 
 .PHONY: test-faults
 test-faults: root docker $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
@@ -105,6 +116,10 @@ peers:
 machine: root $(READY)
 	@$(call install,$(MACHINE_PACKAGES))
 	@$(BIN)/python tests/v2/lane.py --fetch
+
+.PHONY: user
+user:
+	@$(call install,$(USER_PACKAGES))
 
 # A real docker client is one of the suite's two clients. Where there is none, only the client is taken out of
 # Debian's package: no daemon is installed or started.

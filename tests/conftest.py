@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import unprivileged
 from support.attacks import Attacks
 from support.engines import BASE_VARIABLE, Engine, new_settings
 from support.leaks import LeakWatch
 from support.patience import SLOWER
+from support.rootless import VARIABLE as ROOTLESS
 
 if TYPE_CHECKING:
     import docker as docker_py
@@ -44,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from dosirak.engine import start
 
         start.READY_TIMEOUT *= SLOWER
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """As an ordinary user (`make test-rootless`) what can't hold there is skipped, with its reason."""
+    if ROOTLESS in os.environ:
+        unprivileged.skip(items)
 
 
 @pytest.fixture
@@ -119,6 +127,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _need_root() -> None:
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and ROOTLESS not in os.environ:
         pytest.skip("needs root: namespaces, mounts and control groups of the real kernel")
     assert BASE_VARIABLE in os.environ

@@ -16,6 +16,7 @@ from dosirak.engine.api.router import Route
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import platforms
 from dosirak.engine.layers.threads import in_thread
+from dosirak.engine.runtime import privilege
 
 if TYPE_CHECKING:
     from dosirak.engine.api.call import Call
@@ -128,6 +129,7 @@ async def info(call: Call) -> StreamResponse:
         "SecurityOptions": [
             *(["name=apparmor"] if rooms.containers.apparmor else []),
             *(["name=seccomp,profile=builtin"] if rooms.containers.seccomp else []),
+            *(["name=rootless"] if privilege.here().confined else []),
             "name=cgroupns",
         ],
         "FirewallBackend": {"Driver": "nftables"},

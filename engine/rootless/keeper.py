@@ -39,6 +39,7 @@ from dosirak.engine.supervision import wire  # noqa: E402
 
 LISTENER_FD = 3
 _CREDENTIALS = struct.Struct("3i")
+_BACKLOG = 4
 _LOOK = 3.0
 """Seconds between two looks at who is left, while no service is there."""
 
@@ -53,6 +54,7 @@ class Keeper:
         self._services: set[socket.socket] = set()
         self._spaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "mnt", "net")]
         listener.setblocking(False)
+        listener.listen(_BACKLOG)  # again: whoever connects now sees this process as its peer, not the service
         self._loop.watch(listener.fileno(), loops.IN, lambda _: self._accept())
         self._loop.after(_LOOK, self._look)  # whoever started us connects; if it dies before that, nobody does
 

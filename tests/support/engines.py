@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support import rootless
 from support.patience import patient
 from support.rootfs import busybox_tar
 
@@ -104,7 +105,8 @@ class Engine:
         finally:
             self.close_client()
         # Not ignore_errors: a busy or unremovable root is a leak, and should say so.
-        shutil.rmtree(self.settings.data.parent)
+        remove = shutil.rmtree if os.geteuid() == 0 else rootless.remove
+        remove(self.settings.data.parent)
 
     # -- clients ---------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ def remove_empty_parents() -> None:
 
 def tables() -> set[str]:
     """nf_tables tables of this network namespace with our name."""
+    from pyroute2.netlink.exceptions import NetlinkError
     from pyroute2.nftables.main import NFTables
 
     try:
@@ -96,6 +97,8 @@ def tables() -> set[str]:
         return set()
     try:
         names = [dict(table["attrs"]).get("NFTA_TABLE_NAME", "") for table in netlink.get_tables()]
+    except NetlinkError:
+        return set()  # an ordinary user, who has none here
     finally:
         netlink.close()
     return {f"nf_tables table {name}" for name in names if _TABLE.search(name)}
@@ -103,7 +106,11 @@ def tables() -> set[str]:
 
 def namespaces() -> set[str]:
     """Named network namespaces."""
-    return {f"netns {path}" for folder in ("/run/netns", "/run/dosirak/netns") for path in Path(folder).glob("*")}
+    found = set()
+    for folder in ("/run/netns", "/run/dosirak/netns"):
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            found |= {f"netns {folder}/{name}" for name in os.listdir(folder)}
+    return found
 
 
 def everything() -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from dosirak.engine.build.stubs import Stubs, find_stubs, remove_stubs
 from dosirak.engine.build.workspace import Workspace, merged_view, opened
-from dosirak.engine.runtime import inroot
+from dosirak.engine.runtime import inroot, privilege
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays")
 
@@ -74,7 +74,7 @@ def test_directory_whose_mode_the_step_changed_stays(workspace: Workspace) -> No
 def test_directory_that_hides_the_one_below_stays(workspace: Workspace) -> None:
     stubs = before(workspace)
     mount_points(workspace)
-    os.setxattr(workspace.upper / "etc", "trusted.overlay.opaque", b"y")
+    os.setxattr(workspace.upper / "etc", privilege.here().opaque, b"y")
     assert "etc" in after(workspace, stubs)
 
 

@@ -7,6 +7,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dosirak.engine.runtime import privilege
+
 _MAX_LINKS = 40
 
 
@@ -196,6 +198,6 @@ def _look(path: Path, status: os.stat_result) -> tuple[str, str]:
 
 def _opaque(path: Path) -> bool:
     try:
-        return os.getxattr(path, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+        return os.getxattr(path, privilege.here().opaque, follow_symlinks=False) == b"y"
     except OSError:
         return False

@@ -18,6 +18,7 @@ import pytest
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.layers import tarread, tarwrite
 from dosirak.engine.layers.errors import CorruptArchive
+from dosirak.engine.runtime import privilege
 from dosirak.engine.runtime.syscalls import AT_FDCWD, renameat2
 from support.tars import files, member, tar
 
@@ -148,7 +149,7 @@ def test_whiteouts_become_overlayfs_own(place: Place) -> None:
     gone = (place.root / "gone").lstat()
     assert stat.S_ISCHR(gone.st_mode)
     assert gone.st_rdev == 0
-    assert xattrs(place.root / "d") == {"trusted.overlay.opaque": b"y"}
+    assert xattrs(place.root / "d") == {privilege.here().opaque: b"y"}
     assert sorted(os.listdir(place.root)) == ["d", "gone"]
 
 
