@@ -103,10 +103,10 @@ def test_source_wildcards_stay_within_a_name() -> None:
 
 
 def test_hostile_pattern_does_not_hold_up_the_engine() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     ignore = Ignore(["*a" * 40 + "*b", "**/" * 30 + "b"])
     assert not ignore.excludes("a" * 250) and not ignore.excludes("/".join("a" * 200))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 parts = st.text(alphabet="ab.", min_size=1, max_size=3)
