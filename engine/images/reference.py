@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 
@@ -73,6 +74,7 @@ class Reference:
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(text: str) -> Reference:
     """Parses a name as people write it ("ubuntu", "ghcr.io/a/b:1", "x@sha256:…").
 

@@ -157,37 +157,51 @@ class Pushes:
             raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         if not by_digest and not TAG.fullmatch(which):
             raise Refused(400, "TAG_INVALID", "manifest tag did not match URI")
-        try:
-            await in_thread(self._check, repository, found, data)
-        except InvalidRequest as error:
-            raise Refused(400, "MANIFEST_INVALID", error.message) from error
-        self._keep(found.digest)
-        await in_thread(self._store.put, data, media_type)
+        known = {*self._waiting, *self._shelf.blobs(repository)}
         domain = self._shelf.domain
         reference = Reference(domain, repository, "" if by_digest else which, found.digest if by_digest else "")
-        await self._images.record({str(reference): found}, reference, action="push")
+        # Whatever is removed meanwhile: what was looked at is still there when it gets its name.
+        with self._images.hold(known):
+            try:
+                await in_thread(self._check, known, found, data)
+            except InvalidRequest as error:
+                raise Refused(400, "MANIFEST_INVALID", error.message) from error
+            self._keep(found.digest)
+            await in_thread(self._store.put, data, media_type)
+            await self._images.record({str(reference): found}, reference, action="push")
         return found
 
-    def _check(self, repository: str, found: Descriptor, data: bytes) -> None:
-        """Refuses what is no image, or leads to what is not there. Blocking."""
+    def _check(self, known: set[str], found: Descriptor, data: bytes) -> None:
+        """Refuses what is no image, or leads to what is not there. Blocking. Parameters: `known`: who may be named."""
         document = documents.read_manifest(data)
         if document.media_type != found.media_type:
             raise InvalidRequest(f"manifest invalid: it says {document.media_type[:100]}, its sender another type")
-        if isinstance(document, documents.ImageIndex):
-            there = [one for one in document.manifests if self.has(repository, one.digest)]
-            if platforms.choose(there) is None:
-                raise InvalidRequest(f"manifest invalid: no image for {platforms.host()} of the index was pushed")
+        if isinstance(document, documents.Manifest):
+            self._check_image(known, document)
             return
-        for blob in (document.config, *document.layers):
-            if not self.has(repository, blob.digest) or self._store.size(blob.digest) != blob.size:
+        # Whatever of an index is in the store counts as the image's from then on.
+        stored = [one for one in document.manifests if self._store.has(one.digest)]
+        for one in stored:
+            inner = documents.read_manifest(self._store.read(one.digest, documents.MAX_MANIFEST))
+            if one.digest not in known or not isinstance(inner, documents.Manifest):
+                raise InvalidRequest(f"manifest invalid: {one.digest} is no image of this repository")
+            self._check_image(known, inner)
+        if platforms.choose(stored) is None:
+            raise InvalidRequest(f"manifest invalid: no image for {platforms.host()} of the index was pushed")
+
+    def _check_image(self, known: set[str], manifest: documents.Manifest) -> None:
+        for blob in (manifest.config, *manifest.layers):
+            if blob.digest not in known or not self._store.has(blob.digest):
                 raise Refused(404, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {blob.digest}")
-        if not is_image_config(document.config):
+            if self._store.size(blob.digest) != blob.size:
+                raise InvalidRequest(f"manifest invalid: {blob.digest} has another size")
+        if not is_image_config(manifest.config):
             raise InvalidRequest("manifest invalid: this registry takes container images only")
         try:
-            config = documents.read_config(self._store.read(document.config.digest, documents.MAX_CONFIG))
+            config = documents.read_config(self._store.read(manifest.config.digest, documents.MAX_CONFIG))
         except EngineError as error:
             raise InvalidRequest(f"manifest invalid: {error.message}") from error
-        documents.check_pair(document, config)
+        documents.check_pair(manifest, config)
 
     def _keep(self, digest: str) -> None:
         self._kept.add(digest)

@@ -22,7 +22,6 @@ from aiohttp.web_response import Response, StreamResponse
 
 from dosirak.engine.errors import EngineError
 from dosirak.engine.images import documents
-from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.registry.serving.model import Refused, Wanted
 from dosirak.engine.registry.serving.shelf import NAME
 
@@ -122,7 +121,7 @@ class Routes:
         return hmac.compare_digest(said, f"{self._wanted.user}:{self._wanted.password}".encode())
 
     async def _manifest(self, request: BaseRequest, name: str, rest: str) -> StreamResponse:
-        found, data = await in_thread(self._shelf.manifest, name, rest)
+        found, data = await self._shelf.manifest(name, rest)
         headers = {"Docker-Content-Digest": found.digest, "Content-Type": found.media_type, **_VERSION}
         return Response(body=data, headers=headers)
 

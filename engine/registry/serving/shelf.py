@@ -11,6 +11,7 @@ from dosirak.engine.content.digests import PATTERN
 from dosirak.engine.errors import EngineError, InvalidRequest
 from dosirak.engine.images import documents
 from dosirak.engine.images.reference import parse
+from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.registry.serving.model import Refused
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LONGEST_NAME = 255
 
 
 class Shelf:
-    """The images that are shown. `domain`: under which what was pushed is kept ("localhost:5000")."""
+    """The images that are shown. On the event loop. `domain`: where what was pushed is kept ("localhost:5000")."""
 
     def __init__(self, images: Images, store: Store, domain: str) -> None:
         self.domain = domain
@@ -49,17 +50,21 @@ class Shelf:
             raise Refused(404, "NAME_UNKNOWN", "repository name not known to registry")
         return sorted({entry.tag for entry in here if entry.tag and not entry.digest})
 
-    def manifest(self, name: str, which: str) -> tuple[Descriptor, bytes]:
-        """A repository's manifest by tag or digest, and its bytes. Blocking. Raises Refused."""
+    async def manifest(self, name: str, which: str) -> tuple[Descriptor, bytes]:
+        """A repository's manifest by tag or digest, and its bytes. Raises Refused."""
         known = self._images.named()
         for place in self._places(name):
             if found := known.get(f"{place}{'@' if ':' in which else ':'}{which}"):
-                return found, self._store.read(found.digest, documents.MAX_MANIFEST)
+                return found, await in_thread(self._store.read, found.digest, documents.MAX_MANIFEST)
         if DIGEST.fullmatch(which) and which in self.blobs(name):
             with suppress(EngineError):
-                data = self._store.read(which, documents.MAX_MANIFEST)
-                return Descriptor(documents.read_manifest(data).media_type, which, len(data)), data
+                return await in_thread(self._read, which)
         raise Refused(404, "MANIFEST_UNKNOWN", "manifest unknown")
+
+    def _read(self, digest: str) -> tuple[Descriptor, bytes]:
+        """A manifest that no name stands for: one of an index. Raises NotFound, InvalidRequest for another blob."""
+        data = self._store.read(digest, documents.MAX_MANIFEST)
+        return Descriptor(documents.read_manifest(data).media_type, digest, len(data)), data
 
     def blobs(self, name: str) -> set[str]:
         """Every digest that the repository's images need. Raises Refused."""

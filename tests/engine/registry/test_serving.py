@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from dosirak.engine.images import platforms
 from support import tars
 from support.engines import Engine
-from support.registries import digest
+from support.registries import INDEX, digest
 
 Docker = Callable[..., Any]
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -161,6 +162,17 @@ def test_blobs_come_in_pieces_and_what_is_no_image_is_refused(
         assert (status, body, headers["content-type"]) == (200, manifest, MANIFEST)
         assert ask(address, "HEAD", f"/v2/made/manifests/{which}")[1]["content-length"] == str(len(manifest))
     assert "made" in json.loads(ask(address, "GET", "/v2/_catalog")[2])["repositories"]
+    index = {"schemaVersion": 2, "mediaType": INDEX}
+    own = {**described(MANIFEST, manifest), "platform": {"os": "linux", "architecture": platforms.host().architecture}}
+    for others, status in (
+        ([described(LAYER, layer)], 400),
+        ([{**own, "platform": {"os": "plan9", "architecture": "mips"}}], 400),
+        ([own, {**described(MANIFEST, b"elsewhere"), "platform": {"os": "plan9", "architecture": "mips"}}], 201),
+    ):
+        body = json.dumps({**index, "manifests": others}).encode()
+        assert ask(address, "PUT", "/v2/made/manifests/all", body, Content_Type=INDEX)[0] == status
+    assert ask(address, "GET", "/v2/made/manifests/all")[2] == body
+    docker("rmi", f"localhost:{address.rpartition(':')[2]}/made:all")
     _, headers, body = ask(address, "GET", "/v2/_catalog?n=1")
     assert len(json.loads(body)["repositories"]) == 1 and 'rel="next"' in headers["link"]
     assert json.loads(ask(address, "GET", f"/v2/made/referrers/{digest(manifest)}")[2])["manifests"] == []
