@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dosirak.magics.errors import DosirakError
-from support import registries
+from support import registries, tars
 from support.registries import Registry
 from support.rootfs import busybox_tar
 
@@ -120,3 +120,12 @@ def test_what_a_registry_has_is_searched_and_looked_at_without_pulling(
     assert found["mediaType"] == described["mediaType"] and len(found["layers"]) == 1
     with pytest.raises(DosirakError, match="manifest unknown"):
         magic("docker", f"manifest inspect {registry.address}/look/at-me:2")
+
+
+def test_a_cell_shows_bars_and_no_line_for_each_layer(kernel: Any, registry: Registry) -> None:
+    registry.image("bars:1", [busybox_tar(), tars.files(a="b")])
+    ran = kernel.run(f"%image pull {registry.address}/bars:1")
+    assert not ran.error
+    assert ran.data[0]["text/html"].startswith("<details") and "2 of 2 layers" in ran.data[-2]["text/plain"]
+    assert "Digest: sha256:" in ran.stderr and "Pull complete" not in ran.stderr
+    assert not kernel.run(f"%image rm {registry.address}/bars:1").error
