@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from dosirak.engine.containers import spec
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.containers.live import alive
 from dosirak.engine.containers.model import Container
@@ -139,8 +137,7 @@ def _open(room: Room, record: Container, kind: str, ref: str) -> int:
 
 async def _make_user(maps: Sequence[IdMap], existing: int | None) -> tuple[int, int]:
     """Descriptors of a user namespace (`existing`'s own again) and of a network namespace that belongs to it."""
-    told = spec.mappings(maps)
-    what = json.dumps({"uidMappings": told, "gidMappings": told}) if existing is None else str(existing)
+    what = ",".join(f"{one.inside}:{one.outside}:{one.size}" for one in maps) if existing is None else str(existing)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         passed = [theirs.fileno(), *([existing] if existing is not None else [])]
