@@ -15,6 +15,7 @@ from dosirak.engine.api import (
     build,
     commit,
     containers,
+    doctor,
     events,
     execs,
     extras,
@@ -65,6 +66,7 @@ _RESOURCES = (
     volumes,
     websocket,
     extras,
+    doctor,
     unsupported,
 )
 

@@ -75,6 +75,7 @@ _REGISTRY = {"login": "magics.commands.logins:login", "logout": "magics.commands
 _OURS = {
     "topology": "magics.commands.topology:topology",
     "status": "magics.commands.system:status",
+    "doctor": "magics.commands.doctor:doctor",
 }
 
 container = Group("container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY)

@@ -28,6 +28,9 @@ NORMAL = "13px"
 
 _STATES = {
     "running": GREEN,
+    "ok": GREEN,
+    "limited": AMBER,
+    "missing": RED,
     "paused": AMBER,
     "restarting": AMBER,
     "created": BLUE,

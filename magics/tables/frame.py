@@ -79,6 +79,8 @@ class Frame(pd.DataFrame):
         style += "pre" if len(text) < 30 and " " not in text else "pre-wrap"
         if title == "STATUS" and "STATE" in self.columns:
             return tag("td", dot(self._colour(row)), join(" ", text), style=style)
+        if title == "STATE" and self.look.kind == "doctor":
+            return tag("td", dot(theme.state_colour(text)), join(" ", text), style=style)
         return tag("td", text, style=style)
 
     def _align(self, title: Any) -> str:
