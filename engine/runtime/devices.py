@@ -12,7 +12,7 @@ import stat
 import struct
 import termios
 
-from dosirak.engine.runtime import inroot, privilege
+from dosirak.engine.runtime import inroot
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -80,13 +80,14 @@ def make_nodes(spec: dict[str, Any], root_fd: int, *, filled: bool) -> None:
         _make_asked(device, root_fd, host_dev)
 
 
-def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev: int) -> None:
+def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev: int) -> bool:
+    """Returns whether it is one of the container's own, no mount of the host's."""
     # mknod's mode goes through the umask; chmod afterwards would follow a symlink that a neighbour puts in its place.
     before = os.umask(0)
     try:
         os.mknod(name, mode, device, dir_fd=parent)
     except FileExistsError:
-        return
+        return os.stat(name, dir_fd=parent, follow_symlinks=False).st_dev == os.fstat(parent).st_dev
     except PermissionError:
         # In a user namespace nobody may mknod: the host's node is bound instead.
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=parent))
@@ -95,8 +96,10 @@ def _make_node(parent: int, name: str | bytes, mode: int, device: int, host_dev:
         sys.move_mount(tree, place)
         os.close(tree)
         os.close(place)
+        return False
     finally:
         os.umask(before)
+    return True
 
 
 def _host_name(mode: int, device: int) -> str:
@@ -113,11 +116,11 @@ def _make_asked(device: dict[str, Any], root_fd: int, host_dev: int) -> None:
     number = os.makedev(device.get("major", 0), device.get("minor", 0))
     parent, name = inroot.open_parent(root_fd, device["path"], create=True)
     try:
-        _make_node(parent, name, mode, number, host_dev)
+        own = _make_node(parent, name, mode, number, host_dev)
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_IFMT(found.st_mode) != stat.S_IFMT(mode) or found.st_rdev != number:
             raise OSError(errno.EEXIST, "exists and is not that device", device["path"])
-        if not privilege.here().confined:  # there it is the host's own node
+        if own:
             os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)

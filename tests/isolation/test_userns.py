@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.engines import Engine, wait_for
 
 from .conftest import Box, namespaces
@@ -69,6 +71,16 @@ def test_root_inside_may_do_nothing_to_the_host(box: Callable[..., Box], tmp_pat
     assert container.sh("mount -t tmpfs none /tmp && echo mounted") == "mounted"  # of its own it may
     # The control: without a user namespace root is root.
     assert box("-v", f"{tmp_path}:/host").sh("cat /host/roots") == "the host's"
+
+
+@pytest.mark.skipif(not Path("/dev/loop-control").exists(), reason="this host has no /dev/loop-control")
+def test_a_device_of_the_hosts_is_as_it_is_there(box: Callable[..., Box]) -> None:
+    container = box(
+        *AUTO, "--device", "/dev/loop-control:/dev/it", "--device", "/dev/null:/dev/other", "--device", "/dev/zero"
+    )
+    assert container.sh("stat -c %t:%T:%u /dev/it; echo x > /dev/other; cat /dev/other") == "a:ed:65534"
+    before = Path("/dev/loop-control").stat()
+    assert (before.st_uid, container.engine.docker("rm", "-f", container.id).returncode) == (0, 0)
 
 
 def test_a_bind_can_be_mapped_where_it_is_asked_for(box: Callable[..., Box], tmp_path: Path) -> None:
