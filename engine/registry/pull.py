@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dosirak.engine.content import Descriptor, Platform, media_types
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.images import ImageConfig, Reference, documents, platforms
@@ -28,6 +30,8 @@ _CONFIGS = frozenset(
         "",
     )
 )
+_MANIFESTS = frozenset((media_types.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"))
+_INDEXES = frozenset((media_types.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"))
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
@@ -68,18 +72,19 @@ async def find(sources: Sequence[Client], reference: Reference, platform: Platfo
     RegistryError, Unreachable, Unauthorized.
     """
     top, data = await sources[0].manifest(reference.digest or reference.tag)
-    manifest, body = top, data
     _refuse_schema1(top, reference)
     document = documents.read_manifest(data)
+    top = _typed(top, document)
+    manifest, body = top, data
     if isinstance(document, documents.ImageIndex):
         chosen = platforms.choose(document.manifests, platform)
         if chosen is None:
             raise NotFound(f"no matching manifest for {platform or platforms.host()} in the manifest list entries")
         found, body = await _by_digest(sources, chosen)
-        manifest = Descriptor(chosen.media_type, found.digest, found.size)
         document = documents.read_manifest(body)
         if isinstance(document, documents.ImageIndex):
             raise InvalidRequest("invalid image index: nested too deep")
+        manifest = _typed(Descriptor(chosen.media_type, found.digest, found.size), document)
     _check(document)
     config_body = await blobs.small(sources, document.config, documents.MAX_CONFIG)
     config = documents.read_config(config_body)
@@ -102,6 +107,7 @@ async def look(client: Client, reference: Reference) -> tuple[Descriptor, list[P
     top, data = await client.manifest(reference.digest or reference.tag)
     _refuse_schema1(top, reference)
     document = documents.read_manifest(data)
+    top = _typed(top, document)
     if isinstance(document, documents.ImageIndex):
         return top, [one.platform for one in document.manifests if one.platform is not None]
     config = documents.read_config(await blobs.small([client], document.config, documents.MAX_CONFIG))
@@ -124,6 +130,20 @@ async def fetch(found: Found, sources: Sequence[Client], images: Images, transfe
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+def _typed(found: Descriptor, document: documents.Manifest | documents.ImageIndex) -> Descriptor:
+    """The descriptor with the type that its document has. What a registry says of it must not contradict that.
+
+    Raises InvalidRequest: two readers would see two images (CVE-2021-41190).
+    """
+    is_index = isinstance(document, documents.ImageIndex)
+    for said in (found.media_type, document.media_type):
+        if said in (_MANIFESTS if is_index else _INDEXES):
+            raise InvalidRequest(f"invalid manifest: it is called {said} and is {'an index' if is_index else 'none'}")
+    if found.media_type in _MANIFESTS | _INDEXES:
+        return found
+    return msgspec.structs.replace(found, media_type=document.media_type)
 
 
 def is_image_config(config: Descriptor) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from support import tars
 from support.engines import Engine, wait_for
 from support.rawhttp import connect, request
-from support.registries import digest
+from support.registries import INDEX, digest
 
 Docker = Callable[..., Any]
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -42,7 +42,7 @@ class Server(ThreadingHTTPServer):
         self.cut = self.fail = 0
         self.stall = threading.Event()
         self.stall.set()
-        self.redirect = self.realm = self.link = ""
+        self.redirect = self.realm = self.link = self.kind = ""
         self.gone = False
         self.pushed = b""
         self.search = (404, b"<html>", "text/html")
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
             challenge = {"WWW-Authenticate": f'Bearer realm="{server.realm}",service="test"'}
             return self._answer(401, b"{}", "application/json", challenge)
         if "/manifests/" in self.path:
-            return self._answer(200, json.dumps(server.document).encode(), server.document["mediaType"])
+            return self._answer(200, json.dumps(server.document).encode(), server.kind or server.document["mediaType"])
         if self.path.endswith(digest(server.config)):
             return self._answer(200, server.config)
         if self.path.startswith("/v1/search"):
@@ -262,6 +262,16 @@ def test_a_registry_that_takes_no_blob_at_once_gets_it_in_pieces(docker: Docker,
     assert server.pushed == server.config
 
 
+def test_a_manifest_s_type_is_its_own_whatever_a_server_calls_it(
+    docker: Docker, engine: Engine, server: Server, gone: str
+) -> None:
+    server.kind = "text/html; charset=utf-8"
+    docker("pull", gone)
+    index = json.loads((engine.settings.data / "content/index.json").read_text())
+    manifest = digest(json.dumps(server.document).encode())
+    assert {one["mediaType"] for one in index["manifests"] if one["digest"] == manifest} == {_MANIFEST}
+
+
 def test_search_asks_the_registry_s_own_search(docker: Docker, server: Server) -> None:
     hits = [
         {"name": "tools", "description": "all\n of them " * 9, "star_count": 12, "is_official": True},
@@ -303,6 +313,9 @@ def test_endless_tag_lists_end(docker: Docker, server: Server) -> None:
         (lambda s: s.document["config"].update(mediaType="application/vnd.helm+json"), "not a container image"),
         (lambda s: s.document.update(mediaType="application/vnd.docker.distribution.manifest.v1+json"), "schema 1"),
         (lambda s: s.document["config"].update(size=9 << 20), "larger than"),
+        (lambda s: s.document.update(padding="x" * (5 << 20)), "an answer of more than 4194304 bytes"),
+        (lambda s: setattr(s, "kind", INDEX), f"it is called {INDEX}"),
+        (lambda s: s.document.update(mediaType=INDEX), f"it is called {INDEX}"),
         (lambda s: s.document["layers"].append(s.document["layers"][0]), "layers length mismatch"),
         (lambda s: setattr(s, "realm", "ftp://elsewhere/token"), "refusing to go on"),
         (lambda s: setattr(s, "realm", f"http://{s.address}/token/cut"), "the answer broke off"),
