@@ -11,7 +11,7 @@ import os
 from _struct import pack
 
 from dosirak.engine.oci.bundle import numbers
-from dosirak.engine.runtime import capabilities, process, steps
+from dosirak.engine.runtime import apparmor, capabilities, process, steps
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -149,6 +149,7 @@ def _add_host_rights(found: steps.Steps, settings: dict[str, Any], linux: dict[s
         (settings.get("selinuxLabel"), b"/proc/self/attr/exec"),
     ):
         if label:
+            apparmor.check(place)  # an image may have put something else on /proc (CVE-2019-16884)
             text = f"exec {label}".encode() if b"apparmor" in place else str(label).encode()
             found.add("openat", _AT_FDCWD, place, _O_WRONLY, flags=steps.KEEP, what=f"applying {label}")
             found.add("write", 0, text, len(text), flags=steps.LAST, what=f"applying {label}")

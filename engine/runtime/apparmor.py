@@ -12,6 +12,21 @@ _PLACES = ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec")
 _PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 
 
+def check(place: bytes | str) -> None:
+    """That an attribute's file is one of procfs: for who can write it no sooner than later, by its name. Raises
+    OSError."""
+    fd = os.open(place, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _check_kind(fd, place)
+    finally:
+        os.close(fd)
+
+
+def _check_kind(fd: int, place: bytes | str) -> None:
+    if sys.fs_type(fd) != _PROC_SUPER_MAGIC:
+        raise OSError(errno.EINVAL, "is not on a procfs", place)
+
+
 def apply(profile: str, places: tuple[str, ...] = _PLACES) -> None:
     """Have the next execve enter this profile. Raises OSError in runc's words.
 
@@ -22,8 +37,7 @@ def apply(profile: str, places: tuple[str, ...] = _PLACES) -> None:
         place = next((path for path in places if os.path.exists(path)), places[-1])
         fd = os.open(place, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            if sys.fs_type(fd) != _PROC_SUPER_MAGIC:
-                raise OSError(errno.EINVAL, "is not on a procfs", place)
+            _check_kind(fd, place)
             os.write(fd, f"exec {profile}".encode())
         finally:
             os.close(fd)

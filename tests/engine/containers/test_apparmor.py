@@ -140,5 +140,8 @@ def test_the_change_is_written_to_a_procfs_and_nowhere_else(tmp_path: Path) -> N
     with pytest.raises(OSError, match="apparmor failed to apply profile mine: is not on a procfs"):
         kernel.apply("mine", (str(tmp_path / "exec"),))
     assert (tmp_path / "exec").read_text() == ""
+    kernel.check(place)
+    with pytest.raises(OSError, match="is not on a procfs"):
+        kernel.check(str(tmp_path / "exec"))
     with pytest.raises(OSError, match="apparmor failed to apply profile mine: no such file or directory"):
         kernel.apply("mine", ("/proc/self/attr/nosuch",))
