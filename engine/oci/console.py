@@ -6,25 +6,17 @@ import _socket
 import fcntl
 import os
 import select
-import signal
 import struct
 import termios
 
-from dosirak.engine.oci.failure import Failure
+from dosirak.engine.oci import staying
 from dosirak.engine.runtime import devices
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.supervision import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-def check(*, terminal: bool, detached: bool, sock: str) -> None:
-    """Raises Failure where a terminal has nobody to serve it."""
-    if sock and not (terminal and detached):
-        raise Failure("cannot use console socket if runtime will not detach or allocate tty")
-    if terminal and detached and not sock:
-        raise Failure("cannot allocate tty if runtime will detach without setting console socket")
 
 
 def hand_over(master: int, path: str, name: bytes = b"/dev/ptmx") -> None:
@@ -38,19 +30,18 @@ def hand_over(master: int, path: str, name: bytes = b"/dev/ptmx") -> None:
 
 
 def serve(pid: int, master: int) -> int:
-    """Stay until a child has ended: pass signals on, and copy between its terminal (if `master` is one, else -1) and
-    our streams. Its exit status, 128 + n after signal n."""
+    """Stay until a child has ended: pass signals on, and copy between its terminal and our streams. Its exit status,
+    128 + n after signal n."""
     pidfd = os.pidfd_open(pid)
     woken_read, woken_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(woken_write, warn_on_full_buffer=False)
-    for kind in _PASSED:
+    for kind in staying.PASSED:
         signal.signal(kind, lambda *_: None)
-    before = _make_raw() if master >= 0 else None
-    if master >= 0:
-        _copy_size(master)
-        _leave_newlines(master)
+    before = _make_raw()
+    _copy_size(master)
+    _leave_newlines(master)
     poll = select.poll()
-    for fd in (pidfd, woken_read, *((0, master) if master >= 0 else ())):
+    for fd in (pidfd, woken_read, 0, master):
         poll.register(fd, select.POLLIN)
     try:
         ended = False
@@ -63,30 +54,18 @@ def serve(pid: int, master: int) -> int:
                     ended = True
                 elif not _copy(fd, master if fd == 0 else 1):
                     poll.unregister(fd)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        while master >= 0 and select.select([master], [], [], 0)[0] and _copy(master, 1):
+        status = staying.status_of(os.waitpid(pid, 0)[1])
+        while select.select([master], [], [], 0)[0] and _copy(master, 1):
             pass
     finally:
         if before is not None:
             termios.tcsetattr(0, termios.TCSANOW, before)
-    return status if status >= 0 else 128 - status
-
-
-_PASSED = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGWINCH,
-)
+    return status
 
 
 def _pass_on(number: int, pidfd: int, master: int) -> None:
     if number == signal.SIGWINCH:
-        if master >= 0:
-            _copy_size(master)
+        _copy_size(master)
         return
     try:
         signal.pidfd_send_signal(pidfd, number)

@@ -39,7 +39,7 @@ _encode, _encode_tight = (
 
 def loads(data: bytes) -> Any:
     """A document. Raises ValueError."""
-    text = data.decode("utf-8-sig")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode()
     start = len(text) - len(text.lstrip(_SPACE))
     try:
         found, end = _scan(text, start)

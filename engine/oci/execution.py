@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dosirak.engine.oci import bundle as bundles
-from dosirak.engine.oci import console, filters, launch, lifecycle, sealing, state
+from dosirak.engine.oci import filters, launch, lifecycle, sealing, state, staying
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.runtime import cgroups, child, container
 
@@ -31,7 +31,7 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     process = _process(config, options, arguments)
     preserve = lifecycle.check_preserved(options.number("preserve-fds"))  # now: the document may come by a descriptor
     detached = options.has("detach")
-    console.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
+    staying.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
     if sealing.wanted({**config, "process": process}, entered=True):
         sealing.be_sealed()
     if preserve:
@@ -54,14 +54,11 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
             made.affinity = bundles.numbers("execCPUAffinity", cpus)
         return made
 
-    launched = launch.launch(prepare, door, starter=True)
+    launched = launch.launch(prepare, door, starter=launch.needs_starter({**config, "hooks": {}}))
     try:
         launched.until(b"R")
         launched.set_oom_score(process)
-        if options.get("console-socket"):
-            console.hand_over(launched.terminal, options.get("console-socket"))
-        if options.get("pidfd-socket"):
-            console.hand_over(os.pidfd_open(launched.pid), options.get("pidfd-socket"), b"pidfd")
+        lifecycle.hand_over(launched, options.get("console-socket"), options.get("pidfd-socket"))
         if options.get("pid-file"):
             lifecycle.write_pid(options.get("pid-file"), launched.pid)
         launched.go_on({})
@@ -69,7 +66,7 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     except BaseException:
         launched.end()
         raise
-    return 0 if detached else console.serve(launched.pid, launched.terminal)
+    return 0 if detached else staying.stay(launched.pid, launched.terminal)
 
 
 def _cgroup(own: str, asked: str) -> str:

@@ -6,7 +6,6 @@ The compiler needs what only a whole Python has (site-packages); a start from a 
 from __future__ import annotations
 
 import os
-from _blake2 import blake2b
 
 from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
@@ -41,6 +40,8 @@ def find(root: str, linux: dict[str, Any]) -> int:
 
 def _key(text: bytes) -> str:
     """Of the document, the machine and the compiler as it is now."""
+    from _blake2 import blake2b  # few containers have no filter, but those are the quick ones
+
     here = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "runtime", "seccomp")
     compiler = [(found.st_size, found.st_mtime_ns) for found in (os.stat(f"{here}/{name}") for name in _COMPILER)]
     return blake2b(repr((os.uname().machine, compiler)).encode() + text, digest_size=32).hexdigest()

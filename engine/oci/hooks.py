@@ -4,12 +4,12 @@ Hooks")."""
 from __future__ import annotations
 
 import os
-import select
-import signal
+import time
 
 from dosirak.engine.oci import documents
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.runtime import process, steps
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -44,17 +44,13 @@ def _run(hook: dict[str, Any], state: bytes, inherited: list[str] | None) -> Non
     streams = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("state", "stdout", "stderr")]
     os.write(streams[0], state)
     os.lseek(streams[0], 0, os.SEEK_SET)
+    # Blocked, it waits until it is asked for. Nothing is imported here: this may be the container's root already.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     pid = os.fork()
     if pid == 0:
         _become(hook, streams, inherited)
-    pidfd = os.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    in_time = poll.poll(hook["timeout"] * 1000 if hook.get("timeout") else None)
-    os.close(pidfd)
-    if not in_time:
-        os.killpg(pid, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    in_time, status = _wait(pid, hook.get("timeout"))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     said = [os.pread(stream, 4096, 0).decode("utf-8", "replace").strip() for stream in streams[1:]]
     for stream in streams:
         os.close(stream)
@@ -63,6 +59,20 @@ def _run(hook: dict[str, Any], state: bytes, inherited: list[str] | None) -> Non
     if status:
         ended = f"exit status {status}" if status > 0 else f"signal {-status}"
         raise Failure(f"{ended}, stdout: {said[0]}, stderr: {said[1]}")
+
+
+def _wait(pid: int, timeout: int | None) -> tuple[bool, int]:
+    """Whether it ended before so many seconds were over (None: no matter), and its exit status, -n after signal n."""
+    deadline = time.monotonic() + timeout if timeout else None
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return True, os.waitstatus_to_exitcode(status)
+        if deadline is None:
+            signal.sigwait((signal.SIGCHLD,))
+        elif signal.sigtimedwait((signal.SIGCHLD,), max(deadline - time.monotonic(), 0)) is None:
+            os.killpg(pid, signal.SIGKILL)
+            return False, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _become(hook: dict[str, Any], streams: list[int], inherited: list[str] | None) -> None:

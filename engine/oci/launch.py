@@ -1,9 +1,10 @@
 """From a plan to a process that waits: the clone, and the talk with its child until it is told to go on.
 
-The container's process is this command's child, and passes to the caller's subreaper when the command ends. It is a
-plain fork, not a borrower of our memory as the service's are (`runtime.vfork`); its Python ends with `runtime.steps`,
-which waits for `start` and executes the program. Only where the process that clones has to enter a namespace that we
-may not (user, time, another's pid) does a starter do it, forked for it: its child is ours all the same (CLONE_PARENT).
+The container's process is this command's child, and passes to the caller's subreaper when the command ends. It borrows
+our memory (`runtime.vfork`) until it becomes `runtime.steps`, which waits for `start` and executes the program: a fork
+would be half of what a start takes, in page faults. Hooks, though, are run while it waits on its way, so then it is a
+fork; and where the process that clones has to enter namespaces that we must stay out of (user, time), a starter does
+it, forked for it: its child is ours all the same (CLONE_PARENT).
 
 A packet of the child's begins with a letter: P at the pivot, R ready, T the terminal's master (a descriptor), D a pid
 (the starter's), E an error: its number, 0 where the text says it all, and the text.
@@ -14,12 +15,12 @@ from __future__ import annotations
 import _socket
 import fcntl
 import os
-import signal
 
 from dosirak.engine.oci import finish, hooks
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.oci.finish import Listener
 from dosirak.engine.runtime import child, container, process, vfork
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False
@@ -50,6 +51,11 @@ class Door:
     def socket(self) -> int:
         """Its end of the socket."""
         return self._sock
+
+    @property
+    def hooked(self) -> bool:
+        """Whether it stops on its way."""
+        return needs_pause(self._config)
 
     def before_pivot(self, root_fd: int) -> None:
         """Namespaces and mounts are there; hooks see them before the old root goes, from where the new one is."""
@@ -152,10 +158,12 @@ def needs_pause(config: dict[str, Any]) -> bool:
     return any(found.get(kind) for kind in ("prestart", "createRuntime", "createContainer", "startContainer"))
 
 
-def needs_starter(linux: dict[str, Any]) -> bool:
-    """Whether the process that clones enters namespaces that this one must stay out of."""
-    entries = linux.get("namespaces") or ()
-    return any(entry["type"] in ("user", "time") or (entry["type"] == "pid" and entry.get("path")) for entry in entries)
+def needs_starter(config: dict[str, Any]) -> bool:
+    """Whether the process that clones enters namespaces that this one must stay out of: with another pid namespace, so
+    would hooks."""
+    entries = config["linux"].get("namespaces") or ()
+    joins = any(entry["type"] == "pid" and entry.get("path") for entry in entries)
+    return any(entry["type"] in ("user", "time") for entry in entries) or (joins and needs_pause(config))
 
 
 class Launched:
@@ -241,8 +249,11 @@ def _clone_here(prepare: Prepare, door: Door, ours: Socket) -> int:
     if not plan.process.get("terminal"):
         plan.stdio = (0, 1, 2)
     plan.door = door
-    pid = sys.clone(flags | signal.SIGCHLD)
-    if pid == 0:
+    given = (door.socket, *plan.binds, *plan.cgroup_fds, *plan.namespaces.opened)
+    failed: BaseException | None = None
+    if not door.hooked:
+        pid, failed = vfork.spawn(flags, lambda: child.run(plan))
+    elif (pid := sys.clone(flags | signal.SIGCHLD)) == 0:
         try:
             ours.close()
             child.run(plan)
@@ -250,8 +261,12 @@ def _clone_here(prepare: Prepare, door: Door, ours: Socket) -> int:
             door.fail(error)
         finally:
             os._exit(1)
-    for fd in (door.socket, *plan.binds, *plan.cgroup_fds, *plan.namespaces.opened):
+    for fd in given:
         os.close(fd)
+    if failed is not None:
+        os.waitpid(pid, 0)
+        told = failed if isinstance(failed, Failure) else container.start_error(failed)
+        raise Failure(f"unable to start container process: {told}") from failed
     return pid
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import signal
 import time
 
 from dosirak.engine.oci import bundle as bundles
-from dosirak.engine.oci import console, filters, hooks, launch, sealing, state
+from dosirak.engine.oci import filters, hooks, launch, sealing, state, staying
 from dosirak.engine.oci.failure import Failure, warn
 from dosirak.engine.runtime import cgroups, container, syscalls
+from dosirak.engine.runtime import signals as signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def run(root: str, name: str, request: Request) -> int:
     if request.detached:
         return 0
     try:
-        return console.serve(made.pid, launched.terminal)
+        return staying.stay(made.pid, launched.terminal)
     finally:
         if not request.keep:
             destroy(made)
@@ -120,6 +119,8 @@ def destroy(found: state.State) -> None:
     else:
         cgroups.thaw(found.cgroup)
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        import select
+
         if not select.select([pidfd], [], [], _PATIENCE)[0]:
             raise Failure(f"container {found.id} does not end")
         os.close(pidfd)
@@ -141,7 +142,7 @@ def _run_last(document: dict[str, Any], shown: dict[str, Any]) -> None:
 def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[state.State, launch.Launched]:
     config = bundles.load(request.bundle, name, request.config)
     request.preserve = check_preserved(request.preserve)
-    console.check(
+    staying.check(
         terminal=bool(config["process"].get("terminal")), detached=request.detached, sock=request.console_socket
     )
     for said in bundles.warnings(config["process"]):
@@ -182,7 +183,7 @@ def _launch(root: str, request: Request, config: dict[str, Any], fifo: int, name
     return launch.launch(
         lambda: container.prepare(told, request.bundle, join={}, filter_fd=filter_fd, size=size),
         lambda sock: launch.Door(config, sock, fifo=fifo, preserve=request.preserve, keyring=keyring),
-        starter=launch.needs_starter(config["linux"]),
+        starter=launch.needs_starter(config),
     )
 
 
@@ -198,10 +199,7 @@ def _bring_up(made: state.State, launched: launch.Launched, request: Request, co
     launched.until(b"R")
     made.document |= {"pid": launched.pid, "startTime": state.start_time(launched.pid)}
     launched.set_oom_score(config["process"])
-    if request.console_socket:
-        console.hand_over(launched.terminal, request.console_socket)
-    if request.pidfd_socket:
-        console.hand_over(os.pidfd_open(launched.pid), request.pidfd_socket, b"pidfd")
+    hand_over(launched, request.console_socket, request.pidfd_socket)
     made.save_config(config)
     made.save()
     if request.pid_file:
@@ -245,6 +243,17 @@ def check_preserved(number: int) -> int:
     # Those our caller left open without saying so end here: they are nobody's business in a container.
     syscalls.close_range(3 + number)
     return number
+
+
+def hand_over(launched: launch.Launched, console_socket: str, pidfd_socket: str) -> None:
+    """The terminal's master, and a pidfd, to whoever wants them ("": nobody). Raises OSError."""
+    if console_socket or pidfd_socket:
+        from dosirak.engine.oci import console
+
+        if console_socket:
+            console.hand_over(launched.terminal, console_socket)
+        if pidfd_socket:
+            console.hand_over(os.pidfd_open(launched.pid), pidfd_socket, b"pidfd")
 
 
 def write_pid(path: str, pid: int) -> None:

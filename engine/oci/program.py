@@ -1,299 +1,116 @@
-"""`dosirak runtime`: reads the command line, does one command, says what went wrong.
+"""`dosirak runtime`, started: `python -S -E -I …/oci/program.py COMMAND …`, or `dosirak-runtime COMMAND …`.
 
-Run as `python -S -E -I …/oci/program.py COMMAND …` too: all that it imports is the standard library and this package.
+Python's own start is a third of what a container's takes; to find, open, check and link fifty modules would be another
+third. So this file is small (a script is compiled each time), and takes the modules, compiled, from one file beside
+them (`packing`), unless one of them has changed.
 """
 
-from __future__ import annotations
-
+import marshal
 import os
 import sys
 
-# Isolated (-I), the package is found from this file's own place.
-if __name__ == "__main__" and not __package__:
-    _here = os.path.dirname(os.path.abspath(__file__))
-    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(_here))))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
-from dosirak.engine.oci.arguments import Grammar, Options, exactly
-from dosirak.engine.oci.failure import Failure, Invocation, debug, report
-
-ROOT = "/run/dosirak-runtime"
-"""Where state lies unless --root says otherwise."""
-
-_GLOBAL = Grammar(
-    flags="debug systemd-cgroup,s help,h version,v", values="root log log-format log-level rootless cgroup-manager"
-)
-_MAKING_FLAGS = "no-pivot no-new-keyring"
-_MAKING_VALUES = "bundle,b config,f console-socket pidfd-socket pid-file preserve-fds"
-_USAGE = """\
-Usage: dosirak runtime [--root DIR] [--log FILE] [--log-format text|json] COMMAND
-
-create   make a container, whose process waits for start     run      create, start, wait, delete
-start    run its program                                     exec     a further process in it
-state    its state as JSON                                   list     all containers
-kill     send a signal                                       ps       its processes
-delete   remove it                                           pause, resume, update, events
-spec     write a config.json                                 features what this runtime does
-"""
+    Modules = dict[str, tuple[str, bool, int, int]]
 
 
 def main(words: list[str]) -> int:
-    """Do it; the exit status."""
-    options = Options()
-    Invocation.words = words
+    """One command line; the exit status."""
+    from dosirak.engine.oci import commands
+
+    return commands.main(words)
+
+
+class _Packed:
+    """Finds and loads modules of the pack, for `import`."""
+
+    def __init__(self, path: str, inode: int, modules: "Modules") -> None:
+        self._path, self._inode, self._modules = path, inode, modules
+
+    def find_spec(
+        self, name: str, _path: "Sequence[str] | None" = None, _target: "ModuleType | None" = None, /
+    ) -> "ModuleSpec | None":
+        found = self._modules.get(name)
+        if found is None:
+            return None
+        made: type[ModuleSpec] = type(sys.__spec__)  # without importlib, which is a module too
+        spec = made(name, self, origin=found[0], is_package=found[1])  # type: ignore[arg-type]  # all that it asks for
+        if found[1]:
+            spec.submodule_search_locations = [os.path.dirname(found[0])]
+        return spec
+
+    def create_module(self, _spec: "ModuleSpec") -> None:
+        return None
+
+    def exec_module(self, module: "ModuleType") -> None:
+        module.__file__, _, at, size = self._modules[module.__name__]
+        # Opened each time: the numbers of descriptors are the caller's business (--preserve-fds).
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        if os.fstat(fd).st_ino == self._inode:
+            code = marshal.loads(os.pread(fd, size, at))
+        else:  # another has been made meanwhile
+            with open(module.__file__, "rb") as source:
+                code = compile(source.read(), module.__file__, "exec")
+        os.close(fd)
+        exec(code, module.__dict__)
+
+
+def _load(fd: int, modules: "Modules", order: "Sequence[str]") -> None:
+    """What `import` would do, without its looking: `order` has each module after those that it imports. Raises
+    anything, and has loaded nothing then."""
+    made = {name: type(sys)(name) for name in order}
+    sys.modules.update(made)
     try:
-        options, rest = _GLOBAL.parse(words)
-        Invocation.log, Invocation.log_format = options.get("log"), options.get("log-format", "text")
-        Invocation.debug = options.has("debug") or options.get("log-level") == "debug"
-        if options.has("version"):
-            return _say(f"dosirak runtime version {_version()}")
-        if options.has("help") or not rest or rest[0] in ("help", "--help"):
-            return _say(_USAGE.rstrip())
-        _check(options)
-        command = _COMMANDS.get(rest[0])
-        if command is None:
-            raise Failure(f"no such command: {rest[0]}")
-        if rest[1:2] and rest[1] in ("--help", "-h"):
-            return _say(_USAGE.rstrip())
-        debug(f"{rest[0]}: {' '.join(rest[1:])}")
-        return command(os.path.abspath(options.get("root", ROOT)), rest[1:])
-    except Failure as failure:
-        message, status = str(failure), failure.status
-    except OSError as error:
-        message, status = describe(error), 1
-    except (TypeError, AttributeError, KeyError, ValueError) as error:  # of a document that is not as it should be
-        message, status = f"a value of the wrong kind, or one that is missing: {type(error).__name__}: {error}", 1
+        for name, module in made.items():
+            origin, package, _, _ = modules[name]
+            parent, _, last = name.rpartition(".")
+            module.__file__, module.__package__ = origin, name if package else parent
+            if package:
+                module.__path__ = [os.path.dirname(origin)]
+            if parent:
+                setattr(made[parent], last, module)
+        for name, module in made.items():
+            _, _, at, size = modules[name]
+            exec(marshal.loads(os.pread(fd, size, at)), module.__dict__)
+    except BaseException:
+        for name in made:
+            del sys.modules[name]
+        raise
+
+
+def _unpack(pack: str, words: list[str]) -> bool:
+    """Whether there is a pack of the modules as they are. Raises OSError; anything for one that is damaged."""
+    fd = os.open(pack, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        report(f"{message}", "error", Invocation.log, Invocation.log_format)
-    except BrokenPipeError:
-        pass  # nobody listens
-    return status
-
-
-def describe(error: OSError) -> str:
-    """One line of an error of the kernel's."""
-    from dosirak.engine.runtime import child
-
-    return child.describe(error)
-
-
-def _check(options: Options) -> None:
-    if options.get("log-format", "text") not in ("text", "json"):
-        raise Failure(f'invalid log-format "{options.get("log-format")}"')
-    manager = options.get("cgroup-manager", "cgroupfs")
-    if options.has("systemd-cgroup") or manager not in ("cgroupfs", "disabled"):
-        raise Failure("cgroups by systemd are not supported; this runtime manages them by their files (cgroupfs)")
-    if manager == "disabled":
-        raise Failure("a container without cgroups is not supported")
-
-
-def _create(root: str, words: list[str]) -> int:
-    return _make(root, words, "create")
-
-
-def _run(root: str, words: list[str]) -> int:
-    return _make(root, words, "run")
-
-
-def _make(root: str, words: list[str], command: str) -> int:
-    flags = _MAKING_FLAGS + (" detach,d keep no-subreaper" if command == "run" else "")
-    options, rest = Grammar(flags=flags, values=_MAKING_VALUES).parse(words)
-    exactly(1, rest, command)
-    if options.has("no-pivot"):
-        raise Failure("--no-pivot is not supported by this runtime: a container could leave a root by chroot alone")
-    _be_private()
-    from dosirak.engine.oci import lifecycle
-
-    request = lifecycle.Request(options.get("bundle"), detached=command == "create" or options.has("detach"))
-    request.config = options.get("config")
-    request.pid_file, request.console_socket = options.get("pid-file"), options.get("console-socket")
-    request.pidfd_socket = options.get("pidfd-socket")
-    request.keep, request.keyring = options.has("keep"), not options.has("no-new-keyring")
-    request.preserve = options.number("preserve-fds")
-    try:
-        if command == "run":
-            return lifecycle.run(root, rest[0], request)
-        lifecycle.create(root, rest[0], request)
-    except Failure as failure:
-        raise Failure(f"{command} failed: {failure}") from failure
-    return 0
-
-
-def _start(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import lifecycle, state
-
-    _, rest = Grammar().parse(words)
-    exactly(1, rest, "start")
-    lifecycle.start(state.load(root, rest[0]))
-    return 0
-
-
-def _kill(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import lifecycle, signals, state
-
-    options, rest = Grammar(flags="all,a regex,r").parse(words)
-    if not 1 <= len(rest) <= 2:
-        raise Failure('"kill" requires a minimum of 1 and a maximum of 2 arguments')
-    number = signals.number(rest[1] if len(rest) > 1 else "SIGTERM")
-    for name in state.matching(root, rest[0]) if options.has("regex") else rest[:1]:
-        lifecycle.kill(state.load(root, name), number, everything=options.has("all"))
-    return 0
-
-
-def _delete(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import lifecycle, state
-
-    options, rest = Grammar(flags="force,f regex,r").parse(words)
-    exactly(1, rest, "delete")
-    for name in state.matching(root, rest[0]) if options.has("regex") else rest:
-        try:
-            found = state.load(root, name)
-        except Failure:
-            if not options.has("force"):
-                raise
-            state.sweep(root, name)
-        else:
-            lifecycle.delete(found, force=options.has("force"))
-    return 0
-
-
-def _state(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import documents, state
-
-    _, rest = Grammar().parse(words)
-    exactly(1, rest, "state")
-    return _say(documents.pretty(state.load(root, rest[0]).public()))
-
-
-def _list(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import looking
-
-    options, rest = Grammar(flags="quiet,q", values="format,f").parse(words)
-    exactly(0, rest, "list")
-    return _say(looking.listing(root, form=options.get("format", "table"), quiet=options.has("quiet")))
-
-
-def _ps(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import looking, state
-
-    options, rest = Grammar(values="format,f").parse(words)
-    if not rest:
-        raise Failure('"ps" requires a minimum of 1 argument')
-    found = state.load(root, rest[0])
-    return _say(looking.processes(found, form=options.get("format", "table"), columns=rest[1:]))
-
-
-def _exec(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import execution
-
-    options, rest = Grammar(execution.FLAGS, execution.VALUES, execution.LISTS).parse(words)
-    if not rest:
-        raise Failure('"exec" requires a minimum of 1 argument')
-    _be_private()
-    from dosirak.engine.oci import state
-
-    try:
-        return execution.execute(root, state.load(root, rest[0]), options, rest[1:])
-    except (Failure, OSError) as error:
-        told = describe(error) if isinstance(error, OSError) else error
-        raise Failure(f"exec failed: {told}", 255) from error  # apart from the program's own statuses, as runc
-
-
-def _pause(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import limits, state
-
-    _, rest = Grammar().parse(words)
-    exactly(1, rest, "pause")
-    limits.pause(state.load(root, rest[0]))
-    return 0
-
-
-def _resume(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import limits, state
-
-    _, rest = Grammar().parse(words)
-    exactly(1, rest, "resume")
-    limits.resume(state.load(root, rest[0]))
-    return 0
-
-
-def _update(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import limits, state
-
-    options, rest = Grammar(values=limits.OPTIONS).parse(words)
-    exactly(1, rest, "update")
-    limits.update(state.load(root, rest[0]), options)
-    return 0
-
-
-def _events(root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import events, state
-
-    options, rest = Grammar(flags="stats", values="interval").parse(words)
-    exactly(1, rest, "events")
-    return events.follow(state.load(root, rest[0]), interval=options.get("interval", "5s"), once=options.has("stats"))
-
-
-def _spec(_root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import template
-
-    options, rest = Grammar(flags="rootless", values="bundle,b").parse(words)
-    exactly(0, rest, "spec")
-    template.write(options.get("bundle"), rootless=options.has("rootless"))
-    return 0
-
-
-def _features(_root: str, words: list[str]) -> int:
-    from dosirak.engine.oci import features
-
-    _, rest = Grammar().parse(words)
-    exactly(0, rest, "features")
-    return _say(features.text())
-
-
-def _frozen(_root: str, _words: list[str]) -> int:
-    raise Failure("checkpoint and restore are not supported by this runtime")
-
-
-_COMMANDS = {
-    "create": _create,
-    "start": _start,
-    "state": _state,
-    "kill": _kill,
-    "delete": _delete,
-    "run": _run,
-    "exec": _exec,
-    "list": _list,
-    "ps": _ps,
-    "pause": _pause,
-    "resume": _resume,
-    "update": _update,
-    "events": _events,
-    "spec": _spec,
-    "features": _features,
-    "checkpoint": _frozen,
-    "restore": _frozen,
-}
-
-
-def _say(text: str) -> int:
-    data = f"{text}\n".encode("utf-8", "surrogateescape") if text else b""
-    while data:
-        data = data[os.write(1, data) :]
-    return 0
-
-
-def _version() -> str:
-    from dosirak import __version__
-
-    return f"{__version__}\nspec: 1.2.0"
-
-
-def _be_private() -> None:
-    """Non-dumpable, so that nobody in the container looks into what we fork (CVE-2016-9962)."""
-    from dosirak.engine.runtime import syscalls
-
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        sources, modules, orders = marshal.loads(os.pread(fd, int.from_bytes(os.pread(fd, 4, 0), "little"), 4))
+        for source, mtime, size in sources:
+            now = os.stat(source)
+            if now.st_mtime_ns != mtime or now.st_size != size:
+                return False
+        _load(fd, modules, next((orders[word] for word in words if word in orders), ()))
+        sys.meta_path.insert(0, _Packed(pack, os.fstat(fd).st_ino, modules))
+    finally:
+        os.close(fd)
+    return True
 
 
 if __name__ == "__main__":
+    import gc
+
+    gc.disable()  # it would look at each module's objects, and all is over soon
+    here = os.path.dirname(os.path.abspath(__file__))
+    pack = f"{here}/__pycache__/runtime.{sys.implementation.cache_tag}.pack"
+    sys.path.append(here.removesuffix("/dosirak/engine/oci"))  # isolated (-I), it is found from this file's own place
+    try:
+        packed = _unpack(pack, sys.argv[1:])
+    except Exception:
+        packed = False
+    if not packed:
+        from dosirak.engine.oci import packing
+
+        packing.write(pack)
     os._exit(main(sys.argv[1:]))  # nothing is left to be tidied up

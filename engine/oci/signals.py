@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-
 from dosirak.engine.oci.failure import Failure
+from dosirak.engine.runtime import signals as signal
 
 
 def number(text: str) -> int:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 
 from dosirak.engine.runtime import apparmor, devices, filesystems, listening, namespaces, process, rootfs
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False

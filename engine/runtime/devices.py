@@ -9,8 +9,7 @@ import errno
 import fcntl
 import os
 import stat
-import struct
-import termios
+from _struct import pack
 
 from dosirak.engine.runtime import inroot
 from dosirak.engine.runtime import syscalls as sys
@@ -41,6 +40,7 @@ _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 
 _DEVPTS_SUPER_MAGIC = 0x1CD1  # linux/magic.h
 # asm-generic/ioctls.h; the same on x86_64 and aarch64
+_TIOCSCTTY, _TIOCSWINSZ = 0x540E, 0x5414
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 
@@ -134,7 +134,7 @@ def open_pty(root_fd: int) -> tuple[int, int]:
     master = inroot.open_in_root(root_fd, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve=sys.RESOLVE_NO_SYMLINKS)
     if sys.fs_type(master) != _DEVPTS_SUPER_MAGIC:
         raise OSError(errno.ENODEV, "is not a devpts mount", "/dev/pts")
-    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    fcntl.ioctl(master, _TIOCSPTLCK, pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     return master, slave
 
@@ -151,7 +151,7 @@ def bind_console(root_fd: int, slave: int) -> None:
 
 def take_terminal(slave: int, rows: int, columns: int) -> None:
     """Make the slave the controlling terminal of this (new) session, with a size in characters."""
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(slave, _TIOCSCTTY, 0)
     if rows and columns:
         set_size(slave, rows, columns)
 
@@ -159,4 +159,4 @@ def take_terminal(slave: int, rows: int, columns: int) -> None:
 def set_size(terminal: int, rows: int, columns: int) -> None:
     """TIOCSWINSZ (ioctl_tty(2)); the kernel sends SIGWINCH to the foreground process group. It has 16 bits for each."""
     rows, columns = (min(max(number, 0), 0xFFFF) for number in (rows, columns))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    fcntl.ioctl(terminal, _TIOCSWINSZ, pack("HHHH", rows, columns, 0, 0))

@@ -10,7 +10,6 @@ to that).
 from __future__ import annotations
 
 import _socket
-import json
 import os
 
 TYPE_CHECKING = False
@@ -45,6 +44,8 @@ def state(spec: dict[str, Any], bundle: str, pid: int) -> bytes:
     Parameters: `spec`: config.json; for who joins a container linux.seccomp has the container's `state` in it; `pid`:
     the process's, as the listener sees it.
     """
+    import json  # it takes its time, and few have a listener
+
     asked = spec["linux"]["seccomp"]
     container = {"ociVersion": _VERSION, "id": os.path.basename(bundle), "status": "creating", "pid": pid}
     container |= {"bundle": bundle, "annotations": spec.get("annotations") or {}}

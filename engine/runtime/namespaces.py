@@ -6,9 +6,9 @@ namespaces(7), user_namespaces(7), time_namespaces(7).
 from __future__ import annotations
 
 import os
-import signal
 
 from dosirak.engine.runtime import privilege
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import stat
 
 from dosirak.engine.runtime import capabilities, inroot, privilege, users
+from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
 TYPE_CHECKING = False

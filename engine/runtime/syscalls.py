@@ -1,16 +1,28 @@
 """Thin wrappers of the system calls that glibc or Python lack: named as the call, each raises OSError.
 
 Constants carry the kernel's names (linux/mount.h, linux/openat2.h, linux/sched.h, linux/prctl.h). Nothing else in
-the engine touches ctypes for system calls.
+the engine touches ctypes (`foreign`) for system calls.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import struct
-from ctypes import c_char, c_char_p, c_int, c_long, c_size_t, c_uint, c_uint64, c_ulong, c_ushort, c_void_p
+from _struct import pack
+
+from dosirak.engine.runtime import foreign
+from dosirak.engine.runtime.foreign import (
+    c_char,
+    c_char_p,
+    c_int,
+    c_long,
+    c_size_t,
+    c_uint,
+    c_uint64,
+    c_ulong,
+    c_ushort,
+    c_void_p,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,9 +114,9 @@ _BPF_PROG_LOAD = 5
 KEYCTL_JOIN_SESSION_KEYRING = 1
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = foreign.Library()
 # Keeps the GIL during the call: after one of these, another process may go on in this memory (`vfork`).
-_held = ctypes.PyDLL(None, use_errno=True)
+_held = foreign.Library(held=True)
 
 
 def _function(name: str, *argtypes: Any) -> Callable[..., int]:
@@ -139,7 +151,7 @@ def _syscall(name: str, *argtypes: Any, library: Any = _libc) -> Callable[..., i
 
 
 def _oserror(name: str, arguments: Sequence[Any]) -> OSError:
-    number = ctypes.get_errno()
+    number = foreign.get_errno()
     path = next((argument for argument in arguments if isinstance(argument, bytes) and argument), None)
     text = f"{name}: {os.strerror(number)}"
     return OSError(number, text, os.fsdecode(path)) if path is not None else OSError(number, text)
@@ -154,23 +166,23 @@ def _path(path: str | bytes | None) -> bytes | None:
     return raw
 
 
-class _OpenHow(ctypes.Structure):
+class _OpenHow(foreign.Structure):
     _fields_ = (("flags", c_uint64), ("mode", c_uint64), ("resolve", c_uint64))
 
 
-class _MountAttr(ctypes.Structure):
+class _MountAttr(foreign.Structure):
     _fields_ = (("attr_set", c_uint64), ("attr_clr", c_uint64), ("propagation", c_uint64), ("userns_fd", c_uint64))
 
 
-class _SockFprog(ctypes.Structure):
+class _SockFprog(foreign.Structure):
     _fields_ = (("len", c_ushort), ("filter", c_char_p))
 
 
-class _CapHeader(ctypes.Structure):
+class _CapHeader(foreign.Structure):
     _fields_ = (("version", c_uint), ("pid", c_int))
 
 
-class _CapData(ctypes.Structure):
+class _CapData(foreign.Structure):
     _fields_ = (("effective", c_uint), ("permitted", c_uint), ("inheritable", c_uint))
 
 
@@ -233,7 +245,7 @@ def setdomainname(name: bytes) -> None:
 def fs_type(fd: int) -> int:
     """The magic number of the filesystem `fd` lies on: fstatfs(2)'s f_type (linux/magic.h)."""
     buffer = (c_long * 32)()
-    _fstatfs(fd, ctypes.byref(buffer))
+    _fstatfs(fd, foreign.byref(buffer))
     return buffer[0]
 
 
@@ -245,7 +257,7 @@ def renameat2(old_fd: int, old: str | bytes, new_fd: int, new: str | bytes, flag
 def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2), kernel 5.6; O_CLOEXEC is always added."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return _openat2(dir_fd, _path(path), ctypes.byref(how), ctypes.sizeof(how))
+    return _openat2(dir_fd, _path(path), foreign.byref(how), foreign.sizeof(how))
 
 
 def open_tree(dir_fd: int, path: str | bytes, flags: int) -> int:
@@ -301,7 +313,7 @@ def mount_setattr(
     """mount_setattr(2), kernel 5.12."""
     attr = _MountAttr(set_, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _mount_setattr(fd, _path(path), flags, ctypes.byref(attr), ctypes.sizeof(attr))
+    _mount_setattr(fd, _path(path), flags, foreign.byref(attr), foreign.sizeof(attr))
 
 
 def idmap(fd: int, user_namespace: int, *, recursive: bool = False) -> None:
@@ -309,7 +321,7 @@ def idmap(fd: int, user_namespace: int, *, recursive: bool = False) -> None:
     maps, the id on disk being the one inside."""
     attr = _MountAttr(MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _mount_setattr(fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr))
+    _mount_setattr(fd, b"", flags, foreign.byref(attr), foreign.sizeof(attr))
 
 
 def setfsids(uid: int, gid: int) -> None:
@@ -343,7 +355,7 @@ def clone(flags: int) -> int:
 def capget() -> tuple[int, int, int]:
     """The calling thread's (effective, permitted, inheritable) capability masks."""
     header, data = _CapHeader(_LINUX_CAPABILITY_VERSION_3, 0), (_CapData * 2)()
-    _capget(ctypes.byref(header), ctypes.byref(data))
+    _capget(foreign.byref(header), foreign.byref(data))
     low, high = data
     return (
         low.effective | high.effective << 32,
@@ -359,7 +371,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         data[index].effective = effective >> shift & 0xFFFFFFFF
         data[index].permitted = permitted >> shift & 0xFFFFFFFF
         data[index].inheritable = inheritable >> shift & 0xFFFFFFFF
-    _capset(ctypes.byref(header), ctypes.byref(data))
+    _capset(foreign.byref(header), foreign.byref(data))
 
 
 def join_session_keyring(name: str | None = None) -> None:
@@ -377,7 +389,7 @@ def seccomp(program: bytes, flags: int) -> int:
     Returns 0, or a descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER.
     """
     described = _SockFprog(len(program) // 8, program)
-    return _seccomp(SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(described))
+    return _seccomp(SECCOMP_SET_MODE_FILTER, flags, foreign.byref(described))
 
 
 def bpf(command: int, attributes: bytes) -> int:
@@ -385,16 +397,20 @@ def bpf(command: int, attributes: bytes) -> int:
     return _bpf(command, attributes, len(attributes))
 
 
+def _buffer(data: bytes) -> Any:
+    return (c_char * len(data)).from_buffer_copy(data)
+
+
 def bpf_prog_load(kind: int, program: bytes) -> int:
     """bpf(2) BPF_PROG_LOAD: a descriptor of the program, eight bytes an instruction; close-on-exec."""
-    code, license_ = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"Apache-2.0")
-    where = (ctypes.addressof(code), ctypes.addressof(license_))
-    return bpf(_BPF_PROG_LOAD, struct.pack("<IIQQ", kind, len(program) // 8, *where))
+    code, license_ = _buffer(program), _buffer(b"Apache-2.0\0")
+    where = (foreign.addressof(code), foreign.addressof(license_))
+    return bpf(_BPF_PROG_LOAD, pack("<IIQQ", kind, len(program) // 8, *where))
 
 
 def quotactl_fd(fd: int, command: int, project: int, data: bytearray) -> None:
     """quotactl_fd(2) (kernel 5.14): `data` is read or filled."""
-    _quotactl_fd(fd, command, project, ctypes.addressof(c_char.from_buffer(data)))
+    _quotactl_fd(fd, command, project, foreign.addressof(c_char.from_buffer(data)))
 
 
 def _strings(values: Sequence[bytes]) -> Any:

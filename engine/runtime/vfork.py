@@ -11,12 +11,13 @@ say, and end. (The calls that end in another program keep the GIL: released by t
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import resource
-import signal
-from ctypes import c_int, c_void_p
+
+from dosirak.engine.runtime import foreign
+from dosirak.engine.runtime import signals as signal
+from dosirak.engine.runtime.foreign import c_int, c_void_p
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
 CLONE_VM, CLONE_VFORK, CLONE_PARENT = 0x100, 0x4000, 0x8000
 
-# PyDLL keeps the GIL: the child runs as the very thread that called.
-_clone = ctypes.PyDLL(None, use_errno=True).clone
+# It keeps the GIL: the child runs as the very thread that called.
+_clone = foreign.Library(held=True)["clone"]
 _clone.argtypes = (c_void_p, c_void_p, c_int, c_void_p)
-_Function = ctypes.CFUNCTYPE(c_int, c_void_p)
 
 # The child's stack lies in the unused depth of our own: from Python 3.14 on the interpreter checks that it is there.
 _DEPTH, _SIZE = 1 << 20, 1 << 20
@@ -54,7 +54,7 @@ class _Stack:
                 line = next(line for line in maps if line.rstrip().endswith(b"[stack]"))
             cls.top = int(line.split()[0].split(b"-")[1], 16) - _DEPTH
             # Grown now: the child may lower the limit to less than this depth.
-            ctypes.c_char.from_address(cls.top - _SIZE).value = b"\0"
+            foreign.c_char.from_address(cls.top - _SIZE).value = b"\0"
         return cls.top
 
 
@@ -77,8 +77,16 @@ def spawn(flags: int, run: Callable[[], None]) -> tuple[int, BaseException | Non
             raised.append(error)
         return 1
 
-    pid: int = _clone(_Function(child), _Stack.find(), flags | CLONE_VM | CLONE_VFORK | signal.SIGCHLD, None)
+    called, stack = foreign.callback(child), _Stack.find()
+    flags |= CLONE_VM | CLONE_VFORK | signal.SIGCHLD
+
+    def clone(_: None) -> int:
+        return int(_clone(called, stack, flags, None))
+
+    # From a function that C calls (`map`): on its return the interpreter takes up again the frame that it had before,
+    # whatever the child has left as the current one. Without this, `exec` or an import later on would look at that.
+    pid = next(map(clone, (None,)))
     if pid < 0:
-        number = ctypes.get_errno()
+        number = foreign.get_errno()
         raise OSError(number, f"clone: {os.strerror(number)}")
     return pid, raised[0] if raised else None

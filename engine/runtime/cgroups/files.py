@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
+
+from dosirak.engine.runtime import signals as signal
 
 PARENT = "dosirak"
 """The cgroup that holds those of all containers, of every engine of this host, that ask for no other parent; unless the
