@@ -63,10 +63,13 @@ async def _tell(
 
 async def _end(building: asyncio.Task[Image]) -> None:
     """Leave nothing running behind: a client that went away has cancelled this handler."""
-    if not building.done():
-        building.cancel()
-        with contextlib.suppress(asyncio.CancelledError, EngineError):
-            await building
+    if building.done():
+        # A failure that nobody is there to hear of any more is none of the event loop's business either.
+        _ = building.cancelled() or building.exception()
+        return
+    building.cancel()
+    with contextlib.suppress(asyncio.CancelledError, EngineError):
+        await building
 
 
 def _request(call: Call) -> BuildRequest:
