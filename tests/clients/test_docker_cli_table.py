@@ -184,7 +184,7 @@ THINGS = [
         "{{.Driver}} {{.Scope}} {{.Internal}} {{.IPAM.Driver}} {{(index .IPAM.Config 0).Subnet}}", "bridge"),
     row("network inspect nosuch", r"\[\]\n?Error response from daemon: network nosuch not found", 1),
     refused("login -u me -p secret registry.example", r"", 1),
-    refused("search thing", ".*not supported", 1),
+    refused("search thing", r".*127\.0\.0\.1:1.*connection refused", 1),  # the suite's mirror, where nobody is
     refused("swarm init", "", 1),
     refused("service ls", "This node is not a swarm manager", 1),
     row("plugin ls", r"ID +NAME +DESCRIPTION +ENABLED"),
