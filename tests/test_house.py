@@ -71,3 +71,27 @@ def test_the_makefile_shows_its_targets() -> None:
     shown = subprocess.run(["make"], cwd=HOUSE, capture_output=True, text=True, check=True).stdout
     for target in ("demo", "test", "lab", "bench", "lint"):
         assert f"make {target} " in shown
+
+
+def test_nobody_asks_whether_this_is_root_but_where_it_is_decided() -> None:
+    """Elsewhere an ordinary user's engine, root of a user namespace, is to be the same code (`runtime.privilege`)."""
+    asks = {"getuid", "geteuid"}
+    # Whether to enter a user namespace, whose directories and whose systemd: before it is entered.
+    decides = {
+        "engine/rootless/__init__.py",
+        "engine/settings.py",
+        "engine/service/scope.py",
+        "engine/service/systemd.py",
+    }
+    found = {
+        str(path.relative_to(HOUSE))
+        for path in modules("engine")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(part, ast.Constant) and part.value == 0 for part in (node.left, *node.comparators))
+        and any(
+            isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in asks
+            for part in (node.left, *node.comparators)
+        )
+    }
+    assert found - decides == set()

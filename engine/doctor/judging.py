@@ -163,7 +163,7 @@ def _cgroups(seen: Seen) -> Iterator[Finding]:
     groups, ordinary = seen.cgroups, seen.ids.ordinary
     if groups.mode == "none" or not groups.writable:
         found = "none" if groups.mode == "none" else f"{groups.mode}, not to be written"
-        cost = "no limits (-m, --cpus, --pids-limit), no pause, stats without numbers"
+        cost = "no limits (-m, --cpus, --pids-limit), no pause, stats added up from processes"
         if ordinary:
             v2 = "on the kernel's command line: systemd.unified_cgroup_hierarchy=1"
             remedy = remedies.DELEGATE if groups.mode == "v2" else v2

@@ -111,9 +111,7 @@ class Ports:
             if error.errno == errno.EPROTONOSUPPORT:  # no SCTP in this kernel: nobody else can have the port either
                 self._held[port] = None
                 return
-            reason = (
-                "address already in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0).lower()
-            )
+            reason = _reason(error, port.host_port)
             where = f"{port.host_ip}:{port.host_port}:{ip}:{port.container_port}/{port.protocol}"
             raise PortTaken(f"failed to bind host port for {where}: {reason}") from error
         self._held[port] = held
@@ -135,6 +133,17 @@ def publications(ports: Sequence[BoundPort], ip: IPv4Address) -> list[Publicatio
         Publication(PROTOCOLS[port.protocol], IPv4Address(port.host_ip), port.host_port, ip, port.container_port)
         for port in ports
     ]
+
+
+def _reason(error: OSError, number: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "address already in use"
+    if error.errno == errno.EACCES:
+        return (
+            f"permission denied: choose a port from 1024 on, or have net.ipv4.ip_unprivileged_port_start={number} set"
+            " on this host (sysctl)"
+        )
+    return os.strerror(error.errno or 0).lower()
 
 
 def _hold(port: BoundPort) -> socket.socket:

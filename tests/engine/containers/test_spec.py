@@ -12,6 +12,7 @@ from dosirak.engine.containers.documents import ContainerConfig, HostConfig, Uli
 from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.mounts import MountPlan
 from dosirak.engine.containers.spec import Resolved
+from dosirak.engine.runtime import privilege
 from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES, MASKED_PATHS, NAMESPACES, READONLY_PATHS
 
 ID = "c0" * 32
@@ -135,7 +136,9 @@ def test_the_domain_name_is_set():
 
 def test_network_sysctls_are_set_only_in_a_network_of_its_own():
     assert build()["linux"]["sysctl"]["net.ipv4.ip_unprivileged_port_start"] == "0"
-    assert build(network_mode="none")["linux"]["sysctl"]["net.ipv4.ping_group_range"] == "0 2147483647"
+    assert (
+        build(network_mode="none")["linux"]["sysctl"]["net.ipv4.ping_group_range"] == f"0 {privilege.here().last_gid}"
+    )
     assert build(network_mode="host")["linux"]["sysctl"] == {}
     assert build(network_mode=f"container:{ID}")["linux"]["sysctl"] == {}
     asked = build(sysctls={"net.ipv4.ip_unprivileged_port_start": "1024"})

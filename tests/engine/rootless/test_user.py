@@ -108,6 +108,13 @@ def test_a_port_that_somebody_has_is_told_of(docker: Callable, busybox: str) -> 
     assert "address already in use" in done.stderr
 
 
+def test_a_low_port_is_refused_with_what_would_help(docker: Callable, busybox: str) -> None:
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 100:
+        pytest.skip("this host lets everybody have low ports")
+    done = docker("run", "--rm", "-p", "99:80", busybox, "true", check=False)
+    assert "net.ipv4.ip_unprivileged_port_start=99" in done.stderr
+
+
 def test_neighbours_find_each_other_by_name_and_not_other_networks(docker: Callable, busybox: str) -> None:
     for name in ("one", "two"):
         docker("network", "create", f"net-{name}")
