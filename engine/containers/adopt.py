@@ -18,6 +18,7 @@ from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.model import Container, State
 from dosirak.engine.containers.restarts import boot, policy
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import EngineError
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.supervision.client import Task
@@ -43,7 +44,7 @@ async def adopt_all(room: Room) -> list[Live]:
         if isinstance(state, Task):
             _adopt(room, live, state)
         elif live.record.state.running:
-            if state is None:
+            if state is None or modes.targets(live.record.host_config):
                 lost.append(live)
             await _record_end(room, live, state or Exit(_LOST, False, time.time(), lost=True))
         elif state is not None and state.at != live.record.state.finished_at:
@@ -153,16 +154,12 @@ async def resume(room: Room, wanted: list[Live]) -> None:
 def _depth(room: Room, live: Live) -> int:
     """How many containers have to be up before this one."""
     depth, seen = 0, {live.record.id}
-    while others := [mode for mode in _joined(live) if mode in room.table and mode not in seen]:
+    while others := [
+        mode for mode in modes.targets(live.record.host_config) if mode in room.table and mode not in seen
+    ]:
         seen.add(others[0])
         live, depth = room.table.find(others[0]), depth + 1
     return depth
-
-
-def _joined(live: Live) -> list[str]:
-    host = live.record.host_config
-    modes = (host.network_mode, host.ipc_mode, host.pid_mode, host.userns_mode)
-    return [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
 
 
 async def sweep(room: Room) -> None:

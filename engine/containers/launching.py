@@ -23,6 +23,7 @@ from dosirak.engine.containers.networking import joining, links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.security import apparmor
 from dosirak.engine.containers.sharing import joining as sharing
+from dosirak.engine.containers.sharing import modes
 from dosirak.engine.containers.spec import Resolved
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.runtime import cgroups
@@ -110,7 +111,10 @@ def _launch_of(
         filter=confined,
         # Elsewhere there is a first process already, as in Docker.
         init=bool(host.init) and not host.pid_mode,
-        restart=Restart(policy.name or "no", policy.maximum_retry_count, record.restart_count),
+        # One that joins others is started again by `lifecycle`: what there is to join may be another one by then.
+        restart=Restart(
+            "no" if modes.targets(host) else policy.name or "no", policy.maximum_retry_count, record.restart_count
+        ),
         size=host.console_size if any(host.console_size) else None,
     )
 

@@ -11,15 +11,13 @@ from dosirak.engine.containers.limits import group, killing
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.restarts import policy
 from dosirak.engine.containers.room import Room
+from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotFound, NotModified, StartFailed, host_limit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Exit
 
 _log = logging.getLogger(__name__)
-# Before a container whose monitor was killed comes up again: whatever kills monitors must not make this a busy loop.
-_COME_BACK_SECONDS = 0.1
-
 # Start
 
 
@@ -97,13 +95,22 @@ async def _supervise(room: Room, live: Live, task: Task) -> None:
             except EngineError as error:
                 _log.warning("container %s: automatic removal: %s", live.record.short_id, error)
                 live.not_removed(str(error))
-    if end.lost and not auto_remove and policy.wants_up(live.record, booted=False):
+    # Else its monitor has applied the policy.
+    ours = end.lost or (modes.targets(live.record.host_config) and not end.error)
+    if ours and not auto_remove and not live.by_hand and policy.wants_up(live.record, booted=False):
         room.supervise(_come_back(room, live), f"restart {live.record.short_id}")
 
 
 async def _come_back(room: Room, live: Live) -> None:
-    """Start a container again whose monitor, which would have done so, was killed."""
-    await asyncio.sleep(_COME_BACK_SECONDS)
+    """Start a container again whose monitor would have done so, was it not killed, or whose namespaces are others'."""
+    live.delay = policy.delay(live.record, live.delay)
+    live.coming_back = True
+    try:
+        await asyncio.sleep(live.delay)
+    finally:
+        live.coming_back = False
+    if not policy.wants_up(live.record, booted=False):
+        return  # somebody has stopped it for good meanwhile
     try:
         await start(room, live, restarts=live.record.restart_count + 1)
     except (NotModified, NotFound):

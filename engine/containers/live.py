@@ -37,7 +37,8 @@ class Live:
     `lock` is held over every change of state that awaits (start, the handling of an end, removal), never while waiting
     for the process: signals and waits need no lock. `task` is set while the process runs. `attaches` wait for the next
     start, which itself waits for clients that are on their way (`expecting`). `by_hand`: a restart is under way, so the
-    end in its middle removes nothing. `watch`: its health check, while it runs. `signals` counts those that were sent.
+    end in its middle removes nothing. `delay`: seconds before its last start by policy, where that is the service's;
+    `coming_back`: it waits so long. `watch`: its health check, while it runs. `signals` counts those that were sent.
     """
 
     __slots__ = (
@@ -46,6 +47,8 @@ class Live:
         "_launched",
         "attaches",
         "by_hand",
+        "coming_back",
+        "delay",
         "lock",
         "record",
         "removed_waiters",
@@ -61,6 +64,8 @@ class Live:
         self.task: Task | None = None
         self.attaches: list[Attach] = []
         self.by_hand = False
+        self.delay = 0.0
+        self.coming_back = False
         self.watch: Watch | None = None
         self.signals = 0
         self._expected = 0

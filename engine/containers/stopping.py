@@ -77,6 +77,7 @@ async def stop(room: Room, live: Live, seconds: int | None, signal: str | None) 
     record = live.record
     number = signals.parse(signal or record.config.stop_signal or "SIGTERM")
     if not record.state.running:
+        record.manually_stopped |= live.coming_back
         raise NotModified("container is already stopped")
     if seconds is None:
         seconds = record.config.stop_timeout if record.config.stop_timeout is not None else _STOP_SECONDS

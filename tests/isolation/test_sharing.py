@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,3 +168,42 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     done = engine.docker("create", *flags, busybox, check=False)
     assert words in done.stderr
+
+
+def test_a_restart_by_policy_joins_what_the_other_has_by_then(
+    engine: Engine, busybox: str, box: Callable[..., Box]
+) -> None:
+    first = box("--name", "first")
+    second = box("--network", "container:first", "--restart", "always", "--name", "second")
+    engine.docker("restart", "-t", "0", "first")
+    stale = second.pid
+    os.kill(stale, 9)
+    wait_for(lambda: second.pid not in (0, stale), 30)
+    assert second.namespaces()["net"] == first.namespaces()["net"]
+    assert second.engine.client.api.inspect_container("second")["RestartCount"] == 1
+    # As in Docker: with nothing to join it stays down, and says why.
+    engine.docker("stop", "-t", "0", "first")
+    os.kill(second.pid, 9)
+    state = lambda: second.engine.client.api.inspect_container("second")["State"]  # noqa: E731
+    wait_for(lambda: "container first is exited" in state()["Error"], 30)
+    assert not state()["Running"]
+    engine.docker("start", "first", "second")
+    engine.docker("stop", "-t", "0", "second")
+    assert not state()["Running"]
+
+
+def test_one_that_ends_again_and_again_can_be_stopped(engine: Engine, busybox: str, box: Callable[..., Box]) -> None:
+    box("--name", "first")
+    engine.docker(
+        "run", "-d", "--name", "second", "--network", "container:first", "--restart", "always", busybox, "false"
+    )
+
+    def seen() -> int:
+        return int(engine.client.api.inspect_container("second")["RestartCount"])
+
+    wait_for(lambda: seen() >= 3, 30)
+    engine.docker("stop", "-t", "0", "second", check=False)
+    wait_for(lambda: not engine.client.api.inspect_container("second")["State"]["Running"], 20)
+    counted = seen()
+    time.sleep(2)
+    assert seen() - counted <= 1

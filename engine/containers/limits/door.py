@@ -11,6 +11,7 @@ from dosirak.engine.containers.documents import UpdateRequest
 from dosirak.engine.containers.limits import changes, checks, group, killing
 from dosirak.engine.containers.limits.facts import HostFacts
 from dosirak.engine.containers.restarts import checks as restarts
+from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import EngineError, HostLimit
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.supervision.model import Restart
@@ -65,7 +66,8 @@ class Limits:
                     raise
             except EngineError as error:
                 raise _cannot(record, error) from error
-            if request.restart_policy.name and live.task is not None:
+            joins = modes.targets(record.host_config)  # then `lifecycle` applies it
+            if request.restart_policy.name and live.task is not None and not joins:
                 policy = request.restart_policy
                 live.task.set_restart(Restart(policy.name, policy.maximum_retry_count))
             if live.task is not None:

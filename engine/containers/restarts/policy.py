@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dosirak.engine.containers.model import Container
 
+# Docker's back-off between restarts: doubles from a tenth of a second to a minute, begins anew after ten seconds of
+# running (moby, restartmanager).
+_FIRST_SECONDS, _LONGEST_SECONDS, _GOOD_RUN_SECONDS = 0.1, 60.0, 10.0
+
+
+def delay(record: Container, before: float) -> float:
+    """Seconds until a container that has ended is started again. Parameters: `before`: how many it was last time."""
+    good = record.state.finished_at - record.state.started_at >= _GOOD_RUN_SECONDS
+    return _FIRST_SECONDS if good or not before else min(before * 2, _LONGEST_SECONDS)
+
 
 def wants_up(record: Container, *, booted: bool) -> bool:
     """Docker's rule for a container that is down (moby, restartmanager.ShouldRestart).

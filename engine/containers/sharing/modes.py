@@ -63,6 +63,12 @@ def target(mode: str) -> str:
     return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
 
+def targets(host: HostConfig) -> list[str]:
+    """The containers whose namespaces one joins."""
+    found = map(target, (host.network_mode, host.ipc_mode, host.pid_mode, host.userns_mode))
+    return [name for name in found if name]
+
+
 def check(config: ContainerConfig, host: HostConfig) -> None:
     """Raises InvalidRequest for an unknown mode, and for what contradicts another one."""
     asked = (host.annotations or {}).get(USERNS, "")

@@ -6,7 +6,7 @@ import pytest
 
 from dosirak.engine.containers import Container, ContainerConfig, HostConfig, State
 from dosirak.engine.containers.documents import RestartPolicy
-from dosirak.engine.containers.restarts.policy import wants_up
+from dosirak.engine.containers.restarts.policy import delay, wants_up
 
 
 def record(name, *, code=0, manual=False, most=0, restarts=0, started=1.0):
@@ -44,3 +44,15 @@ def record(name, *, code=0, manual=False, most=0, restarts=0, started=1.0):
 def test_who_comes_back(made, after_boot, before):
     assert wants_up(made, booted=True) is after_boot
     assert wants_up(made, booted=False) is before
+
+
+def test_the_wait_doubles_to_a_minute_and_begins_anew_after_a_good_run():
+    made = record("always")
+    made.state.finished_at = 2.0
+    waits = [0.0]
+    for _ in range(12):
+        waits.append(delay(made, waits[-1]))
+    assert waits[1:5] == [0.1, 0.2, 0.4, 0.8]
+    assert waits[-1] == 60.0
+    made.state.finished_at = 12.0
+    assert delay(made, 60.0) == 0.1
