@@ -175,6 +175,45 @@ def test_everything_else_works_as_usual(box: Callable[..., Box], engine: Engine)
     engine.docker("network", "rm", "later")
 
 
+WITH = [
+    "--init",
+    "--read-only --tmpfs /new:uid=5",
+    "--ipc shareable",
+    "--ipc none",
+    "--uts host",
+    "--cgroupns host",
+    "--network none",
+    "--network later --ip 10.99.0.9 --network-alias me",
+    "--mac-address 02:42:ac:11:00:77",
+    "--sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=9000",
+    "--security-opt systempaths=unconfined",
+    "--security-opt no-new-privileges --cap-drop ALL",
+    "--user user -w /made",
+    "--group-add 60",
+    "--device-cgroup-rule=c_10:200_rwm",
+    "--oom-score-adj 300",
+    "--ulimit nofile=50:60",
+    "--mount type=tmpfs,dst=/new",
+    "--mount type=image,src=busybox,dst=/image",
+    "--memory 32m --pids-limit 20 --cpus 0.5",
+    "--volume /anonymous --add-host a:1.2.3.4 --dns 1.1.1.1",
+    "--shm-size 1m --log-driver local",
+]
+
+
+def test_it_goes_with_whatever_else_is_asked_for(box: Callable[..., Box], engine: Engine) -> None:
+    engine.docker("network", "create", "--subnet", "10.99.0.0/24", "later")
+    wrong = []
+    for flags in WITH:
+        container = box(*AUTO, *(word.replace("_", " ") if "=c_" in word else word for word in flags.split()))
+        said = container.sh("cat /proc/self/uid_map | wc -l; cat /etc/hosts > /dev/null && echo fine", check=False)
+        if said != "1\nfine":
+            wrong.append(f"{flags}: {said}")
+        engine.docker("rm", "-fv", container.id)
+    engine.docker("network", "rm", "later")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_a_file_may_give_capabilities_inside(box: Callable[..., Box], engine: Engine) -> None:
     container = box(*AUTO)
     # security.capability, version 2: effective, CAP_NET_BIND_SERVICE permitted (linux/capability.h).
