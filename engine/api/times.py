@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 
+from dosirak.engine import go
 from dosirak.engine.errors import InvalidRequest
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -21,9 +21,7 @@ def rfc3339(at: float) -> str:
 
 def rfc3339_ns(ns: int) -> str:
     """Unix nanoseconds as Go writes a time."""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"
+    return go.rfc3339_short(ns)
 
 
 def parse_ns(value: str, name: str) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from dosirak.engine.build.config import Config
 from dosirak.engine.build.dockerfile import instructions as typed
@@ -11,6 +10,7 @@ from dosirak.engine.build.dockerfile.ast import Lines
 from dosirak.engine.build.graph import History, Vertex
 from dosirak.engine.build.scope import Platform
 from dosirak.engine.build.shared import Outcome
+from dosirak.engine.go import rfc3339
 from dosirak.engine.images import Healthcheck, ImageConfig, RunConfig
 from dosirak.engine.images import History as ImageHistory
 
@@ -74,17 +74,11 @@ def image_config(
         architecture=base.architecture if base else platform.architecture,
         os=base.os if base else platform.os,
         variant=base.variant if base else platform.variant,
-        created=timestamp(created_ns),
+        created=rfc3339(created_ns),
         author=config.author,
         config=write_config(config, base.config if base else None),
         history=[*((base.history if base else None) or ()), *_history(history, outcome, created_ns)],
     )
-
-
-def timestamp(nanoseconds: int) -> str:
-    """RFC 3339 with nanoseconds, as Docker writes it."""
-    seconds, rest = divmod(nanoseconds, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _history(
@@ -99,7 +93,7 @@ def _history(
             time_ns = min(time_ns, came.created_ns)
         entries.append(
             ImageHistory(
-                created=timestamp(time_ns),
+                created=rfc3339(time_ns),
                 created_by=entry.created_by,
                 comment=COMMENT,
                 empty_layer=came is None or came.layer is None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from dosirak.engine.go import rfc3339_short
 from dosirak.engine.state.moments import nanoseconds, until
 
 __all__ = ["nanoseconds", "now", "until"]
@@ -11,5 +12,4 @@ __all__ = ["nanoseconds", "now", "until"]
 
 def now() -> str:
     """The present time, as Go writes it."""
-    seconds, rest = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}".rstrip("0").rstrip(".") + "Z"
+    return rfc3339_short(time.time_ns())

@@ -8,10 +8,9 @@ from ipaddress import ip_address
 import msgspec
 
 from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.go import parse_bool
 
 _PREFIX = "com.docker.network."
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _MTU = 1500
 _LARGEST_MTU = 65535
 _LONGEST_NAME = 15  # bytes, IFNAMSIZ less its final NUL
@@ -80,11 +79,10 @@ def _mtu(options: Mapping[str, str]) -> int:
 
 def _flag(options: Mapping[str, str], option: str) -> bool:
     value = options.get(_PREFIX + option, "true")
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise _malformed(option, value, f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    found = parse_bool(value)
+    if found is None:
+        raise _malformed(option, value, f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    return found
 
 
 def _address(options: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 
+from dosirak.engine.go import rfc3339
 from dosirak.engine.oci import bundle as bundles
 from dosirak.engine.oci import filters, hooks, launch, sealing, state, staying
 from dosirak.engine.oci.failure import Failure, warn
@@ -208,8 +209,7 @@ def _bring_up(made: state.State, launched: launch.Launched, request: Request, co
 
 
 def _document(name: str, bundle: str, config: dict[str, Any]) -> dict[str, Any]:
-    now = time.time()
-    created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e9):09d}Z"
+    created = rfc3339(time.time_ns())
     return {
         "id": name,
         "pid": 0,

@@ -10,6 +10,7 @@ from typing import Any
 from dosirak.engine.build.dockerfile.instructions import Expander
 from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import DockerfileError
+from dosirak.engine.go import parse_bool
 
 NETWORKS = ("default", "none", "host")
 SECURITY = ("sandbox", "insecure")
@@ -152,11 +153,10 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> str:
 
 
 def _boolean(key: str, value: str) -> bool:
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise DockerfileError(f"invalid value for {key}: {value}")
+    found = parse_bool(value)
+    if found is None:
+        raise DockerfileError(f"invalid value for {key}: {value}")
+    return found
 
 
 def _number(key: str, value: str, base: int) -> int:

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import quote_plus
 
@@ -18,6 +17,7 @@ from dosirak.engine.containers.logs.entries import Entry, line_count
 from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.containers.model import LogQuery, LogRecord
 from dosirak.engine.errors import Conflict, InvalidRequest, NotSupported
+from dosirak.engine.go import rfc3339
 from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.supervision.following import Follower
 
@@ -196,5 +196,4 @@ class _Choice:
 
 
 def _timestamp(seconds: float) -> str:
-    moment = datetime.fromtimestamp(int(seconds), UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(seconds % 1 * 1e9):09d}Z"
+    return rfc3339(int(seconds) * 10**9 + int(seconds % 1 * 1e9))

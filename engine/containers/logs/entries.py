@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from dosirak.engine.supervision.logs.jsonlog import timestamp
+from dosirak.engine.go import rfc3339
 from dosirak.engine.supervision.logs.locallog import FOOTER, HEADER, LONGEST_RECORD
 
 _BACKWARDS = 1 << 16
@@ -110,7 +110,7 @@ class LocalFormat:
                 break
             begin = at + HEADER.size
             text = data[begin : begin + length].decode("utf-8", "surrogateescape")
-            found.append(Entry(text, _STREAMS.get(stream, "stdout"), timestamp(moment)))
+            found.append(Entry(text, _STREAMS.get(stream, "stdout"), rfc3339(moment)))
             at += length + _AROUND
         return found
 

@@ -13,6 +13,7 @@ from dosirak.engine.containers.documents import LogConfig
 from dosirak.engine.containers.logs import attributes
 from dosirak.engine.containers.units import parse_size
 from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.go import parse_bool
 from dosirak.engine.supervision.model import LogFile
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ _KNOWN = frozenset({"max-size", "max-file", "compress", "labels", "labels-regex"
 # Of every driver but none. Ours never makes a container wait, so "non-blocking" changes nothing.
 _COMMON = frozenset({"mode", "max-buffer-size"})
 _MODES = frozenset({"", "blocking", "non-blocking"})
-_TRUE, _FALSE = (
-    frozenset(("1", "t", "T", "TRUE", "true", "True")),
-    frozenset(("0", "f", "F", "FALSE", "false", "False")),
-)
 # The defaults of "local".
 _LOCAL_SIZE, _LOCAL_FILES = 20 << 20, 5
 
@@ -117,6 +114,7 @@ def _number(text: str) -> int:
 
 
 def _truth(text: str) -> bool:
-    if text not in _TRUE and text not in _FALSE:
+    found = parse_bool(text)
+    if found is None:
         raise InvalidRequest(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    return text in _TRUE
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.go import parse_bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ def parse_security_options(options: Sequence[str], *, apparmor: bool) -> Securit
 
 
 def _truth(option: str, value: str) -> bool:
-    if value.lower() not in ("1", "t", "true", "0", "f", "false"):
+    found = parse_bool(value)
+    if found is None:
         raise InvalidRequest(f'invalid --security-opt 2: "{option}"')
-    return value.lower() in ("1", "t", "true")
+    return found
 
 
 def _profile(value: str, apparmor: bool) -> str:

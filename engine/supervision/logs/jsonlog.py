@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from json.encoder import encode_basestring
 
+from dosirak.engine.go import rfc3339
 from dosirak.engine.supervision.logs.rotating import LONGEST, Log, cut
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ class JsonLog(Log):
         self._attributes = f',"attrs":{attributes}' if attributes else ""
 
     def _append(self, stream: int, data: bytes) -> None:
-        tail = f'","stream":"{_NAMES[stream]}"{self._attributes},"time":"{timestamp(time.time_ns())}"}}\n'
+        tail = f'","stream":"{_NAMES[stream]}"{self._attributes},"time":"{rfc3339(time.time_ns())}"}}\n'
         if b"\\" not in data and len(max(data.split(b"\n"), key=len)) < LONGEST:
             text = data.decode("utf-8", "replace")
             # No backslash in the output: each escaped newline of the whole is a real one, so one pass does all lines.
@@ -57,10 +58,3 @@ def _lines(data: bytes) -> list[bytes]:
         found.append(data[at:end])
         at = end
     return found
-
-
-def timestamp(nanoseconds: int) -> str:
-    """RFC 3339 with nanoseconds, UTC, as Docker writes times."""
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    moment = time.gmtime(seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{fraction:09d}Z"
