@@ -62,7 +62,7 @@ async def download(
 async def _from_one(
     client: Client, blob: Descriptor, done: int, waiting: Callable[[float], None]
 ) -> AsyncGenerator[bytes, None]:
-    tries = Tries(waiting)
+    tries = Tries(waiting, client.connection.tries)
     while True:
         before = done
         try:

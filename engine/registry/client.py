@@ -15,7 +15,7 @@ from dosirak.engine.images import documents
 from dosirak.engine.registry import errors
 from dosirak.engine.registry.connection import Connection
 from dosirak.engine.registry.paging import pages
-from dosirak.engine.registry.retries import retried
+from dosirak.engine.registry.retries import TRIES, retried
 
 if TYPE_CHECKING:
     from dosirak.engine.registry.credentials import Credentials
@@ -42,7 +42,10 @@ class _Tags(msgspec.Struct):
 
 
 class Client:
-    """Speaks to `endpoint` about `repository` ("library/busybox"); `actions`: "pull" or "pull,push"."""
+    """Speaks to `endpoint` about `repository` ("library/busybox"); `actions`: "pull" or "pull,push".
+
+    `tries`: how often in a row something is asked for.
+    """
 
     def __init__(
         self,
@@ -51,9 +54,10 @@ class Client:
         repository: str,
         credentials: Credentials,
         actions: str = "pull",
+        tries: int = TRIES,
     ) -> None:
         self.repository = repository
-        self.connection = Connection(transport, endpoint, credentials, [f"repository:{repository}:{actions}"])
+        self.connection = Connection(transport, endpoint, credentials, [f"repository:{repository}:{actions}"], tries)
 
     async def tags(self) -> list[str]:
         """Every tag of the repository that is one. Raises RegistryError, Unreachable, InvalidRequest."""

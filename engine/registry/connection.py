@@ -12,7 +12,7 @@ from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.registry import errors, tokens
 from dosirak.engine.registry.challenge import parse
 from dosirak.engine.registry.credentials import Credentials
-from dosirak.engine.registry.retries import retried, retry_after
+from dosirak.engine.registry.retries import TRIES, retried, retry_after
 from dosirak.engine.registry.transport import Transport, pieces
 
 if TYPE_CHECKING:
@@ -28,13 +28,19 @@ _SMALL_SECONDS = 120.0
 class Connection:
     """Requests to `endpoint`, with the authorisation it asks for; reached at the first.
 
-    Parameters: `scopes`: what tokens are asked for ("repository:library/busybox:pull").
+    Parameters: `scopes`: what tokens are asked for ("repository:library/busybox:pull"); `tries`: how often in a row.
     """
 
     def __init__(
-        self, transport: Transport, endpoint: Endpoint, credentials: Credentials, scopes: Iterable[str] = ()
+        self,
+        transport: Transport,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        scopes: Iterable[str] = (),
+        tries: int = TRIES,
     ) -> None:
         self.host = endpoint.host
+        self.tries = tries
         self.scopes = [*scopes]
         self._transport = transport
         self._endpoint = endpoint
@@ -69,7 +75,7 @@ class Connection:
         async with self._connecting:
             if self._base:
                 return
-            url, challenges = await retried(self._reach)
+            url, challenges = await retried(self._reach, self.tries)
             if challenges is not None:
                 await self._authorize(challenges, url)
             self._base = url
@@ -138,7 +144,7 @@ class Connection:
             async with self.ask("GET", path, headers={"Accept": accept}) as answer:
                 return answer.headers, await self.read(answer, limit)
 
-        return await retried(get)
+        return await retried(get, self.tries)
 
     async def read(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
         """A small answer's body. Raises InvalidRequest when it is larger than `limit` bytes, Unreachable."""

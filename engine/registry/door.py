@@ -21,6 +21,7 @@ from dosirak.engine.registry.client import Client
 from dosirak.engine.registry.connection import Connection
 from dosirak.engine.registry.credentials import Credentials, domain_of
 from dosirak.engine.registry.model import Message, Pushed, Tell
+from dosirak.engine.registry.retries import TRIES
 from dosirak.engine.registry.serving import Serving
 from dosirak.engine.registry.transfers import Transfers
 from dosirak.engine.registry.transport import Transport
@@ -211,7 +212,12 @@ class Registry:
         """The image, and who has it: mirrors that lack it or don't answer are passed over."""
         known = await in_thread(configuration.read, self._data)
         places = hosts.places(wanted.domain, wanted.path, known, digest=bool(wanted.digest))
-        sources = [Client(self._transport, place.endpoint, place.repository, credentials) for place in places]
+        # Where another server can be asked, nobody waits for the first to come to its senses.
+        patience = [*(1 for _ in places[1:]), TRIES]
+        sources = [
+            Client(self._transport, place.endpoint, place.repository, credentials, tries=tries)
+            for place, tries in zip(places, patience, strict=True)
+        ]
         for index, _ in enumerate(sources[:-1]):
             with suppress(EngineError):
                 return sources[index:], await pulling.find(sources[index:], wanted, platform)

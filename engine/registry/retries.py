@@ -19,10 +19,11 @@ LONGEST_PAUSE = 20.0
 
 
 class Tries:
-    """One row of tries. `waiting` is told the seconds before each pause."""
+    """One row of tries, of at most `most`. `waiting` is told the seconds before each pause."""
 
-    def __init__(self, waiting: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, waiting: Callable[[float], None] = lambda _: None, most: int = TRIES) -> None:
         self._waiting = waiting
+        self._most = most
         self._count = 0
 
     def begin_anew(self) -> None:
@@ -32,7 +33,7 @@ class Tries:
     async def pause(self, error: Unreachable | RegistryError) -> None:
         """Waits before another try; raises the error when it does not pass, or was tried often enough."""
         self._count += 1
-        if self._count >= TRIES or not error.passes:
+        if self._count >= self._most or not error.passes:
             raise error
         after = error.retry_after if isinstance(error, RegistryError) else 0.0
         if after > LONGEST_PAUSE:
@@ -42,9 +43,9 @@ class Tries:
         await asyncio.sleep(seconds)
 
 
-async def retried(ask: Callable[[], Awaitable[Result]]) -> Result:
+async def retried(ask: Callable[[], Awaitable[Result]], most: int = TRIES) -> Result:
     """What `ask` returns, asked again as long as its failure passes. Raises Unreachable, RegistryError."""
-    tries = Tries()
+    tries = Tries(most=most)
     while True:
         try:
             return await ask()

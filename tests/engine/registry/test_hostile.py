@@ -242,7 +242,7 @@ def test_a_mirror_that_breaks_off_or_lies_is_followed_by_the_registry(
     fresh_engine.docker("pull", f"{server.address}/x")
     path = f"/v2/x/blobs/{digest(server.layer)}"
     halves = [wanted for asked, _, wanted in (*other.seen, *server.seen) if asked == path]
-    assert halves == ["", f"bytes={len(server.layer) // 2}-", f"bytes={len(server.layer) // 2}-"]
+    assert halves == ["", f"bytes={len(server.layer) // 2}-"]
     assert not any("/manifests/" in asked for asked, *_ in server.seen)
     fresh_engine.docker("rmi", f"{server.address}/x")
     other.cut, other.gone, other.layer = 0, False, server.layer[:-9] + b"corrupted"
