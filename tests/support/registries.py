@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import http.client
@@ -41,6 +42,12 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 def digest(data: bytes) -> str:
     """The digest of these bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def _packed(layer: bytes) -> bytes:
+    """Under several names the same layer is compressed once."""
+    return gzip.compress(layer, 1, mtime=0)
 
 
 class Remote:
@@ -93,7 +100,7 @@ class Remote:
             "schemaVersion": 2,
             "mediaType": kinds[0],
             "config": self.put(repository, json.dumps(document).encode(), kinds[1]),
-            "layers": [self.put(repository, gzip.compress(layer, 1, mtime=0), kinds[2]) for layer in layers],
+            "layers": [self.put(repository, _packed(layer), kinds[2]) for layer in layers],
         }
         return self.tag(repository, tag, manifest)
 
