@@ -89,10 +89,10 @@ def _become(hook: dict[str, Any], streams: list[int], inherited: list[str] | Non
         env = [os.fsencode(entry) for entry in entries or ()]
         if inherited is None:
             sys.execve(os.fsencode(hook["path"]), args, env)
-        last = steps.Steps(os.uname().machine, -1)
-        last.add(
-            "execve", os.fsencode(hook["path"]), last.strings(args), last.strings(env), what=f"exec {hook['path']}"
-        )
+        last, what = steps.Steps(os.uname().machine, -1), f"exec {hook['path']}"
+        os.dup2(0, 3)
+        last.add("close", 3, what=what)  # there only once: a hook that names /proc/self/exe comes here again
+        last.add("execve", os.fsencode(hook["path"]), last.strings(args), last.strings(env), what=what)
         sys.execveat(steps.open_program(last), [b"dosirak", b"hook"], [])
     except BaseException as error:
         os.write(2, f"{hook.get('path')}: {error}\n".encode("utf-8", "surrogateescape"))

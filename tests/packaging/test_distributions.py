@@ -43,6 +43,9 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
     assert package == files_here()
     assert "dosirak/engine/state/schema.sql" in package
     rest = {name for name in names - package if ".dist-info/" not in name}
+    (script,) = (name for name in rest if ".data/scripts/" in name)
+    assert script.endswith("/dosirak-runtime")
+    rest.remove(script)
     assert {name.partition(".data/data/")[2] for name in rest} == {
         f"share/jupyter/kernels/dosirak/{name}"
         for name in ("kernel.json", "logo-32x32.png", "logo-64x64.png", "logo-svg.svg")
@@ -64,6 +67,11 @@ def test_an_installed_wheel_imports_runs_and_brings_its_kernel(wheel: Path, envi
     assert Path(start).is_relative_to(environment.path)
     assert has_schema
     assert "Usage: dosirak" in run(environment.bin / "dosirak", "--help", cwd=environment.path)
+    link = environment.path / "linked"
+    link.symlink_to(environment.bin / "dosirak-runtime")
+    for name in (environment.bin / "dosirak-runtime", link):
+        assert "dosirak runtime version" in run(name, "--version", cwd=environment.path)
+    assert list(environment.path.glob("lib/*/site-packages/dosirak/engine/oci/__pycache__/runtime.*.pack"))
     spec = json.loads((environment.path / "share/jupyter/kernels/dosirak/kernel.json").read_text())
     assert spec["display_name"] == "Dosirak"
     assert spec["language"] == "python"
@@ -76,6 +84,7 @@ def test_an_editable_install_sees_this_checkout(environment: Environment) -> Non
     assert Path(start).resolve() == HOUSE / "engine/start.py"
     assert has_schema
     assert (environment.path / "share/jupyter/kernels/dosirak/kernel.json").exists()
+    assert "dosirak runtime version" in run(environment.bin / "dosirak-runtime", "--version", cwd=environment.path)
 
 
 @pytest.mark.parametrize("room", ROOMS)
