@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dosirak.engine.content import Descriptor, Platform, Store
 from dosirak.engine.errors import EngineError, Forbidden, NotFound
@@ -28,6 +28,8 @@ from dosirak.engine.registry.transport import Transport
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Image, Images
+
+Result = TypeVar("Result")
 
 _NOBODY = Credentials()
 
@@ -59,7 +61,7 @@ class Registry:
         wanted = reference.tagged()
         if wanted.domain == hosts.HUB and wanted.path == "library/scratch":
             raise Forbidden("'scratch' is a reserved name")
-        sources, found = await self._find(wanted, platform, credentials)
+        sources, found = await self._first(wanted, credentials, lambda sources: pulling.find(sources, wanted, platform))
         tell(Message(f"Pulling from {wanted.path}", wanted.digest or wanted.tag))
         before = self._images.id_of(str(wanted))
         async with self._images.receive(found.digests):
@@ -77,11 +79,7 @@ class Registry:
         self, reference: Reference, tell: Tell, *, platform: Platform | None = None, credentials: Credentials = _NOBODY
     ) -> None:
         """Pulls every tag of a repository, one after the other. Raises as `pull`."""
-        client = await self._client(reference, credentials, "pull")
-        try:
-            tags = await client.tags()
-        except errors.RegistryError as error:
-            raise errors.of_pull(error, reference) from error
+        _, tags = await self._first(reference, credentials, lambda sources: sources[0].tags())
         for tag in tags:
             await self.pull(replace(reference, tag=tag), tell, platform=platform, credentials=credentials)
 
@@ -101,7 +99,9 @@ class Registry:
         tags = [name for name in names if not reference.tag or name.tag == reference.tag]
         if not tags:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
-        client = await self._client(reference, credentials, "pull,push")
+        known = await in_thread(configuration.read, self._data)
+        place = hosts.registry(reference.domain, reference.path, known)
+        client = Client(self._transport, place.endpoint, place.repository, credentials, "pull,push")
         tell(Message(f"The push refers to repository [{reference.name}]"))
         for tag in tags:
             image = await self._images.resolve(str(tag))
@@ -150,20 +150,13 @@ class Registry:
         Raises as `pull`.
         """
         wanted = reference.tagged()
-        client = await self._client(wanted, credentials, "pull")
-        try:
-            return await pulling.look(client, wanted)
-        except errors.RegistryError as error:
-            raise errors.of_pull(error, wanted) from error
+        return (await self._first(wanted, credentials, lambda sources: pulling.look(sources[0], wanted)))[1]
 
     async def manifest(self, reference: Reference, credentials: Credentials) -> tuple[Descriptor, bytes]:
         """What a registry has under a name, as it is: a manifest or an index, and its bytes. Raises as `pull`."""
         wanted = reference.tagged()
-        client = await self._client(wanted, credentials, "pull")
-        try:
-            return await client.manifest(wanted.digest or wanted.tag)
-        except errors.RegistryError as error:
-            raise errors.of_pull(error, wanted) from error
+        which = wanted.digest or wanted.tag
+        return (await self._first(wanted, credentials, lambda sources: sources[0].manifest(which)))[1]
 
     async def search(
         self, term: str, limit: int, filters: Mapping[str, Sequence[str]], credentials: Credentials
@@ -200,16 +193,13 @@ class Registry:
         endpoint = hosts.registry(domain_of(credentials.server_address), "", known).endpoint
         return await Connection(self._transport, endpoint, credentials).login()
 
-    async def _client(self, wanted: Reference, credentials: Credentials, actions: str) -> Client:
-        """A client of the registry itself."""
-        known = await in_thread(configuration.read, self._data)
-        place = hosts.registry(wanted.domain, wanted.path, known)
-        return Client(self._transport, place.endpoint, place.repository, credentials, actions)
+    async def _first(
+        self, wanted: Reference, credentials: Credentials, ask: Callable[[list[Client]], Awaitable[Result]]
+    ) -> tuple[list[Client], Result]:
+        """What the first server answers that has an answer, and that server with those that may be asked after it.
 
-    async def _find(
-        self, wanted: Reference, platform: Platform | None, credentials: Credentials
-    ) -> tuple[list[Client], pulling.Found]:
-        """The image, and who has it: mirrors that lack it or don't answer are passed over."""
+        Mirrors that lack it or don't answer are passed over. Raises what the registry itself makes `ask` raise.
+        """
         known = await in_thread(configuration.read, self._data)
         places = hosts.places(wanted.domain, wanted.path, known, digest=bool(wanted.digest))
         # Where another server can be asked, nobody waits for the first to come to its senses.
@@ -220,8 +210,8 @@ class Registry:
         ]
         for index, _ in enumerate(sources[:-1]):
             with suppress(EngineError):
-                return sources[index:], await pulling.find(sources[index:], wanted, platform)
+                return sources[index:], await ask(sources[index:])
         try:
-            return sources[-1:], await pulling.find(sources[-1:], wanted, platform)
+            return sources[-1:], await ask(sources[-1:])
         except errors.RegistryError as error:
             raise errors.of_pull(error, wanted) from error

@@ -173,6 +173,9 @@ def test_a_mirror_answers_for_the_hub(fresh_engine: Engine, registry: Registry) 
     text = f'[registries.mirrors]\n"docker.io" = ["http://{registry.address}"]\n'
     (fresh_engine.settings.data / "dosirak.toml").write_text(text)
     fresh_engine.docker("pull", "tutorial:14.04")
+    found = fresh_engine.client.api.inspect_distribution("tutorial:14.04")
+    assert found["Platforms"] == [{"architecture": "amd64", "os": "linux"}]
+    fresh_engine.docker("pull", "-q", "-a", "tutorial")
     assert fresh_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.strip() == "tutorial:14.04"
 
 
