@@ -53,7 +53,7 @@ def enter(run: Path) -> None:
 
 def _scope(tree: v2.Hierarchy, run: Path) -> str:
     """The scope's path in the tree, "" where there is none to be had."""
-    name = f"dosirak-{hashlib.sha256(os.fsencode(run)).hexdigest()[:12]}.scope"
+    name = hashlib.sha256(os.fsencode(run)).hexdigest()[:12].join(v2.SCOPE)
     if not (path := _own(name)):
         from dosirak.engine.service import systemd  # with its D-Bus library, for hosts that have one
 

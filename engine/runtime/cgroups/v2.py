@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WANTED = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma")
+SCOPE = (f"{files.PARENT}-", ".scope")
+"""How the name of an engine's scope begins and ends, where systemd gives it one."""
 # Set by systemd on the groups that it has handed to somebody (systemd.io/CGROUP_DELEGATION); the first for all to see.
 _DELEGATED = ("user.delegate", "trusted.delegate")
 
@@ -206,7 +208,7 @@ def _is_delegated(directory: str) -> bool:
 def detect_delegated() -> Hierarchy | None:
     """The part of the unified hierarchy that is this user's, with the memory controller: the topmost such group above
     this process that may hand its controllers down, for a process can be moved only below a group that is the user's.
-    But what systemd has delegated is left to whom it is for: the innermost such group is ours.
+    Where systemd has given the engine a scope, that: what is above is for the user's others.
     """
     try:
         with open("/proc/self/cgroup", "rb", buffering=0) as file:
@@ -219,8 +221,8 @@ def detect_delegated() -> Hierarchy | None:
                 found.append(path)
     except (OSError, StopIteration):
         return None
-    marked = [path for path in found if _is_delegated(path)]
-    return Hierarchy((marked[-1:] or found)[0]) if found else None
+    scopes = [path for path in found if path.endswith(SCOPE[1]) and os.path.basename(path).startswith(SCOPE[0])]
+    return Hierarchy((scopes or found)[0]) if found else None
 
 
 def _can_hand_down(directory: str) -> bool:

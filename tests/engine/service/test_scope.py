@@ -93,7 +93,9 @@ def manager() -> Iterator[int]:
     folder.chmod(0o700)
     os.chown(folder, user, user)
     command = ["systemd-run", "--unit=test-manager", f"--uid={user}", f"--gid={user}", "-p", "Delegate=yes"]
-    command += [f"--setenv=XDG_RUNTIME_DIR={folder}", "/lib/systemd/systemd", "--user", "--unit=dbus.socket"]
+    # By default it would bring everything up that a boot does, the emptying of /tmp included.
+    command += ["-p", "DefaultDependencies=no", f"--setenv=XDG_RUNTIME_DIR={folder}"]
+    command += ["/lib/systemd/systemd", "--user", "--unit=dbus.socket"]
     subprocess.run(command, check=True, capture_output=True)
     wait_for((folder / "bus").exists, 20, "the user's bus")
     yield user
