@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import stat
@@ -66,13 +67,14 @@ class Kernel:
             yield folder, stat.S_IFDIR | 0o755, b""
         yield "bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes()
         yield "init", stat.S_IFREG | 0o755, (GUEST / "init").read_bytes()
-        paths = self.folder.glob("package/lib/**/*.ko")
+        package = self.folder / "package"
+        paths = [*package.glob("lib/modules/**/*.ko*"), *package.glob("usr/lib/modules/**/*.ko*")]
         found = {path.name.partition(".")[0].replace("-", "_"): path for path in paths}
         order: list[str] = []
         for name in (*_FIRST, *_LATER):
             _add(name, found, order)
         for name in order:
-            yield f"modules/{name}", stat.S_IFREG | 0o644, found[name].read_bytes()
+            yield f"modules/{name}", stat.S_IFREG | 0o644, _module(found[name])
         yield "modules/order", stat.S_IFREG | 0o644, " ".join(order).encode()
 
 
@@ -95,12 +97,17 @@ def _run(*command: str, cwd: Path | None = None) -> None:
         raise NotToBeHad(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
+def _module(path: Path) -> bytes:
+    """Compressed since Debian 13."""
+    return lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+
+
 def _add(name: str, found: dict[str, Path], order: list[str]) -> None:
     """A module after those it needs. One that is not there is built in, or not to be had."""
     if name in order or name not in found:
         return
     # .modinfo of the ELF file: strings "key=value" (linux/module.h).
-    needs = re.search(rb"\0depends=([\w,-]*)\0", found[name].read_bytes())
+    needs = re.search(rb"\0depends=([\w,-]*)\0", _module(found[name]))
     for needed in needs[1].decode().split(",") if needs else ():
         _add(needed.replace("-", "_"), found, order)
     order.append(name)
