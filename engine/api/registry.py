@@ -14,7 +14,6 @@ import msgspec
 from dosirak.engine.api import reply
 from dosirak.engine.api.progress import line
 from dosirak.engine.api.router import Route
-from dosirak.engine.content import Platform
 from dosirak.engine.errors import EngineError, InvalidRequest
 from dosirak.engine.images import Reference, parse, platforms
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 async def pull(call: Call) -> StreamResponse:
     """`POST /images/create?fromImage=…&tag=…`: a stream of progress."""
     wanted = _reference(call.text("fromImage"), call.text("tag"))
-    platform = _platform(call.text("platform"))
+    platform = platforms.parse(call.text("platform"))
     known = _credentials(call)
     registry = call.rooms.registry()
 
@@ -128,22 +127,6 @@ def _reference(name: str, tag: str) -> Reference:
         return parse(f"{found.name}:{tag}")
     # With both, the digest says what it is.
     return replace(found, tag="") if found.digest else found
-
-
-def _platform(text: str) -> Platform | None:
-    """ "linux/arm64/v8", or what Docker takes as short for it. Raises InvalidRequest."""
-    if not text:
-        return None
-    parts = text.lower().split("/")
-    if parts == ["linux"]:
-        return None
-    if len(parts) == 1:
-        parts = ["linux", *parts]
-    if len(parts) > 3 or not all(parts):
-        raise InvalidRequest(f'"{text[:80]}" is an invalid platform: unknown operating system or architecture')
-    return platforms.normalized(
-        Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
-    )
 
 
 async def _streamed(call: Call, work: Callable[[Tell], Awaitable[None]]) -> StreamResponse:

@@ -17,6 +17,7 @@ from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.scope import Arguments, Platform
 from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.images import platforms
 
 SCRATCH = "scratch"
 
@@ -142,8 +143,8 @@ class Stages:
 
     def check_platform(self, wanted: str) -> None:
         """Raises NotSupported unless `wanted` ("": any) is this machine's platform, or a part of it ("linux")."""
-        here = str(self._platform)
-        if wanted and not f"{here}/".startswith(f"{wanted.lower()}/"):
+        asked, here = platforms.parse(wanted), self._platform
+        if asked is not None and (asked.os, asked.architecture, asked.variant) != (here.os, here.architecture, ""):
             raise NotSupported(f"platform {wanted} is not supported: this engine builds for {here} only")
 
     def _by_name(self, name: str, before: int) -> int | None:

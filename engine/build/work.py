@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,11 +25,9 @@ from dosirak.engine.build.solve import Root, Solver
 from dosirak.engine.build.stages import SCRATCH, Stages
 from dosirak.engine.build.states import digest
 from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
-from dosirak.engine.images import Image
+from dosirak.engine.images import Image, platforms
 from dosirak.engine.images import parse as parse_reference
 from dosirak.engine.layers.removal import remove_tree
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 async def build_image(shared: Shared, build: str, place: Path, request: BuildRequest, progress: ProgressSink) -> Image:
@@ -156,8 +153,7 @@ class _Build:
 
 def host_platform() -> Platform:
     """This machine, in Go's words."""
-    machine = platform.machine()
-    return Platform("linux", _ARCHITECTURES.get(machine, machine))
+    return Platform("linux", platforms.host().architecture)
 
 
 def _digests(image: Image) -> list[str]:

@@ -27,6 +27,7 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.sharing import joining
 from dosirak.engine.content import Descriptor
 from dosirak.engine.errors import InvalidRequest, NotFound
+from dosirak.engine.images import platforms
 
 if TYPE_CHECKING:
     from dosirak.engine.images import Image
@@ -95,14 +96,11 @@ def _manifest(image: Image) -> Descriptor:
 
 def _check_platform(platform: str | None, image: Image) -> None:
     """`--platform OS[/ARCHITECTURE[/VARIANT]]` must be the image's."""
-    if not platform:
+    wanted, have = platforms.parse(platform or ""), platforms.normalized(image.config.platform)
+    if wanted is None:
         return
-    parts = platform.lower().split("/")
-    have = [image.config.os, image.config.architecture, image.config.variant]
-    if len(parts) == 1 and parts[0] not in ("linux", "windows"):
-        have = have[1:]
-    normal = {"x86_64": "amd64", "aarch64": "arm64"}
-    if any(normal.get(wanted, wanted) != found for wanted, found in zip(parts, have, strict=False) if found):
+    pairs = ((wanted.os, have.os), (wanted.architecture, have.architecture), (wanted.variant, have.variant))
+    if any(asked != found for asked, found in pairs if asked and found):
         shown = "/".join(part for part in (image.config.os, image.config.architecture, image.config.variant) if part)
         raise NotFound(
             f"image with reference {image.names[0] if image.names else image.id} was found but its platform ({shown})"

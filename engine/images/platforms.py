@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dosirak.engine.content.model import Descriptor, Platform
+from dosirak.engine.errors import InvalidRequest
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
@@ -30,6 +31,23 @@ def host() -> Platform:
     machine = os.uname().machine
     architecture, variant = _ARCHITECTURES.get(machine, (machine, ""))
     return Platform(architecture=architecture, os="linux", variant=variant)
+
+
+def parse(text: str) -> Platform | None:
+    """ "linux/arm64/v8", "arm64", or "linux", which is no more than this engine has: None, as for "". Normalized.
+
+    Raises InvalidRequest in Docker's words.
+    """
+    if not text:
+        return None
+    parts = text.lower().split("/")
+    if parts == ["linux"]:
+        return None
+    if len(parts) == 1:
+        parts = [parts[0], ""] if parts[0] == "windows" else ["linux", *parts]
+    if len(parts) > 3 or not parts[0] or "" in parts[2:]:
+        raise InvalidRequest(f'"{text[:80]}" is an invalid platform: unknown operating system or architecture')
+    return normalized(Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else ""))
 
 
 def normalized(platform: Platform) -> Platform:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dosirak.engine.content import Descriptor, Platform
+from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import platforms
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -46,3 +47,25 @@ def test_one_without_a_platform_is_taken_when_nothing_else_fits() -> None:
     assert platforms.choose([other, bare], _platform("linux/amd64")) is bare
     fits = Descriptor("x", DIGEST, 2, platform=_platform("linux/386"))
     assert platforms.choose([bare, fits], _platform("linux/amd64")) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", None),
+        ("linux", None),
+        ("arm64", "linux/arm64"),
+        ("Linux/X86_64", "linux/amd64"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("linux/arm/6", "linux/arm/v6"),
+        ("windows", "windows"),
+    ],
+)
+def test_a_platform_is_read_as_docker_reads_it(text: str, found: str | None) -> None:
+    assert platforms.parse(text) == (_platform(found) if found else None)
+
+
+@pytest.mark.parametrize("text", ["/", "linux/arm64/", "linux/arm/v7/x", "/amd64"])
+def test_what_is_no_platform_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="is an invalid platform"):
+        platforms.parse(text)
