@@ -56,6 +56,9 @@ class Keeper:
         listener.setblocking(False)
         listener.listen(_BACKLOG)  # again: whoever connects now sees this process as its peer, not the service
         self._loop.watch(listener.fileno(), loops.IN, lambda _: self._accept())
+        if way:
+            pidfd = os.pidfd_open(way)
+            self._loop.watch(pidfd, loops.IN, lambda _: self._way_ended(pidfd))
         self._loop.after(_LOOK, self._look)  # whoever started us connects; if it dies before that, nobody does
 
     def run(self) -> None:
@@ -68,6 +71,16 @@ class Keeper:
         if self._way:
             os.kill(self._way, signal.SIGKILL)
             os.waitpid(self._way, 0)
+
+    def _way_ended(self, pidfd: int) -> None:
+        """It can't be started again from here: it would have to begin in the host's network."""
+        self._loop.forget(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(self._way, 0)
+        self._way = 0
+        said = f"ended with status {os.waitstatus_to_exitcode(status)}"
+        sys.stderr.write(f"dosirak keeper: what leads outside has {said}; containers have no way out\n")
+        sys.stderr.flush()
 
     def _accept(self) -> None:
         try:
