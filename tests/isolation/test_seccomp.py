@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.engines import Engine, wait_for
+from support.engines import Engine
 from support.listeners import Listener
 
 from .conftest import Box
@@ -73,7 +73,7 @@ def test_a_listener_is_asked_and_answers(box: Callable[..., Box], tmp_path: Path
     with Listener(tmp_path / "listener", errno.EDOM) as listener:
         option = profile(tmp_path / "profile", rules, listenerPath=str(listener.path), listenerMetadata="who asks")
         container = box("--security-opt", option, "--annotation", "a=b", *flags)
-        (first,) = listener.states
+        (first,) = listener.come(1)
         assert first["fds"] == ["seccompFd"]
         assert first["metadata"] == "who asks"
         assert first["pid"] == first["state"]["pid"] == container.pid
@@ -82,7 +82,7 @@ def test_a_listener_is_asked_and_answers(box: Callable[..., Box], tmp_path: Path
         assert first["state"]["annotations"]["a"] == "b"
         assert "Numerical argument out of domain" in container.sh("mkdir /tmp/made", check=False)
         assert listener.asked == 1
-        _, joined = listener.states
+        _, joined = listener.come(2)
         assert joined["state"]["status"] == "running"
         assert joined["pid"] != joined["state"]["pid"] == container.pid
 
@@ -93,8 +93,7 @@ def test_a_restart_asks_the_listener_again(box: Callable[..., Box], tmp_path: Pa
         option = profile(tmp_path / "profile", rules, listenerPath=str(listener.path))
         container = box("--security-opt", option, "--restart", "always")
         os.kill(container.pid, 9)
-        wait_for(lambda: len(listener.states) == 2, 30)
-        assert listener.states[1]["state"]["id"] == container.id
+        assert listener.come(2)[1]["state"]["id"] == container.id
     # Without anybody who listens there is no start.
     done = container.engine.docker("restart", "-t", "0", container.id, check=False)
     assert "connecting to the seccomp listener: connection refused" in done.stderr

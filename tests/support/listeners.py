@@ -10,9 +10,12 @@ import select
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from support.patience import patient
 
 # linux/seccomp.h: struct seccomp_notif and seccomp_notif_resp; the same on x86_64 and aarch64
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -43,6 +46,13 @@ class Listener:
         self._thread.join()
         self._socket.close()
         os.close(self._stop)
+
+    def come(self, number: int) -> list[dict[str, Any]]:
+        """`states`, once so many are there: a process runs on while they are read."""
+        deadline = time.monotonic() + patient(30)
+        while len(self.states) < number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.states
 
     def _serve(self) -> None:
         poll = select.poll()

@@ -42,7 +42,7 @@ def test_it_is_asked_by_run_create_and_exec(runtime: Runtime, tmp_path: Path, ho
         done = runtime("exec", name, "mkdir", "/tmp/x", fails=True)
         assert SAID in done.stderr
         assert listener.asked == 2
-        _, created, joined = listener.states
+        _, created, joined = listener.come(3)
     pid = runtime.state(name)["pid"]
     for told, status in ((created, "creating"), (joined, "running")):
         assert told["fds"] == ["seccompFd"]
