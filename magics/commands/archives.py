@@ -1,7 +1,8 @@
-"""`load` and `import`: images from archives."""
+"""`load`, `import` and `save`: images from archives and into them."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import IO
 
 import click
 
+from dosirak.magics.commands.output import deliver, target_of
 from dosirak.magics.commands.pull import split_name
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DAEMON, DosirakError
@@ -80,6 +82,27 @@ def import_(
     from dosirak.magics.objects.image import Image
 
     return Result(Image.of(engine, name or identity), identity)
+
+
+@click.command("save", cls=Command, usage="[OPTIONS] IMAGE [IMAGE...]", at_least=1)
+@flag("-o", "--output", help="Write to a file, instead of STDOUT.")
+@flag("--platform", help="Save only this platform's variant.")
+@click.argument("images", nargs=-1)
+@click.pass_obj
+def save(session: Session, output: str, platform: str, images: tuple[str, ...]) -> Result:
+    """Save images, with all their names, to an archive that `load` reads; docker, podman and skopeo do too."""
+    target = target_of(session, output, "failed to save image")
+    query = {"names": images, "platform": _platform(platform)}
+    deliver(session, session.engine.call("GET", "/images/get", query, stream=True), target)
+    return Result()
+
+
+def _platform(text: str) -> str | None:
+    """The API has it as a JSON document."""
+    if not text:
+        return None
+    names = ("os", "architecture", "variant")
+    return json.dumps(dict(zip(names, text.split("/"), strict=False)))
 
 
 def _open(session: Session, source: str) -> IO[bytes]:

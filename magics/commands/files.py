@@ -11,11 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dosirak.magics.commands.output import deliver, target_of
 from dosirak.magics.commands.present import LazyFrame
 from dosirak.magics.commands.pull import split_name
 from dosirak.magics.doors import Result, Session
@@ -73,7 +73,7 @@ def _copy_out(session: Session, container: str, path: str, destination: str, *, 
         path, rename = paths.renamed(path, _target(path, found))
     response = session.engine.call("GET", f"/containers/{container}/archive", {"path": path}, stream=True)
     if destination == "-":
-        _to_stdout(session, response)
+        deliver(session, response, None)
         return Result()
     is_directory = bool(_decode(response)["mode"] & _GO_DIRECTORY)
     source = paths.End(path, True, is_directory, rename)
@@ -182,15 +182,6 @@ def _stdin(session: Session) -> Iterator[bytes]:
         yield piece
 
 
-def _to_stdout(session: Session, response: requests.Response) -> None:
-    if session.door.escalates:
-        raise DosirakError("a cell can't show an archive; name a file or directory")
-    with response:
-        for piece in response.iter_content(_PIECE):
-            sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
-
-
 @click.command("diff", cls=Command, usage="CONTAINER", at_least=1, at_most=1)
 @click.argument("container")
 @click.pass_obj
@@ -247,32 +238,7 @@ def commit(
 @click.pass_obj
 def export(session: Session, output: str, container: str) -> Result:
     """Write a container's root file system as a tar archive."""
-    if not output and (session.door.escalates or sys.stdout.isatty()):
-        raise DosirakError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    target = Path(output).expanduser()
-    if output and not target.absolute().parent.is_dir():
-        raise DosirakError(
-            f'failed to export container: invalid output path: directory "{target.parent}" does not exist'
-        )
+    target = target_of(session, output, "failed to export container")
     response = session.engine.call("GET", f"/containers/{container}/export", stream=True)
-    if not output:
-        _to_stdout(session, response)
-        return Result()
-    with response:
-        _write_whole(target, response.iter_content(_PIECE))
+    deliver(session, response, target)
     return Result()
-
-
-def _write_whole(target: Path, pieces: Iterator[bytes]) -> None:
-    """The file, or nothing: an interrupted export leaves no half of one."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        file: IO[bytes]
-        with temporary.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        temporary.replace(target)
-    except OSError as error:
-        raise DosirakError(f"open {target}: {os.strerror(error.errno or 0).lower()}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -44,6 +44,7 @@ _IMAGE = {
     "inspect": "magics.commands.inspect:inspect_image",
     "load": "magics.commands.archives:load",
     "import": "magics.commands.archives:import_",
+    "save": "magics.commands.archives:save",
     "pull": "magics.commands.pull:pull",
     "push": "magics.commands.pull:push",
     "tag": "magics.commands.images:tag",
@@ -79,7 +80,7 @@ _OURS = {
 }
 
 container = Group("container", help="Manage containers.", loaders=_CONTAINER | _CONTAINER_ONLY)
-image = Group("image", help="Manage images.", loaders=_IMAGE, planned={"save": _LATER})
+image = Group("image", help="Manage images.", loaders=_IMAGE)
 network = Group("network", help="Manage networks.", loaders=_NETWORK)
 volume = Group("volume", help="Manage volumes.", loaders=_VOLUME, planned={"update": _NEVER})
 registry = Group(
@@ -121,14 +122,14 @@ _TOP = {
     "images": "magics.commands.images:ls",
     "rmi": "magics.commands.images:remove",
     "inspect": "magics.commands.inspect:inspect_any",
-    **{name: _IMAGE[name] for name in ("build", "load", "import", "pull", "push", "tag", "history")},
+    **{name: _IMAGE[name] for name in ("build", "load", "save", "import", "pull", "push", "tag", "history")},
     "version": "magics.commands.system:version",
     **_SYSTEM,
     **_REGISTRY,
     "search": "magics.commands.search:search",
 }
 _TOP_PLANNED = {
-    **dict.fromkeys(("save", "compose", "buildx"), _LATER),
+    **dict.fromkeys(("compose", "buildx"), _LATER),
     **dict.fromkeys(("checkpoint", "context", "plugin", "trust"), _NEVER),
     **dict.fromkeys(("swarm", "node", "service", "stack", "secret", "config"), _NEVER),
 }
