@@ -21,14 +21,18 @@ class Grammar:
                 for name in (long, *short):
                     self._kinds[name] = long, kind
 
-    def parse(self, words: Sequence[str]) -> tuple[Options, list[str]]:
-        """The options, and the arguments after them (from the first word that is no option). Raises Failure."""
-        found = Options()
+    def parse(self, words: Sequence[str], *, between: bool = False) -> tuple[Options, list[str]]:
+        """The options, and the arguments after them: from the first word that is no option, or, `between`, all that are
+        none. Raises Failure."""
+        found, arguments = Options(), []
         rest = list(words)
-        while rest and rest[0].startswith("-") and rest[0] != "-":
+        while rest and (between or (rest[0].startswith("-") and rest[0] != "-")):
             word = rest.pop(0)
             if word == "--":
                 break
+            if not word.startswith("-") or word == "-":
+                arguments.append(word)
+                continue
             name, equals, value = word.lstrip("-").partition("=")
             if name not in self._kinds:
                 raise Failure(f"flag provided but not defined: {word.partition('=')[0]}")
@@ -44,7 +48,7 @@ class Grammar:
                 found.lists.setdefault(long, []).append(value)
             else:
                 found.values[long] = value
-        return found, rest
+        return found, arguments + rest
 
 
 class Options:

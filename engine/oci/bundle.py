@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILE = "config.json"
+LATE_READONLY = "dosirak.readonly"
+"""A mount's own key: it is read-only once all that belongs into it is there."""
 
 # (where, what is said): fields of runtime-spec whose meaning this runtime does not have.
 _REFUSED = (
@@ -99,6 +101,9 @@ def check(config: dict[str, Any]) -> None:
             raise Failure("mount without a destination")
         if not mount["destination"].startswith("/"):  # taken as below the root, as runc does
             mount["destination"] = "/" + mount["destination"]
+        if os.path.normpath(mount["destination"]) == "/dev" and "ro" in (mount.get("options") or ()):
+            mount["options"] = [option for option in mount["options"] if option != "ro"]
+            mount[LATE_READONLY] = True
     _check_manner(config["linux"])
     for kind, found in (config.get("hooks") or {}).items():
         for hook in found or ():

@@ -90,7 +90,7 @@ def _run(root: str, words: list[str]) -> int:
 
 def _make(root: str, words: list[str], command: str) -> int:
     flags = _MAKING_FLAGS + (" detach,d keep no-subreaper" if command == "run" else "")
-    options, rest = Grammar(flags=flags, values=_MAKING_VALUES).parse(words)
+    options, rest = Grammar(flags=flags, values=_MAKING_VALUES).parse(words, between=True)
     exactly(1, rest, command)
     if options.has("no-pivot"):
         raise Failure("--no-pivot is not supported by this runtime: a container could leave a root by chroot alone")
@@ -124,7 +124,7 @@ def _start(root: str, words: list[str]) -> int:
 def _kill(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import lifecycle, signals, state
 
-    options, rest = Grammar(flags="all,a regex,r").parse(words)
+    options, rest = Grammar(flags="all,a regex,r").parse(words, between=True)
     if not 1 <= len(rest) <= 2:
         raise Failure('"kill" requires a minimum of 1 and a maximum of 2 arguments')
     number = signals.number(rest[1] if len(rest) > 1 else "SIGTERM")
@@ -136,7 +136,7 @@ def _kill(root: str, words: list[str]) -> int:
 def _delete(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import lifecycle, state
 
-    options, rest = Grammar(flags="force,f regex,r").parse(words)
+    options, rest = Grammar(flags="force,f regex,r").parse(words, between=True)
     exactly(1, rest, "delete")
     for name in state.matching(root, rest[0]) if options.has("regex") else rest:
         try:
@@ -213,7 +213,7 @@ def _resume(root: str, words: list[str]) -> int:
 def _update(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import limits, state
 
-    options, rest = Grammar(values=limits.OPTIONS).parse(words)
+    options, rest = Grammar(values=limits.OPTIONS).parse(words, between=True)
     exactly(1, rest, "update")
     limits.update(state.load(root, rest[0]), options)
     return 0
@@ -222,7 +222,7 @@ def _update(root: str, words: list[str]) -> int:
 def _events(root: str, words: list[str]) -> int:
     from dosirak.engine.oci import events, state
 
-    options, rest = Grammar(flags="stats", values="interval").parse(words)
+    options, rest = Grammar(flags="stats", values="interval").parse(words, between=True)
     exactly(1, rest, "events")
     return events.follow(state.load(root, rest[0]), interval=options.get("interval", "5s"), once=options.has("stats"))
 

@@ -16,10 +16,10 @@ import _socket
 import fcntl
 import os
 
-from dosirak.engine.oci import finish, hooks
+from dosirak.engine.oci import bundle, finish, hooks
 from dosirak.engine.oci.failure import Failure
 from dosirak.engine.oci.finish import Listener
-from dosirak.engine.runtime import child, container, process, vfork
+from dosirak.engine.runtime import child, container, inroot, process, vfork
 from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
@@ -59,6 +59,11 @@ class Door:
 
     def before_pivot(self, root_fd: int) -> None:
         """Namespaces and mounts are there; hooks see them before the old root goes, from where the new one is."""
+        for mount in self._config.get("mounts") or ():
+            if mount.get(bundle.LATE_READONLY):
+                place = inroot.open_in_root(root_fd, mount["destination"], os.O_PATH)
+                sys.mount_setattr(place, set_=sys.MOUNT_ATTR_RDONLY)
+                os.close(place)
         if needs_pause(self._config):
             self._ask(b"P")
             os.fchdir(root_fd)

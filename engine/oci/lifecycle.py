@@ -179,6 +179,8 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
 
 def _launch(root: str, request: Request, config: dict[str, Any], fifo: int, name: str) -> launch.Launched:
     size, filter_fd = bundles.size_of(config["process"]), filters.find(root, config["linux"])
+    if any("tmpcopyup" in (mount.get("options") or ()) for mount in config.get("mounts") or ()):
+        from dosirak.engine.runtime import copyup  # noqa: F401  # now: the child is to import nothing
     keyring = f"_ses.{name}" if request.keyring else None
     told = launch.telling(config, id=name)
     return launch.launch(

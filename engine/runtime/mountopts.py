@@ -41,23 +41,36 @@ _IGNORED = frozenset(("defaults", "async", "auto", "noauto", "nouser", "nofail",
 # runtime-spec 1.2: owners are read by the user namespace's maps, those of the mounts below as well with "ridmap".
 _IDMAP = {"idmap": False, "ridmap": True}
 
-NAMES = frozenset((*_ATTRIBUTES, *_RECURSIVE, *_PROPAGATION, *_IGNORED, *_IDMAP, "bind", "rbind"))
+NAMES = frozenset((*_ATTRIBUTES, *_RECURSIVE, *_PROPAGATION, *_IGNORED, *_IDMAP, "bind", "rbind", "tmpcopyup"))
 """The options that are not handed to the file system."""
 
 
 class MountOptions:
     """Parsed options: `set`/`clear` attributes, the same for the whole tree, propagation, bind, and the rest.
 
-    `idmap`: whether owners are mapped, and whether those of the mounts below are too.
+    `idmap`: whether owners are mapped, and whether those of the mounts below are too; `copy_up`: what is covered is to
+    be seen all the same.
     """
 
-    __slots__ = ("bind", "clear", "data", "idmap", "propagation", "recursive", "set", "tree_clear", "tree_set")
+    __slots__ = (
+        "bind",
+        "clear",
+        "copy_up",
+        "data",
+        "idmap",
+        "propagation",
+        "recursive",
+        "set",
+        "tree_clear",
+        "tree_set",
+    )
 
     def __init__(self, options: list[str]) -> None:
         self.set = self.clear = self.tree_set = self.tree_clear = 0
         self.propagation: tuple[int, bool] = (0, False)
         self.bind = self.recursive = False
         self.idmap: tuple[bool, bool] = (False, False)
+        self.copy_up = False
         self.data: list[tuple[str, str | None]] = []
         for option in options:
             self._take(option)
@@ -73,6 +86,8 @@ class MountOptions:
         elif option in _RECURSIVE:
             on, off = _RECURSIVE[option]
             self.tree_set, self.tree_clear = _apply(self.tree_set, self.tree_clear, on, off)
+        elif option == "tmpcopyup":
+            self.copy_up = True
         elif option in _IDMAP:
             self.idmap = True, _IDMAP[option]
         elif option not in _IGNORED:

@@ -215,6 +215,8 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
         try:
             if covers:
                 _keep_mode(tree, place, options)
+            if covers and options.copy_up:
+                _copy_up(tree, place, options)
             _keep_proc(entry["destination"], place, tree)
             sys.move_mount(tree, place)
         finally:
@@ -260,7 +262,7 @@ def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:
         return inroot.open_in_root(root_fd, destination, flags, resolve=sys.RESOLVE_NO_SYMLINKS)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise OSError(error.errno, "must be mounted on an ordinary directory", destination) from error
+            raise OSError(error.errno, "must be mounted on ordinary directory", destination) from error
         raise
 
 
@@ -292,6 +294,17 @@ def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
         os.chown(".", found.st_uid, found.st_gid, dir_fd=tree)
         if readonly:
             sys.mount_setattr(tree, set_=readonly)
+
+
+def _copy_up(tree: int, place: int, options: MountOptions) -> None:
+    from dosirak.engine.runtime import copyup  # done by who knows of it already, in the host's root (`oci.lifecycle`)
+
+    readonly = options.set & sys.MOUNT_ATTR_RDONLY
+    if readonly:
+        sys.mount_setattr(tree, clear=readonly)
+    copyup.copy(place, tree)
+    if readonly:
+        sys.mount_setattr(tree, set_=readonly)
 
 
 def make_cgroup_base() -> int:
