@@ -42,7 +42,8 @@ def own_host() -> str:
     try:
         return f"unix://{start.ensure(settings.load())}"
     except EngineError as error:
-        raise DosirakError(f"Cannot start the Dosirak engine: {error.message}", 125) from error
+        hint = "`dosirak doctor` says what this host lacks"
+        raise DosirakError(f"Cannot start the Dosirak engine: {error.message} ({hint})", 125) from error
 
 
 class Engine:

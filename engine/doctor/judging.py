@@ -71,7 +71,9 @@ def _surroundings(seen: Seen) -> Iterator[Finding]:
         yield Finding("machine", "missing", "WSL 1", "it has no Linux kernel", "in Windows: wsl --set-version DISTRO 2")
         return
     kind = "WSL 2" if seen.wsl else f"inside a container ({seen.container})" if seen.container else "a machine"
-    if seen.ids.ordinary:
+    if seen.ids.confined:
+        who = "root of a user namespace (rootless)"
+    elif seen.ids.ordinary:
         who = f"user {seen.ids.name} (rootless)"
     elif seen.capable:
         who = "root"

@@ -35,7 +35,10 @@ def failing(seen: Seen, what: str, why: str = "Operation not permitted") -> Seen
     return CHANGED(seen, tried={**seen.tried, what: why})
 
 
-@pytest.mark.parametrize("seen", [GOOD, CHANGED(GOOD, ids=USER)], ids=["root", "user"])
+INSIDE = CHANGED(GOOD, ids=Ids(0, "root", True, 65536, 65536), programs={}, tun=False)
+
+
+@pytest.mark.parametrize("seen", [GOOD, CHANGED(GOOD, ids=USER), INSIDE], ids=["root", "user", "in its namespace"])
 def test_a_good_host_lacks_nothing(seen: Seen) -> None:
     report = judge(seen)
     assert report.ok

@@ -14,6 +14,8 @@ import pytest
 
 from support import takeaway
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take things away")
+
 USER = "34567"  # nobody's
 PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "PYTHONPATH": os.pathsep.join(sys.path[1:])}
 
