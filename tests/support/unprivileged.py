@@ -13,6 +13,7 @@ _CGROUPS = "needs control groups, and this host delegates none to users"
 _PAUSE = "pauses a container, which needs a control group"
 
 REASONS = {
+    "api/test_docker_py.py::test_a_container_from_create_to_remove": _CGROUPS,
     "containers/files/test_changes.py::test_parents_come_before_what_is_in_them_in_every_state": _PAUSE,
     "containers/files/test_committing.py::test_a_container_in_any_state_becomes_an_image": _PAUSE,
     "containers/files/test_committing.py::test_the_running_container_stands_still_meanwhile": _PAUSE,
