@@ -16,13 +16,17 @@ _MYSQL = """#!/bin/sh
 # What the official image's entry point does of it: a first start makes the database and its root password.
 set -e
 mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld /var/lib/mysql
-if [ ! -d /var/lib/mysql/mysql ]; then
-    mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null
-    sql="ALTER USER root@localhost IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
-    sql="$sql CREATE USER root@'%' IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
-    sql="$sql GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
-    [ -z "${MYSQL_DATABASE:-}" ] || sql="$sql CREATE DATABASE IF NOT EXISTS \\`$MYSQL_DATABASE\\`;"
-    printf 'FLUSH PRIVILEGES; %s\\n' "$sql" | mariadbd --user=mysql --bootstrap
+if [ ! -e /var/lib/mysql/.prepared ]; then
+    # Debian's package leaves a database of its own; an empty volume has none.
+    [ -d /var/lib/mysql/mysql ] || mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null
+    {
+        echo "FLUSH PRIVILEGES;"  # one statement a line, as --bootstrap reads
+        echo "ALTER USER root@localhost IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
+        echo "CREATE USER root@'%' IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
+        echo "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
+        [ -z "${MYSQL_DATABASE:-}" ] || echo "CREATE DATABASE IF NOT EXISTS $MYSQL_DATABASE;"
+    } | mariadbd --user=mysql --bootstrap
+    touch /var/lib/mysql/.prepared
 fi
 exec "$@" --user=mysql --bind-address=0.0.0.0
 """
