@@ -1,4 +1,5 @@
-"""`/dosirak/…`: what Docker's API has no words for: the live topology, a container's namespaces, an image's layers."""
+"""`/dosirak/…`: what Docker's API has no words for: the live topology, a container's namespaces, an image's layers
+(`layers`)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dosirak.engine.api import host, reply, times
+from dosirak.engine.api import host, layers, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.errors import Conflict
 
@@ -131,33 +132,9 @@ def _namespaces_of(pid: int | str) -> dict[str, int]:
     return found
 
 
-async def layers(call: Call) -> StreamResponse:
-    """`GET /dosirak/images/{name}/layers`: the image's layers from the bottom up, with the history that made them."""
-    images = call.rooms.images
-    image = await images.resolve(call.vars["name"])
-    made = [entry for entry in image.config.history or () if not entry.empty_layer]
-    # An image may come without history: then its layers have none either.
-    made += [None] * (len(image.layers) - len(made))  # type: ignore[list-item]
-    return reply.json(
-        {
-            "id": image.id,
-            "names": list(image.names),
-            "layers": [
-                {
-                    "diff_id": diff_id,
-                    "digest": descriptor.digest,
-                    "size": descriptor.size,
-                    "created_by": entry.created_by if entry else "",
-                    "created": entry.created if entry else times.NEVER,
-                }
-                for diff_id, descriptor, entry in zip(image.config.rootfs.diff_ids, image.layers, made, strict=False)
-            ],
-        }
-    )
-
-
 ROUTES = (
     Route("GET", "/dosirak/topology", topology),
     Route("GET", "/dosirak/containers/{name}/namespaces", namespaces),
-    Route("GET", "/dosirak/images/{name}/layers", layers),
+    Route("GET", "/dosirak/images/{name}/layers", layers.layers),
+    Route("GET", "/dosirak/images/{name}/layers/{number}/files", layers.files),
 )

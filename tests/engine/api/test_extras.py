@@ -118,3 +118,23 @@ def test_attach_over_a_web_socket(engine: Any, docker: Callable[..., Any], busyb
 
     assert asyncio.run(talk()) == b"through the web\n"
     assert docker("inspect", "-f", "{{.State.Running}}", "webby").stdout.strip() == "true"
+
+
+def test_layers_tell_what_they_change_and_what_is_wasted(
+    ask: Callable[..., Any], docker: Callable[..., Any], busybox: str
+) -> None:
+    docker(
+        "run", "--name", "changes", busybox, "sh", "-c", "echo hello > /bin/added; echo x > /etc/new; rm /bin/busybox"
+    )
+    docker("commit", "changes", "changed/image:1")
+    seen = ask("GET", "/dosirak/images/changed/image:1/layers?path=/bin/busybox").json
+    lower, upper = seen["layers"]
+    assert upper["files"]["deleted"] >= 1
+    assert upper["files"]["added"] == 2
+    assert lower["wasted"] == seen["wasted"] > 100_000
+    assert 0 <= seen["efficiency"] < 1
+    assert [(one["layer"], one["change"]) for one in seen["path"]] == [(0, "A"), (1, "D")]
+    found = ask("GET", "/dosirak/images/changed/image:1/layers/1/files").json
+    assert {"path": "/bin/added", "change": "A", "size": 6, "type": "file"} in found
+    for number in ("2", "-1", "x"):
+        assert ask("GET", f"/dosirak/images/changed/image:1/layers/{number}/files").status == 404
