@@ -292,6 +292,12 @@ def test_a_time_offset_is_an_annotation_that_docker_could_send_too(folder: Path)
 
 
 # Flags that make nothing of a container: what they do is tested where it is done.
+@pytest.mark.parametrize("mode", ["auto", "auto:size=1000", "keep-id", "container:web", "host"])
+def test_user_namespaces_that_docker_does_not_know_are_asked_for_in_its_field(folder: Path, mode: str) -> None:
+    _, body = ours(f"--userns {mode} busybox", folder)
+    assert body["HostConfig"]["UsernsMode"] == mode
+
+
 ELSEWHERE = {"--cidfile", "--detach", "--pull", "--quiet", "--time-offset", "--help"}
 # Docker's flags for Windows, for plugins and services that are not here: refused by name, not as a typing mistake.
 REFUSED = (
