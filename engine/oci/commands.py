@@ -71,6 +71,11 @@ def describe(error: OSError) -> str:
 
 
 def _check(options: Options) -> None:
+    if log := options.get("log"):
+        try:
+            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+        except OSError as error:
+            raise Failure(f"opening the log {log}: {os.strerror(error.errno or 0).lower()}") from error
     if options.get("log-format", "text") not in ("text", "json"):
         raise Failure(f'invalid log-format "{options.get("log-format")}"')
     manager = options.get("cgroup-manager", "cgroupfs")

@@ -39,7 +39,6 @@ def serve(pid: int, master: int) -> int:
         signal.signal(kind, lambda *_: None)
     before = _make_raw()
     _copy_size(master)
-    _leave_newlines(master)
     poll = select.poll()
     for fd in (pidfd, woken_read, 0, master):
         poll.register(fd, select.POLLIN)
@@ -94,7 +93,7 @@ def _copy_size(master: int) -> None:
     devices.set_size(master, rows, columns)
 
 
-def _leave_newlines(master: int) -> None:
+def leave_newlines(master: int) -> None:
     """No carriage return before each line's end, as in runc: our own terminal makes one, and a pipe needs none."""
     settings = termios.tcgetattr(master)
     settings[1] &= ~termios.ONLCR

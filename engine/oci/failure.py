@@ -56,4 +56,5 @@ def report(message: str, level: str, log: str, log_format: str) -> None:
             pass  # standard error has it
     if level == "debug":
         return
-    os.write(2, f"dosirak runtime: {message}\n".encode("utf-8", "surrogateescape"))
+    said = f"warning: {message}" if level == "warning" else message
+    os.write(2, f"dosirak runtime: {said}\n".encode("utf-8", "surrogateescape"))

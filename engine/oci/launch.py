@@ -109,7 +109,7 @@ class Door:
 
     def fail(self, error: BaseException) -> None:
         """Tell why there is no container."""
-        told = str(error) if isinstance(error, Failure) else str(container.start_error(error))
+        told = str(error if isinstance(error, Failure | container.StartError) else container.start_error(error))
         if self._sock < 0:
             os.write(2, f"{told}\n".encode("utf-8", "surrogateescape"))
         else:

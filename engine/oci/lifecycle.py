@@ -249,9 +249,11 @@ def check_preserved(number: int) -> int:
 
 def hand_over(launched: launch.Launched, console_socket: str, pidfd_socket: str) -> None:
     """The terminal's master, and a pidfd, to whoever wants them ("": nobody). Raises OSError."""
-    if console_socket or pidfd_socket:
+    if console_socket or pidfd_socket or launched.terminal >= 0:
         from dosirak.engine.oci import console
 
+        if launched.terminal >= 0 and not console_socket:
+            console.leave_newlines(launched.terminal)  # it is served here, and nothing has been written to it yet
         if console_socket:
             console.hand_over(launched.terminal, console_socket)
         if pidfd_socket:

@@ -128,7 +128,7 @@ class State:
 def directory_of(root: str, name: str) -> str:
     """Raises Failure for a name that is no container's."""
     if not name or name in (".", "..") or not _ALLOWED.issuperset(name) or len(name) > 1024:
-        raise Failure("invalid container ID format")
+        raise Failure(f"invalid container ID format: empty, too long or an invalid character in container ID {name!r}")
     return f"{root}/{name}"
 
 
