@@ -55,16 +55,21 @@ def look(place: Path) -> Seen:
 
 def _who() -> Ids:
     uid, gid = os.geteuid(), os.getegid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
-    sizes = [int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines()]
-    if uid == 0 and sizes and sum(sizes) < _ALL_IDS:
+    rows = [[int(number) for number in line.split()] for line in _read("/proc/self/uid_map").splitlines()]
+    size = sum(row[2] for row in rows)
+    if uid == 0 and 0 < size < _ALL_IDS:
         groups = sum(int(line.split()[2]) for line in _read("/proc/self/gid_map").splitlines())
-        return Ids(uid, name, True, sum(sizes) - 1, groups - 1)
+        # Root in here is somebody outside.
+        return Ids(uid, _name(rows[0][1]), True, size - 1, groups - 1)
     own = subids.of_user(uid, gid)
-    return Ids(uid, name, False, sum(one.size for one in own.uids), sum(one.size for one in own.gids))
+    return Ids(uid, _name(uid), False, sum(one.size for one in own.uids), sum(one.size for one in own.gids))
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _cgroups(*, ordinary: bool) -> Cgroups:

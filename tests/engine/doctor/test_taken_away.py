@@ -139,3 +139,10 @@ def test_a_user_without_user_namespaces_is_told_which_setting_forbids_them(name:
     assert found["namespace user"]["state"] == "missing"
     assert remedy in found["namespace user"]["remedy"]
     assert "namespace mount" not in found  # it needs that one, which has been told
+
+
+def test_root_of_a_user_namespace_is_whom_it_is_outside() -> None:
+    found = examine(f"become:{USER}", "enter")
+    assert found["machine"]["found"].endswith("root of a user namespace (rootless)")
+    assert found["subuid, subgid"]["remedy"].endswith(f" {USER}")
+    assert found["overlay"]["found"].endswith("in a user namespace") or found["overlay"]["state"] == "missing"
