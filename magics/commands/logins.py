@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -59,7 +60,7 @@ def login(session: Session, user: str, password: str, from_stdin: bool, server: 
 
 def check_not_typed(session: Session, password: str) -> None:
     """Raise UsageError for a password that stands in a magic's line."""
-    if password in session.line:
+    if re.search(rf"(?:^|\s)-{{1,2}}p(?:assword)?[\s=]*['\"]?{re.escape(password)}", session.line):
         raise UsageError(_STAYS.format(flag="-p"), 1)
 
 

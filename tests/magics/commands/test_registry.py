@@ -79,13 +79,20 @@ def test_a_login_asks_for_the_password_and_serves_pull_and_push(
 def test_a_password_typed_into_a_cell_is_refused_a_variable_is_not(
     magic: Any, config: Path, shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DosirakError, match="a password in a cell stays in the notebook"):
-        magic("docker", "login -u me -p opensesame 127.0.0.1:1")
+    for typed in (
+        "-p opensesame",
+        "-popensesame",
+        '-p "opensesame"',
+        "--password=opensesame",
+        "--password 'opensesame'",
+    ):
+        with pytest.raises(DosirakError, match="a password in a cell stays in the notebook"):
+            magic("docker", f"login -u me {typed} 127.0.0.1:1")
     with pytest.raises(DosirakError, match="a password in a cell stays"):
         magic("docker", "login -u me --password-stdin 127.0.0.1:1")
     shell.user_ns["word"] = "opensesame"
     with pytest.raises(DosirakError, match="connection refused"):
-        magic("docker", "login -u me -p {word} 127.0.0.1:1")
+        magic("docker", "login -u opensesame -p {word} 127.0.0.1:1")
     assert "opensesame" not in "".join(capsys.readouterr())
     assert not config.exists()
 
