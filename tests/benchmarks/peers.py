@@ -40,12 +40,12 @@ def bundle(folder: Path, cgroup: str) -> Path:
 
 
 def runtime(program: str) -> Prepare:
-    """`runc run` or `crun run` of the bundle."""
+    """`runc run` or `crun run` of the bundle, or that of another with this command line."""
 
     @contextmanager
     def prepare(folder: Path) -> Iterator[Callable[[], None]]:
         _need(program)
-        made = bundle(folder, f"{CGROUP}/{program}")
+        made = bundle(folder, f"{CGROUP}/{Path(program).name}")
 
         def run() -> None:
             name = f"bench-{next(_IDS)}"
