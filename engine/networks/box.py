@@ -26,7 +26,7 @@ class Link(msgspec.Struct):
 class Box(msgspec.Struct):
     """One container. `fd` is a descriptor of the namespace of its own; `way_out` a network's id, "" without.
 
-    `sockets`: a name server's, as long as it has not got them.
+    `sockets`: a name server's, as long as it has not got them. `nameserver`: as `Sandbox` has it.
     """
 
     id: str
@@ -40,10 +40,13 @@ class Box(msgspec.Struct):
     fd: int | None = None
     way_out: str = ""
     links: dict[str, Link] = msgspec.field(default_factory=dict)
+    nameserver: str = ""
 
     def sandbox(self) -> Sandbox:
         """What others see of it."""
-        return Sandbox(self.id, self.fd, tuple(link.endpoint for link in self.links.values()), self.named)
+        return Sandbox(
+            self.id, self.fd, tuple(link.endpoint for link in self.links.values()), self.named, self.nameserver
+        )
 
 
 def way_out(box: Box) -> str:

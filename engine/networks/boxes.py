@@ -78,7 +78,9 @@ class Boxes:
         """See `Networks.join`."""
         if container_id in self._boxes:
             raise Forbidden(f"endpoint with name {name} already exists in network {joins[0].network}")
-        box = Box(names.new_id(), container_id, name, hostname, resolver, tuple(ports))
+        box = Box(
+            names.new_id(), container_id, name, hostname, resolver, tuple(ports), nameserver=self._home.nameserver
+        )
         try:
             if namespace is not None:
                 box.fd = os.dup(namespace)
@@ -101,7 +103,8 @@ class Boxes:
         """See `Networks.connect`."""
         box = self._boxes.get(container_id)
         if box is None:  # it had left its last network when an earlier service ended
-            box = Box(names.new_id(), container_id, name, hostname, resolver, fd=open_namespace(pid))
+            fd, nameserver = open_namespace(pid), self._home.nameserver
+            box = Box(names.new_id(), container_id, name, hostname, resolver, fd=fd, nameserver=nameserver)
             self._boxes[container_id] = box
         if not box.named:
             box.resolver = resolver
@@ -174,6 +177,7 @@ class Boxes:
             if box is None:
                 box = Box(endpoint.sandbox_id, endpoint.container, endpoint.name, endpoint.hostname, endpoint.resolver)
                 box.fd = os.dup(attachment.prepared.fd) if attachment.prepared else None
+                box.nameserver = self._home.nameserver
                 self._boxes[endpoint.container] = box
             box.links[endpoint.network_id] = Link(endpoint, attachment)
             if has_names(endpoint):

@@ -96,12 +96,14 @@ def resolv_conf(
     ipv6: bool = False,
     own_network: bool = True,
     named: bool = False,
+    instead: str = "",
 ) -> str:
     """/etc/resolv.conf: the host's, without the servers a container can't reach, or what `--dns*` asks for.
 
     Parameters: `host` is the host's text (`read_resolv_conf`); `dns`, `search` and `options` replace its lines of that
     kind; `--dns-search .` means none. `own_network` is False on the network `host`, where the host's loopback servers
-    can be reached and stay. `named`: a name server inside asks all these; the file names only that one.
+    can be reached and stay. `named`: a name server inside asks all these; the file names only that one. `instead`: to
+    be asked where none of the host's can be reached.
     Raises InvalidRequest for an address or word that isn't one.
     """
     lines = _directives(host)
@@ -112,7 +114,9 @@ def resolv_conf(
     if not servers:
         servers = nameservers(host)
         if own_network:
-            servers = [server for server in servers if _reachable(server, ipv6)] or list(DEFAULT_DNS)
+            servers = [server for server in servers if _reachable(server, ipv6)] or (
+                [instead] if instead else list(DEFAULT_DNS)
+            )
     # The resolver takes the last search (or domain) line only: resolv.conf(5).
     domains = [words[1:] for words in lines if words[0] in ("search", "domain")][-1:]
     searched = [_clean("search domain", word) for word in search] or (domains[0] if domains else [])

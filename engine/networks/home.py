@@ -65,6 +65,11 @@ class Home:
         self.enter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
+    @property
+    def nameserver(self) -> str:
+        """What is asked from there instead of a resolver on the host's loopback; "" for nothing."""
+        return self._keeper.nameserver if self._keeper else ""
+
     def resolvers(self, resolv_conf: str) -> list[str]:
         """The name servers of the host's resolv.conf as they are asked from there: behind the host's own loopback there
         is nobody, but what leads outside knows the host's resolver."""
@@ -72,7 +77,7 @@ class Home:
         if self._keeper is None:
             return servers
         reachable = [server for server in servers if not server.startswith("127.") and server != "::1"]
-        return reachable or ([self._keeper.nameserver] if self._keeper.nameserver else [])
+        return reachable or [server for server in (self.nameserver,) if server]
 
     # Published ports: kernel rules lead from the host's ports to containers, where the host's network is the bridges'.
 

@@ -101,6 +101,7 @@ def _resolv_conf(record: Container, sandbox: Sandbox) -> str:
         options=host.dns_options or (),
         own_network=sandbox.netns_fd is not None,
         named=sandbox.named,
+        instead=sandbox.nameserver,
     )
 
 
