@@ -122,8 +122,8 @@ class Sandbox(msgspec.Struct, frozen=True):
     `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
     stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
     `endpoints` are in the order of their making; none are left when a running container has left its last network.
-    `named`: a name server answers inside. `nameserver`: what is asked instead of a resolver on the host's loopback, where
-    that is out of reach ("": nothing).
+    `named`: a name server answers inside. `nameserver`: what is asked instead of a resolver on the host's loopback,
+    where that is out of reach ("": nothing).
     """
 
     id: str
