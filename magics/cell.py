@@ -17,6 +17,7 @@ from dosirak.magics.line import split
 
 _SINGLE = {
     "topology": "magics.commands.topology:topology",
+    "layers": "magics.commands.layers:layers",
     "dockerfile": "magics.commands.build:dockerfile",
 }
 

@@ -113,6 +113,17 @@ class DosirakMagics(Magics):
 
     @needs_local_scope
     @no_var_expand
+    @line_magic
+    def layers(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Show an image layer by layer: sizes, instructions, files added, changed and deleted, wasted space.
+
+        ``%layers NAME`` draws it, ``%layers NAME /etc/passwd`` also tells which layer the file comes from. The value's
+        ``frame()`` is a DataFrame.
+        """
+        return self._run("layers", line, None, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
     @line_cell_magic
     def dockerfile(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Build an image; the cell's body is the Dockerfile, the value is the image.

@@ -75,6 +75,7 @@ _SYSTEM = {"info": "magics.commands.system:info", "events": "magics.commands.sys
 _REGISTRY = {"login": "magics.commands.logins:login", "logout": "magics.commands.logins:logout"}
 _OURS = {
     "topology": "magics.commands.topology:topology",
+    "layers": "magics.commands.layers:layers",
     "status": "magics.commands.system:status",
     "doctor": "magics.commands.doctor:doctor",
 }

@@ -111,6 +111,13 @@ _HISTORY = [
     Column("SIZE", "int64", size, right=True),
     Column("COMMENT"),
 ]
+_LAYERS = [
+    Column("LAYER", "int64", right=True),
+    Column("SIZE", "int64", size, right=True),
+    Column("WASTED", "int64", size, right=True),
+    *(Column(title, "int64", right=True) for title in ("ADDED", "CHANGED", "DELETED")),
+    Column("INSTRUCTION", word=created_by),
+]
 _NETWORKS = [
     Column("NETWORK ID", word=identity),
     Column("NAME"),
@@ -167,6 +174,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "containers": _CONTAINERS,
         "images": _IMAGES,
         "history": _HISTORY,
+        "layers": _LAYERS,
         "networks": _NETWORKS,
         "top": _TOP,
         "changes": _CHANGES,

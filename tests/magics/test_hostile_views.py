@@ -131,6 +131,7 @@ SHOWN = [
     ("docker", "logs box", True),
     ("docker", 'exec box sh -c \'printf "%s" "$EVIL"\'', True),
     ("topology", "", False),
+    ("layers", "evil:two", False),
 ]
 
 
@@ -229,7 +230,7 @@ def test_the_command_at_a_terminal_shows_names_as_words(world: Engine) -> None:
     for arguments in (
         ["ps", "-a", "--no-trunc"], ["network", "ls"], ["image", "history", "--no-trunc", "evil:two"],
         ["inspect", "box"], ["topology"], ["volume", "inspect", "evil"], ["top", "box"], ["inspect", EVIL],
-        ["run", "--rm", "busybox", EVIL],
+        ["run", "--rm", "busybox", EVIL], ["layers", "evil:two"],
     ):  # fmt: skip
         done = subprocess.run([command, *arguments], capture_output=True, text=True, env=world.environment())
         assert unsafe(done.stdout + done.stderr) == [], arguments

@@ -33,6 +33,7 @@ def test_loading_the_extension_is_quick_and_imports_nothing_heavy() -> None:
     assert heavy == []
     assert took < 0.150
     assert {"container", "image", "network", "system", "docker", "dosirak", "topology", "dockerfile"} <= set(magics)
+    assert "layers" in magics
 
 
 def test_the_command_s_listing_needs_no_pandas() -> None:
