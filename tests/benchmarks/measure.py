@@ -21,7 +21,10 @@ class NotHere(Exception):
 
 @dataclass
 class Case:
-    """One row of the table. `meter` tells the processor time that a service behind it has spent so far, in seconds."""
+    """One row of the table. `meter` tells the processor time that a service behind it has spent so far, in seconds.
+
+    What `prepare` gives is called for each round; if it has a method `before`, that is called first, untimed.
+    """
 
     name: str
     prepare: Prepare
@@ -56,6 +59,7 @@ def measure(cases: Sequence[Case], folder: Path, rounds: int, warm_up: int = 3) 
             try:
                 run = stack.enter_context(case.prepare(own))
                 for _ in range(warm_up):
+                    _make_ready(run)
                     run()
             except NotHere as reason:
                 case.absent = str(reason)
@@ -63,12 +67,19 @@ def measure(cases: Sequence[Case], folder: Path, rounds: int, warm_up: int = 3) 
             ready.append((case, run))
         for _ in range(rounds):
             for case, run in ready:
+                _make_ready(run)
                 spent = case.meter() if case.meter else 0.0
                 start = time.perf_counter()
                 run()
                 case.seconds.append(time.perf_counter() - start)
                 if case.meter:
                     case.cpu_seconds.append(case.meter() - spent)
+
+
+def _make_ready(run: Callable[[], None]) -> None:
+    before = getattr(run, "before", None)
+    if before is not None:
+        before()
 
 
 def table(cases: Sequence[Case], reference: str) -> Iterator[str]:

@@ -77,10 +77,14 @@ def unshare(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 class Dockerd:
-    """A dockerd of the benchmark's own, in a network namespace of its own; started by the first row that asks."""
+    """A dockerd of the benchmark's own, in a network namespace of its own; started by the first row that asks.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters: `networks`: False has it on the machine's network, where it makes nothing (to reach a registry there).
+    """
+
+    def __init__(self, folder: Path, *, networks: bool = True) -> None:
         self._folder = folder
+        self._networks = networks
         self._daemon: subprocess.Popen[bytes] | None = None
         self.socket = folder / "docker.sock"
         self.environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(folder)}
@@ -94,7 +98,11 @@ class Dockerd:
         folder = self._folder
         folder.mkdir()
         command = ["unshare", "--net", "--kill-child", "--fork", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
-        command += ["dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
+        if not self._networks:
+            command = []
+        command += ["dockerd"]
+        command += [] if self._networks else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        command += ["--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")]
         command += ["--pidfile", str(folder / "pid"), "--host", f"unix://{self.socket}"]
         command += ["--cgroup-parent", CGROUP, "--default-ulimit", "nofile=1024:4096"]
         with (folder / "log").open("wb") as log:
@@ -103,6 +111,13 @@ class Dockerd:
         archive = folder / "busybox.tar"
         archive.write_bytes(busybox_tar())
         quietly("docker", "import", archive, "busybox", env=self.environment)()
+
+    def cpu(self) -> float:
+        """Processor time of the daemon, its containerd, and what they have started and waited for, in seconds."""
+        pid = (self._folder / "pid").read_text()
+        # Children belong to the thread that started them.
+        threads = Path(f"/proc/{pid}/task").glob("*/children")
+        return sum(map(spent, [pid, *(child for file in threads for child in file.read_text().split())]))
 
     def stop(self) -> None:
         """End it."""
@@ -180,6 +195,18 @@ def remove_cgroups() -> None:
                     folder.rmdir()
             with contextlib.suppress(OSError):
                 top.rmdir()
+
+
+def spent(pid: str | int) -> float:
+    """Processor time of a process, of threads that have ended too, and of the children it has waited for, in seconds.
+
+    utime, stime, cutime, cstime of proc_pid_stat(5), in ticks of 10 ms.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _need(program: str) -> None:
