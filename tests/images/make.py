@@ -2,7 +2,7 @@
 
     python tests/images/make.py --list                     what stands behind each name
     python tests/images/make.py                            makes the small ones, and serves them until Ctrl-C
-    python tests/images/make.py --all                      wordpress and mysql too
+    python tests/images/make.py --all                      mysql too
     python tests/images/make.py --registry 127.0.0.1:5000  pushes them to a registry that runs already
     python tests/images/make.py busybox nginx              only these
 

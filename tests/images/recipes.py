@@ -31,19 +31,6 @@ fi
 exec "$@" --user=mysql --bind-address=0.0.0.0
 """
 
-_WORDPRESS = """#!/bin/sh
-# As the official image: the database is the one that WORDPRESS_DB_* name.
-set -e
-cat > /etc/wordpress/config-default.php <<END
-<?php
-define('DB_NAME', '${WORDPRESS_DB_NAME:-wordpress}'); define('DB_USER', '${WORDPRESS_DB_USER:-root}');
-define('DB_PASSWORD', '${WORDPRESS_DB_PASSWORD:-}'); define('DB_HOST', '${WORDPRESS_DB_HOST:-mysql}');
-define('WP_CONTENT_DIR', '/var/lib/wordpress/wp-content');
-END
-chmod 644 /etc/wordpress/config-default.php
-exec "$@"
-"""
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -117,24 +104,6 @@ RECIPES = (
             "Cmd": ["mariadbd"],
             "ExposedPorts": {"3306/tcp": {}},
             "Volumes": {"/var/lib/mysql": {}},
-        },
-        large=True,
-    ),
-    Recipe(
-        ("wordpress:latest",),
-        f"{_MINIMAL}, with Debian's wordpress, apache2 and PHP; not the official image",
-        ("wordpress", "apache2", "libapache2-mod-php", "php-mysql"),
-        files={
-            "usr/local/bin/docker-entrypoint.sh": _WORDPRESS,
-            "etc/apache2/sites-enabled/000-default.conf": "DocumentRoot /usr/share/wordpress\n"
-            "<Directory /usr/share/wordpress>\nOptions FollowSymLinks\nAllowOverride Limit Options FileInfo\n"
-            "DirectoryIndex index.php\nRequire all granted\n</Directory>\n",
-        },
-        config={
-            "Entrypoint": ["docker-entrypoint.sh"],
-            "Cmd": ["apache2ctl", "-D", "FOREGROUND"],
-            "ExposedPorts": {"80/tcp": {}},
-            "StopSignal": "SIGWINCH",
         },
         large=True,
     ),
