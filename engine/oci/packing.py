@@ -1,4 +1,4 @@
-"""The modules of `dosirak runtime`, compiled, in one file: how it is made. `program` reads it.
+"""The modules of `dosirak runtime`, compiled, in one file: how it is made. `program` reads it, by `loading`.
 
 It lies where Python keeps compiled modules, belongs to who may write there, and counts as long as the sources are what
 they were. Whoever may not write there starts a little slower.
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 _WANTED = ("dosirak", "__future__")
 # All that any command imports of this package.
-_MODULES = ("commands", "console", "events", "execution", "features", "lifecycle", "limits", "looking", "template")
+_MODULES = (
+    "commands",
+    "console",
+    "events",
+    "execution",
+    "features",
+    "lifecycle",
+    "limits",
+    "loading",
+    "looking",
+    "template",
+)
 # What is loaded at once for the commands that start and end a container; `import` finds the rest when it is asked for.
 _COMMANDS = {
     **dict.fromkeys(("create", "run"), ("commands", "lifecycle")),
@@ -73,8 +84,9 @@ class _Noted:
 
 
 def _collect() -> bytes:
-    """The index's length in four bytes; the index: the sources with their times and sizes; the modules by name: their
-    file, whether they are packages, where their code is and how long; by command, what is loaded at once. The codes."""
+    """The index's length in four bytes; `loading`, and the index: the sources with their times and sizes; the modules
+    by name: their file, whether they are packages, where their code is and how long; by command, what is loaded at
+    once. The codes."""
     for name in [name for name in sys.modules if name.startswith(_WANTED)]:
         del sys.modules[name]  # anew, to see in which order
     sys.meta_path.insert(0, _Noted)
@@ -125,13 +137,14 @@ def _order(roots: list[ModuleType], done: list[str]) -> list[str]:
 def _lay_out(
     sources: list[tuple[str, int, int]], found: dict[str, tuple[str, bool, bytes]], orders: dict[str, list[str]]
 ) -> bytes:
+    loader = marshal.loads(found["dosirak.engine.oci.loading"][2])
     start = 0
     while True:  # until the index is as long as it says itself
         at, modules = start, {}
         for name, (origin, package, code) in found.items():
             modules[name] = origin, package, at, len(code)
             at += len(code)
-        index = marshal.dumps((sources, modules, orders))
+        index = marshal.dumps((loader, (sources, modules, orders)))
         if start == 4 + len(index):
             break
         start = 4 + len(index)
