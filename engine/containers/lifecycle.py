@@ -41,7 +41,7 @@ async def start(room: Room, live: Live, *, restarts: int = 0) -> None:
         live.record.manually_stopped = False
         killing.watch(room, live)
         health.begin(room, live)
-        room.save_run(live)
+        room.save(live)
         room.tell_volumes(live, "mount")
         room.tell(live, "start")
         await attaching.flush(live)
@@ -146,7 +146,7 @@ async def ended(room: Room, live: Live, end: Exit, *, last: bool = False) -> Non
     state.exit_code, state.finished_at = end.code, end.at
     state.error = end.error
     if not last:
-        room.save_run(live)
+        room.save(live)
     room.tell_volumes(live, "unmount")
     _tell_end(room, live, end, oom=untold)
     live.stopped()

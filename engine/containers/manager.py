@@ -443,7 +443,6 @@ class Containers:
         for task in (*room.operations, *room.supervisors):
             task.cancel()
         await asyncio.gather(*room.operations, *room.supervisors, return_exceptions=True)
-        room.table.save_all()
         for live in room.table:
             live.drop_attaches()
         room.kills.close()

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-# Seconds: what a record changes by in a short run is written once.
-_SOON = 0.02
-_AGAIN = 1.0
 _decode = msgspec.json.Decoder(Container).decode
 
 
@@ -51,7 +48,6 @@ class Table:
         self._ids: dict[str, str] = {}
         self._damaged: set[str] = set()  # ids of what is there and can't be read
         self.running_damaged: dict[str, Task] = {}  # of these, what runs
-        self._unsaved: dict[str, Live] = {}
 
     def load(self) -> None:
         """Read all records."""
@@ -146,31 +142,9 @@ class Table:
         live = self._by_id[record.id] = Live(record)
         return live
 
-    def save_soon(self, live: Live) -> None:
-        """Write the record in a moment, together with what else changes until then."""
-        if not self._unsaved:
-            asyncio.get_running_loop().call_later(_SOON, self.save_all)
-        self._unsaved[live.record.id] = live
-
-    def save_all(self) -> None:
-        """Write what `save_soon` has put off; on a full disk, it is put off again."""
-        if not self._unsaved:
-            return
-        try:
-            with self._db.transaction():
-                for live in self._unsaved.values():
-                    self._update(live.record)
-            self._unsaved.clear()
-        except HostLimit as error:
-            _log.warning("%d containers: %s", len(self._unsaved), error)
-            asyncio.get_running_loop().call_later(_AGAIN, self.save_all)
-
     def save(self, live: Live) -> None:
         """Write the record. Raises HostLimit."""
-        self._update(live.record)
-        self._unsaved.pop(live.record.id, None)
-
-    def _update(self, record: Container) -> None:
+        record = live.record
         self._db.execute(
             "UPDATE containers SET name = ?, doc = ? WHERE id = ?", (record.name, _encode(record), record.id)
         )
@@ -178,7 +152,6 @@ class Table:
     def unrecord(self, live: Live) -> None:
         """Remove the record. Raises HostLimit."""
         self._db.execute("DELETE FROM containers WHERE id = ?", (live.record.id,))
-        self._unsaved.pop(live.record.id, None)
 
     def forget(self, live: Live) -> None:
         """A container without a record can't be found any more; its name is free."""
@@ -222,11 +195,6 @@ class Room:
             self.table.save(live)
         except HostLimit as error:
             _log.warning("container %s: %s", live.record.short_id, error)
-
-    def save_run(self, live: Live) -> None:
-        """Record that it has started or ended, in a moment: a service that comes before learns it from the monitor, or
-        from exit.json."""
-        self.table.save_soon(live)
 
     @asynccontextmanager
     async def holding(self, live: Live) -> AsyncIterator[None]:

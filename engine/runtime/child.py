@@ -136,8 +136,7 @@ def _build(plan: Plan) -> int:
     propagation = _PROPAGATION[linux.get("rootfsPropagation") or ""]
     plan.mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     # Nothing mounted from here on may show on the host.
-    if propagation != _PROPAGATION[""] or "mount" not in plan.namespaces.ready:
-        sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
+    sys.mount(None, "/", None, sys.MS_REC | (sys.MS_PRIVATE if propagation & sys.MS_PRIVATE else sys.MS_SLAVE))
     root_fd = rootfs.open_root(spec, plan.bundle, plan.root)
     rootfs.mount_all(spec, root_fd, plan.cgroup, plan.ready, plan.binds)
     # The last mount there wins; a host's /dev bound by the user is left as it is.

@@ -192,9 +192,8 @@ def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:
         # Made by the root of its user namespace, so that this one can open /dev/stdout again.
         stdio = Stdio(stdin=stdin, terminal=bool(plan.process.get("terminal")))
         plan.stdio = stdio.theirs
-        flags |= sys.CLONE_FILES | vfork.CLONE_PARENT | plan.namespaces.enter_ready(plan.bundle)
+        flags |= sys.CLONE_FILES | vfork.CLONE_PARENT
         pid, error = vfork.spawn(flags, lambda: child.run(plan))
-        plan.namespaces.leave_ready()
     except OSError as error:
         raise start_error(error) from error
     if error is not None:

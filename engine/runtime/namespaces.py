@@ -91,38 +91,11 @@ class Namespaces:
     def _choose_ready(self) -> None:
         """Take the namespaces that are ready and asked for, and leave the others. With a user namespace of its own, a
         container's belong to that."""
-        if _Ready.mount < 0:
-            return
-        if "user" not in self.joined:
-            self.ready = [name for name in _early() if name in self.new]
-        for name, before in (("uts", _Ready.before_uts), ("ipc", _Ready.before_ipc)):
-            if name not in self.ready and before >= 0:
+        for name, before in _Ready.before:
+            if name in self.new and "user" not in self.joined:
+                self.ready.append(name)
+            else:
                 sys.setns(before, FLAGS[name])
-
-    def enter_ready(self, place: str) -> int:
-        """Right before the clone: go to the mounts that are ready, unless they are out of date. Returns flags for
-        clone(2), of what it has to make instead.
-
-        Parameters: `place`: the container's own directory, which a mount since then may have brought or hidden.
-        """
-        if "mount" not in self.ready:
-            return 0
-        now = os.stat(place)
-        sys.setns(_Ready.mount, sys.CLONE_NEWNS)
-        try:
-            then = os.stat(place)
-            if (then.st_dev, then.st_ino) == (now.st_dev, now.st_ino):
-                return 0
-        except OSError:
-            pass
-        sys.setns(_Ready.before_mount, sys.CLONE_NEWNS)
-        self.ready.remove("mount")
-        return sys.CLONE_NEWNS
-
-    def leave_ready(self) -> None:
-        """After the clone: this process would stay in the container's root, and has no business there."""
-        if "mount" in self.ready:
-            sys.setns(_Ready.before_mount, sys.CLONE_NEWNS)
 
     def join(self) -> None:
         """In the child: enter the joined ones."""
@@ -132,36 +105,26 @@ class Namespaces:
 
 
 class _Ready:
-    """What `get_ready` has made; -1: nothing. `before_*`: the namespace that this process was in then."""
+    """The namespaces that this process was in before `get_ready` made others; -1: it is in it."""
 
     before_time = -1
-    before_mount = before_uts = before_ipc = -1
-    mount = -1
-
-
-def _early() -> tuple[str, ...]:
-    """What `get_ready` makes, besides the time namespace: the host's others are not to be had again by who is root of a
-    user namespace only."""
-    return ("mount",) if privilege.here().confined else ("mount", "uts", "ipc")
+    before: tuple[tuple[str, int], ...] = ()
 
 
 def get_ready(*, time: bool) -> None:
     """Make namespaces for the next container already, in this process: the child that will run in them is then born in
-    them. Copying the host's mounts is most of what this saves. Raises OSError.
+    them. Not a mount namespace: its copy of the host's mounts would keep what is unmounted there meanwhile. Raises
+    OSError.
 
-    Parameters: `time`: a time namespace too. This process stays among the host's mounts until `enter_ready`.
+    Parameters: `time`: a time namespace too.
     """
     if time:
         _Ready.before_time = _open("time")
         _enter_new_time({})
-    before = [
-        _open(kind) if name in _early() else -1 for name, kind in (("mount", "mnt"), ("uts", "uts"), ("ipc", "ipc"))
-    ]
-    sys.unshare(sum(FLAGS[name] for name in _early()))
-    _Ready.before_mount, _Ready.before_uts, _Ready.before_ipc = before
-    sys.mount(None, "/", None, sys.MS_REC | sys.MS_SLAVE)
-    _Ready.mount = _open("mnt")
-    sys.setns(_Ready.before_mount, sys.CLONE_NEWNS)
+    if not privilege.here().confined:  # who is root of a user namespace only can't go back to the host's
+        before = tuple((name, _open(name)) for name in ("uts", "ipc"))
+        sys.unshare(sys.CLONE_NEWUTS | sys.CLONE_NEWIPC)
+        _Ready.before = before
 
 
 def _open(name: str) -> int:

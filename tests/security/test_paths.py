@@ -91,7 +91,6 @@ REASONS: dict[str, dict[str, set[str]]] = {
         "build/dockerfile/expand.py": {"name", "pattern"},
         "build/messages.py": {"step"},
         "build/pattern.py": {"inner"},
-        "build/stages.py": {"wanted.lower()", "here"},
         "build/writing.py": {"shown(parent)"},
     },
 }

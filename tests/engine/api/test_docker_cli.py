@@ -273,10 +273,3 @@ def test_info_version_and_lists_of_the_other_things(docker: Docker, busybox: str
     assert {row["Type"]: row["Size"] for row in used}["Local Volumes"] == "5kB"
     assert docker("volume", "ls", "-q").stdout.strip() == "data"
     assert docker("volume", "rm", "data").stdout.strip() == "data"
-
-
-@pytest.mark.parametrize("arguments", [("search", "box")])
-def test_what_is_not_there_yet_is_one_clear_line(docker: Docker, busybox: str, arguments: tuple[str, ...]) -> None:
-    done = docker(*arguments, check=False)
-    assert done.returncode != 0
-    assert "is not supported by this engine yet" in done.stderr

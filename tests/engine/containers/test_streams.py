@@ -280,7 +280,7 @@ async def test_each_line_has_a_frame_of_its_own(rig, driver):
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 async def test_following_loses_nothing_while_the_log_is_rotated_at_full_speed(rig, driver):
     log = LogConfig(type=driver, config={"max-size": "100k", "max-file": "2"})
-    container_id = await rig.create("sh", "-c", "sleep 0.2; seq 200000", host={"log_config": log})
+    container_id = await rig.create("sh", "-c", "sleep 1; seq 200000", host={"log_config": log})
     await rig.containers.start(container_id)
     said = b""
     async with asyncio.timeout(60):

@@ -268,7 +268,7 @@ async def test_a_tmpfs(box: Box) -> None:
     result = await box.run(
         "stat -c '%n %a %u' /plain /tmp /moded /ro; touch /plain/x /tmp/x && echo ok; touch /ro/x", mounts=mounts
     )
-    assert result.out == "/plain 755 0\n/tmp 1777 0\n/moded 700 5\n/ro 755 0\nok\n"
+    assert result.out == "/plain 1777 0\n/tmp 1777 0\n/moded 700 5\n/ro 1777 0\nok\n"
     assert "Read-only" in result.err
 
 

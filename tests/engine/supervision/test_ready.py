@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -101,28 +102,44 @@ async def test_each_container_has_namespaces_of_its_own(box: Box, own_launcher: 
         assert len({os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}) == 5, kind
 
 
-async def test_a_folder_on_a_mount_younger_than_the_spares(box: Box, own_launcher: Launcher) -> None:
-    """A spare has a copy of the host's mounts as they were; where they are private, nothing new comes into it."""
-    await ended(await box.launch(box.bundle(), launcher=own_launcher))
-    root, real = box.root, box.root / "younger"
-    real.mkdir()
+def tmpfs_on(place: Path) -> None:
+    """Mount one, private to this mount namespace and its copies."""
+    place.mkdir()
     fs = syscalls.fsopen("tmpfs")
     syscalls.fsconfig_create(fs)
     tree = syscalls.fsmount(fs, 0)
-    os.close(fs)
-    syscalls.move_mount(tree, os.open(real, os.O_PATH))
-    os.close(tree)
+    target = os.open(place, os.O_PATH)
+    syscalls.move_mount(tree, target)
+    for fd in (fs, tree, target):
+        os.close(fd)
+    syscalls.mount(None, str(place), None, syscalls.MS_PRIVATE)
+
+
+async def test_a_folder_on_a_mount_younger_than_the_spares(box: Box, own_launcher: Launcher) -> None:
+    await ended(await box.launch(box.bundle(), launcher=own_launcher))
+    root = box.root
+    box.root = root / "younger"
+    tmpfs_on(box.root)
     try:
-        syscalls.mount(None, str(real), None, syscalls.MS_PRIVATE)
-        box.root = real
         for _ in range(3):
             bundle = box.bundle(["sh", "-c", "echo here > /file; cat /file"])
             await ended(await box.launch(bundle, launcher=own_launcher))
             assert bundle.logged() == "here\n"
             assert (bundle.path / "upper/file").read_text() == "here\n"
     finally:
+        syscalls.umount2(str(box.root), syscalls.MNT_DETACH)
         box.root = root
-        syscalls.umount2(str(real), syscalls.MNT_DETACH)
+
+
+async def test_spares_hold_no_mount_of_the_host_s(box: Box, own_launcher: Launcher) -> None:
+    """Whoever unmounts a disk wants to take it away."""
+    place = box.root / "disk"
+    tmpfs_on(place)
+    await ended(await box.launch(box.bundle(), launcher=own_launcher))  # spares are forked after it
+    await asyncio.sleep(0.3)
+    syscalls.umount2(str(place), 0)
+    for pid in descendants(own_launcher.pid):
+        assert str(place) not in Path(f"/proc/{pid}/mountinfo").read_text()
 
 
 @needs_v1
