@@ -30,7 +30,8 @@ def showing(source: Path, options: list[str], own: dict[str, Any], user: dict[st
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path: Path, oci_image: Path) -> Path:
+    (oci_image / "mnt").mkdir(exist_ok=True)  # a remapped root may make nothing there
     (tmp_path / "source").mkdir()
     (tmp_path / "source/file").write_text("x")
     os.chown(tmp_path / "source/file", 5, 6)
