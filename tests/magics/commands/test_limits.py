@@ -100,7 +100,10 @@ def test_the_command_prints_what_docker_prints(engine: Any, busybox: str, docker
         ("stats", "--no-stream", "-a", "--format", FORMAT),
         ("stats", "--no-stream", "--no-trunc", "--format", FORMAT, "one"),
     ):
-        ours, theirs = (sorted(run(*arguments).splitlines()) for run in (dosirak, lambda *a: docker(*a).stdout))
+        for _ in range(10):
+            ours, theirs = (sorted(run(*arguments).splitlines()) for run in (dosirak, lambda *a: docker(*a).stdout))
+            if ours == theirs:  # each processor gives back charged memory when it likes, of a paused container too
+                break
         assert ours == theirs
     ours, theirs = dosirak("stats", "--no-stream", "one"), docker("stats", "--no-stream", "one").stdout
     assert ours.splitlines()[0].rstrip() == theirs.splitlines()[0].rstrip()
