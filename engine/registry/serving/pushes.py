@@ -108,10 +108,17 @@ class Pushes:
             raise Refused(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         return found
 
+    def _resting(self, repository: str, name: str) -> Upload:
+        """An upload that no request is writing to."""
+        found = self.find(repository, name)
+        if found.busy:
+            raise Refused(416, "BLOB_UPLOAD_INVALID", "blob upload invalid: another request is writing to it")
+        return found
+
     async def append(self, repository: str, name: str, start: int | None, body: AsyncIterator[bytes]) -> Upload:
         """Writes what a request brings. Parameters: `start`: which byte it begins with, if it says so."""
-        upload = self.find(repository, name)
-        if upload.busy or start not in (None, upload.size):
+        upload = self._resting(repository, name)
+        if start not in (None, upload.size):
             raise Refused(416, "BLOB_UPLOAD_INVALID", "blob upload invalid: not the next piece")
         upload.busy = True
         try:
@@ -133,20 +140,20 @@ class Pushes:
 
     async def finish(self, repository: str, name: str, digest: str) -> None:
         """The upload is whole: it must have this digest."""
-        upload = self.find(repository, name)
+        upload = self._resting(repository, name)
         if not DIGEST.fullmatch(digest) or upload.writer.digest != digest:
             self._discard(name)
             raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         # First, so that it is no garbage in between.
         self._keep(digest)
-        try:
+        # Nobody finds it from now on: what came behind the last look at the digest would be in the blob too.
+        del self._uploads[name]
+        with upload.closing:
             await in_thread(upload.writer.commit, "application/octet-stream")
-        finally:
-            self._discard(name)
 
     def cancel(self, repository: str, name: str) -> None:
         """Throws an upload away."""
-        self.find(repository, name)
+        self._resting(repository, name)
         self._discard(name)
 
     async def put_manifest(self, repository: str, which: str, media_type: str, data: bytes) -> Descriptor:
