@@ -40,9 +40,9 @@ async def layers(
     Raises RegistryError, Unreachable, Unauthorized, HostLimit, NotFound when a blob is gone.
     """
     slots = asyncio.Semaphore(_AT_ONCE)
-    # The same layer twice in an image is pushed once.
-    wanted = dict(image.pairs)
-    for diff_id in wanted:
+    # The same layer twice in an image is pushed once; packed in two ways, it is two blobs.
+    wanted = {(diff_id, blob.digest): blob for diff_id, blob in image.pairs}
+    for diff_id, _ in wanted:
         tell(Message("Preparing", short(diff_id), layer=True))
 
     async def one(blob: Descriptor, diff_id: str) -> Descriptor:
@@ -55,13 +55,15 @@ async def layers(
             return ready
 
     # All are waited for, also when one fails: files are read in threads.
-    outcomes = await asyncio.gather(*(one(blob, diff_id) for diff_id, blob in wanted.items()), return_exceptions=True)
-    pushed: dict[str, Descriptor] = {}
-    for diff_id, outcome in zip(wanted, outcomes, strict=True):
+    outcomes = await asyncio.gather(
+        *(one(blob, diff_id) for (diff_id, _), blob in wanted.items()), return_exceptions=True
+    )
+    pushed: dict[tuple[str, str], Descriptor] = {}
+    for key, outcome in zip(wanted, outcomes, strict=True):
         if isinstance(outcome, BaseException):
             raise outcome
-        pushed[diff_id] = outcome
-    return [pushed[diff_id] for diff_id in image.diff_ids]
+        pushed[key] = outcome
+    return [pushed[diff_id, blob.digest] for diff_id, blob in image.pairs]
 
 
 async def manifest(image: Image, tag: str, client: Client, store: Store, tell: Tell) -> Pushed:

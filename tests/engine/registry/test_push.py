@@ -13,7 +13,7 @@ import pytest
 from dosirak.engine.registry import packing
 from support import registries, tars
 from support.engines import Engine
-from support.registries import HTPASSWD, PASSWORD, USER, Registry
+from support.registries import HTPASSWD, PASSWORD, USER, Registry, digest
 from support.rootfs import busybox_tar
 
 if TYPE_CHECKING:
@@ -32,19 +32,40 @@ def closed() -> Iterator[Registry]:
 
 
 def test_a_digest_survives_pull_and_push(docker: Docker, registry: Registry) -> None:
-    digest = registry.image("orig:1", [busybox_tar(), tars.files(a="digests survive")])["digest"]
+    made = registry.image("orig:1", [busybox_tar(), tars.files(a="digests survive")])["digest"]
     first, second = f"{registry.address}/orig:1", f"{registry.address}/copy/of:2"
     docker("pull", "-q", first)
     docker("tag", first, second)
     said = docker("push", second).stdout
     assert f"The push refers to repository [{registry.address}/copy/of]" in said
     assert said.count("Mounted from orig") == 2
-    assert f"2: digest: {digest} size: " in said
+    assert f"2: digest: {made} size: " in said
     said = docker("push", second).stdout
     assert said.count("Layer already exists") == 2
     docker("rmi", "-f", first, second)
-    assert f"Digest: {digest}" in docker("pull", second).stdout
+    assert f"Digest: {made}" in docker("pull", second).stdout
     docker("rmi", second)
+
+
+def test_a_layer_that_is_in_an_image_twice_packed_in_two_ways_is_pushed_as_it_came(
+    docker: Docker, registry: Registry
+) -> None:
+    layer = tars.files(twice="packed in two ways")
+    rootfs = {"type": "layers", "diff_ids": [digest(layer)] * 2}
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
+    kind = "application/vnd.oci.image.layer.v1.tar+gzip"
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": registry.put("ways", config, "application/vnd.oci.image.config.v1+json"),
+        "layers": [registry.put("ways", gzip.compress(layer, level, mtime=0), kind) for level in (0, 9)],
+    }
+    made = registry.tag("ways", "1", document)["digest"]
+    first, second = f"{registry.address}/ways:1", f"{registry.address}/other/ways:1"
+    docker("pull", "-q", first)
+    docker("tag", first, second)
+    assert f"1: digest: {made} size: " in docker("push", second).stdout
+    docker("rmi", "-f", first, second)
 
 
 def test_an_image_made_here_can_be_pushed_and_pulled_back(docker: Docker, registry: Registry, busybox: str) -> None:
