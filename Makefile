@@ -27,7 +27,7 @@ PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
 
 .PHONY: help
 help: ## Show these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: root $(READY) ## Run the first tutorial for real; print its tables, write it as one HTML page
@@ -41,7 +41,7 @@ lab: root $(READY) ## Open JupyterLab on the tutorials
 test: root docker clients $(READY) ## Run the test suite
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
-# What concerns an attack or a wall, wherever it stands: each test has its control.
+# What concerns an attack or a wall, wherever it stands.
 SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
   $(patsubst %,tests/engine/runtime/test_%.py,entering hostile_images users inroot process devicerules walls capabilities) \
   $(patsubst %,tests/engine/registry/test_%.py,hostile serving transport) tests/magics/logins \
