@@ -61,10 +61,8 @@ def registry(domain: str, path: str, known: Registries) -> Place:
     if rule is None or not rule.location or rule.location == rule.prefix:
         server = HUB_SERVER if domain == HUB else domain
         return Place(_endpoint(server, known, insecure=rule is not None and rule.insecure), path)
-    found = _located(rule.location + _below(rule, domain, path), known, rule.insecure)
-    if found.endpoint.host == domain:
-        return found
-    return _located(rule.location + _below(rule, domain, path), known, rule.insecure, anonymous=True)
+    elsewhere = rule.location.partition("/")[0] != domain
+    return _located(rule.location + _below(rule, domain, path), known, rule.insecure, anonymous=elsewhere)
 
 
 def _rule(domain: str, path: str, known: Registries) -> Rule | None:

@@ -95,6 +95,9 @@ blocked = true
 location = "plain.example"
 insecure = true
 [[registry]]
+prefix = "docker.io/old"
+location = "docker.io/new"
+[[registry]]
 prefix = "*.wild.example"
 [[registry.mirror]]
 location = "near.example:5000"
@@ -120,6 +123,7 @@ location = "near.example:5000"
                 "hub.school.example proxy/library/a -",
             ],
         ),
+        ("docker.io", "old/a", False, ["registry-1.docker.io new/a +"]),
         ("docker.io.example", "x", False, ["docker.io.example x +"]),
         ("plain.example", "x/y", False, ["plain.example x/y +"]),
         ("a.wild.example", "x", False, ["near.example:5000 x -", "a.wild.example x +"]),
