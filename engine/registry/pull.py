@@ -111,7 +111,7 @@ async def look(client: Client, reference: Reference) -> tuple[Descriptor, list[P
     if isinstance(document, documents.ImageIndex):
         return top, [one.platform for one in document.manifests if one.platform is not None]
     config = documents.read_config(await blobs.small([client], document.config, documents.MAX_CONFIG))
-    return top, [Platform(os=config.os, architecture=config.architecture, variant=config.variant)]
+    return top, [config.platform]
 
 
 async def fetch(found: Found, sources: Sequence[Client], images: Images, transfers: Transfers, tell: Tell) -> None:
@@ -173,7 +173,7 @@ def _refuse_schema1(top: Descriptor, reference: Reference) -> None:
 
 def platform_warning(found: Found, wanted: Platform, name: str) -> Message | None:
     """What is said of an image that is there for one platform only, and for another than asked."""
-    have = Platform(os=found.config.os, architecture=found.config.architecture, variant=found.config.variant)
+    have = found.config.platform
     if (have.os, have.architecture) == (wanted.os, wanted.architecture) and wanted.variant in ("", have.variant):
         return None
     return Message(
