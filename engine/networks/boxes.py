@@ -134,11 +134,8 @@ class Boxes:
         """See `Networks.disconnect`."""
         box = self._boxes.pop(container_id, None)
         if box:
-            try:
-                self._records.remove(link.endpoint for link in box.links.values())
-            finally:
-                # Also when the disk is full; the record is then freed at the next start.
-                self._undo(box)
+            self._records.remove(link.endpoint for link in box.links.values())
+            self._undo(box)
 
     def rename(self, container_id: str, name: str, names: Mapping[str, tuple[str, ...]]) -> None:
         """See `Networks.rename`."""

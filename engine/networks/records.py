@@ -26,6 +26,7 @@ class Records:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._owed: list[Endpoint] = []
+        self._soon: asyncio.TimerHandle | None = None
 
     def networks(self) -> list[Network]:
         """All networks, without endpoints."""
@@ -72,8 +73,8 @@ class Records:
                 )
 
     def save(self, endpoints: Iterable[Endpoint]) -> None:
-        """Connections' new shapes (never another address), in one commit."""
-        with self._db.transaction():
+        """Connections' new shapes (never another address), in one commit. Raises HostLimit."""
+        with self._removing():
             for endpoint in endpoints:
                 self._db.execute(
                     "UPDATE endpoints SET doc = ? WHERE container = ? AND network = ?",
@@ -82,13 +83,16 @@ class Records:
 
     def remove(self, endpoints: Iterable[Endpoint]) -> None:
         """These connections and their leases, in a moment or with the next change: a service that comes before frees
-        what no running container has."""
-        if not self._owed:
-            asyncio.get_running_loop().call_later(_SOON, self.settle)
+        what no running container has. Who takes one away from a container that runs on has another change to make."""
         self._owed += endpoints
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SOON, self.settle)
 
     def settle(self) -> None:
         """Remove now what is owed. On a full disk it goes together with the next change."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
         if not self._owed:
             return
         try:
