@@ -34,26 +34,42 @@ class Settings:
 def load() -> Settings:
     """Settings of this user: environment first, then `dosirak.toml`, then the platform's defaults.
 
-    Raises InvalidRequest when `dosirak.toml` can't be read as TOML.
+    Raises InvalidRequest when `dosirak.toml` can't be read as TOML, or nothing says where this user's things belong.
     """
     config = config_file()
-    data, run = _default_dirs()
-    data = Path(os.environ.get("DOSIRAK_ROOT") or config.get("root") or data)
+    data = Path(os.environ.get("DOSIRAK_ROOT") or config.get("root") or _default_data())
     # An engine moved by its root alone gets its sockets inside it, so that two roots never share a lock.
     moved = "DOSIRAK_ROOT" in os.environ or "root" in config
-    run = Path(os.environ.get("DOSIRAK_RUN") or config.get("run") or (data / "run" if moved else run))
+    run = Path(os.environ.get("DOSIRAK_RUN") or config.get("run") or (data / "run" if moved else _default_run()))
     idle = float(os.environ.get("DOSIRAK_IDLE_TIMEOUT") or config.get("idle_timeout") or 300.0)
     return Settings(data.absolute(), run.absolute(), idle)
 
 
-def _default_dirs() -> tuple[Path, Path]:
+def _default_data() -> Path:
     if os.geteuid() == 0:
-        return Path("/var/lib/dosirak"), Path("/run/dosirak")
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+        return Path("/var/lib/dosirak")
+    if shared := os.environ.get("XDG_DATA_HOME"):
+        return Path(shared, "dosirak")
+    if home := _home():
+        return Path(home, ".local/share/dosirak")
+    raise InvalidRequest(f"user {os.geteuid()} has no home directory: set HOME, or DOSIRAK_ROOT to a folder of yours")
+
+
+def _default_run() -> Path:
+    if os.geteuid() == 0:
+        return Path("/run/dosirak")
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return home / "dosirak", Path(runtime, "dosirak")
+        return Path(runtime, "dosirak")
     # Itself, not a folder in it: who starts the engine looks whose this one is, and others can make any name in /tmp.
-    return home / "dosirak", Path(f"/tmp/dosirak-{os.geteuid()}")
+    return Path(f"/tmp/dosirak-{os.geteuid()}")
+
+
+def _home() -> Path | None:
+    """The user's; None without HOME and an entry in passwd, as in a container that is given a number for a user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def config_file() -> dict[str, Any]:
@@ -61,7 +77,9 @@ def config_file() -> dict[str, Any]:
 
     One that others wrote is passed over: whoever says where the sockets are is told all that clients send.
     """
-    candidates = [Path("dosirak.toml"), Path.home() / ".config/dosirak/dosirak.toml", Path("/etc/dosirak/dosirak.toml")]
+    home = _home()
+    folders = (Path(), *((home / ".config/dosirak",) if home else ()), Path("/etc/dosirak"))
+    candidates = (folder / "dosirak.toml" for folder in folders)
     return next((found for path in candidates if _is_ours(path) and (found := read_file(path))), {})
 
 

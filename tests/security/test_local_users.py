@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -191,7 +193,7 @@ def test_without_a_runtime_directory_the_one_in_tmp_is_looked_at_itself(monkeypa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     # A folder in it could be made by whoever made it; its own owner is checked, and /tmp is sticky.
-    assert engine_settings._default_dirs()[1] == Path("/tmp/dosirak-1234")
+    assert engine_settings.load().run == Path("/tmp/dosirak-1234")
 
 
 def test_settings_in_a_folder_of_somebody_elses_are_passed_over(
@@ -214,16 +216,19 @@ def test_settings_in_a_folder_of_somebody_elses_are_passed_over(
 
 
 def test_what_the_engine_makes_is_closed_to_others(engine: Engine, busybox: str) -> None:
-    engine.docker("run", "-d", "-v", "/v", busybox, "sh", "-c", "echo secret; sleep 600")
+    secret = secrets.token_hex(16)
+    box = engine.client.containers.run(
+        busybox, ["sleep", "600"], detach=True, volumes=["/v"], environment={"SECRET": secret}
+    )
+    engine.client.api.exec_start(engine.client.api.exec_create(box.id, "true", environment={"AGAIN": secret}))
     bad = []
     for top in (engine.settings.data, engine.settings.run):
         assert top.stat().st_mode & 0o007 == 0
         bad += [str(path) for path in top.iterdir() if path.lstat().st_mode & 0o022 and not path.is_symlink()]
     assert bad == []
-    for process in os.listdir("/proc"):
-        # Nor does what they have been given show in their command lines or environments.
-        if process.isdigit():
-            try:
-                assert b"X-Registry-Auth" not in Path(f"/proc/{process}/cmdline").read_bytes()
-            except OSError:
-                continue
+    # Nor does what they have been given show in a command line: anybody reads those.
+    box.reload()
+    assert secret.encode() in Path(f"/proc/{box.attrs['State']['Pid']}/environ").read_bytes()  # the control
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            assert secret.encode() not in Path(f"/proc/{process}/cmdline").read_bytes()

@@ -199,6 +199,28 @@ def test_an_ordinary_user_is_told_which_directory_can_not_be_had(tmp_path: Path)
     assert "DOSIRAK_ROOT" in done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without a name")
+def test_a_user_without_a_home_is_told_what_to_set_and_needs_none_once_it_is_set(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from dosirak.engine import settings; os.setuid(34567)\n"
+        "from dosirak.engine.errors import EngineError\n"
+        "try: print(settings.load().data)\n"
+        "except EngineError as error: print(error)"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path[1:])}
+
+    def say(**more: str) -> str:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/", env={**environment, **more})
+        assert done.stderr == ""
+        return done.stdout
+
+    assert say() == "user 34567 has no home directory: set HOME, or DOSIRAK_ROOT to a folder of yours\n"
+    assert say(DOSIRAK_ROOT="/somewhere") == "/somewhere\n"
+    assert say(XDG_DATA_HOME="/somewhere") == "/somewhere/dosirak\n"
+    assert say(HOME="/somewhere") == "/somewhere/.local/share/dosirak\n"
+
+
 def test_a_service_that_can_not_start_says_why_to_its_starter(own: Engine) -> None:
     own.settings.data.mkdir(parents=True, exist_ok=True)
     database = own.settings.data / "state.db"
