@@ -58,6 +58,7 @@ def test_control_a_socket_with_an_abstract_name_and_one_that_listens_are_seen() 
 def test_the_engine_listens_in_no_network_and_under_no_abstract_name(engine: Engine, busybox: str) -> None:
     # CVE-2020-15257: containerd's shim listened under an abstract name, which a container of the host network reached.
     # And no web page, by DNS rebinding or otherwise, reaches what is no address.
+    assert not _sockets(engine.pid) & _internet(engine.pid)
     engine.docker("network", "create", "listening")
     engine.docker("run", "-d", "--net", "listening", "-p", "127.0.0.1::80", busybox, "sleep", "600")
     own = [process for process in engine_processes("DOSIRAK_TESTS_BASE") if "dosirak" in process.command]

@@ -171,13 +171,13 @@ while not os.path.exists("/tmp/stop"):
     for pid in os.listdir("/proc"):
         if not pid.isdigit() or int(pid) == own:
             continue
-        for what in ("exe", "root", "cwd", "mem", "maps", "environ", "ns/mnt", "map_files"):
+        for what in ("exe", "root", "cwd", "maps", "environ"):
             try:
                 place = f"/proc/{pid}/{what}"
                 if what in ("exe", "root", "cwd"):
                     seen.add(f"{what} {os.readlink(place)}")
-                    if what == "root":
-                        taken.update(os.path.join("root", n) for n in os.listdir(place) if n == %r)
+                    if what == "root" and os.path.exists(place + %r):
+                        taken.add("root")
                 elif what == "environ" and b"DOSIRAK" in open(place, "rb").read():
                     taken.add("environ")
                 elif what == "maps" and "dosirak" in open(place).read():
@@ -187,7 +187,7 @@ while not os.path.exists("/tmp/stop"):
         try:
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 name = os.readlink(f"/proc/{pid}/fd/{fd}")
-                harmless = ("/dev/null", "/dev/pts", "/proc", "/usr", "/bin", "/lib", "/tmp")
+                harmless = ("/dev/null", "/dev/pts", "/proc", "/usr", "/bin", "/lib", "/tmp", "/etc/ld.so.cache")
                 if name.startswith("/") and not name.startswith(harmless):
                     taken.add(f"fd {name}")
         except OSError:
@@ -198,9 +198,8 @@ print(json.dumps({"taken": sorted(taken), "seen": sorted(seen)}))
 
 def test_processes_that_enter_are_watched_from_inside_and_give_nothing_away(engine: Engine, marker: Marker) -> None:
     # CVE-2016-9962, CVE-2019-5736, on a running engine: exec, exec -t, health checks, cp; /proc/PID/root of each.
-    name = os.path.basename(marker.folder)
     flags = ("--health-cmd", "true", "--health-interval", "1s")
-    box = engine.docker("run", "-d", *flags, HOST_IMAGE, "python3", "-c", SNIFFER % name).stdout.strip()
+    box = engine.docker("run", "-d", *flags, HOST_IMAGE, "python3", "-c", SNIFFER % str(marker.path)).stdout.strip()
     wait_for(lambda: "ready" in engine.docker("exec", box, "ls", "/tmp").stdout, 15, "the sniffer")
     for _ in range(6):
         engine.docker("exec", box, "true")
@@ -214,6 +213,16 @@ def test_processes_that_enter_are_watched_from_inside_and_give_nothing_away(engi
     exes = [line for line in found["seen"] if line.startswith("exe ")]
     assert exes
     assert not [line for line in exes if "python" in line]
+
+
+def test_control_the_watcher_sees_the_hosts_file_where_it_was_given(engine: Engine, marker: Marker) -> None:
+    flags = ("-v", f"{marker.folder}:{marker.folder}:ro")
+    box = engine.docker("run", "-d", *flags, HOST_IMAGE, "python3", "-c", SNIFFER % str(marker.path)).stdout.strip()
+    wait_for(lambda: "ready" in engine.docker("exec", box, "ls", "/tmp").stdout, 15, "the sniffer")
+    engine.docker("exec", box, "sleep", "0.5")
+    engine.docker("exec", box, "touch", "/tmp/stop")
+    engine.docker("wait", box)
+    assert "root" in json.loads(engine.docker("logs", box).stdout)["taken"]
 
 
 TRACING = """

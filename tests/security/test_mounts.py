@@ -256,7 +256,7 @@ def test_a_health_check_of_an_image_that_covers_dev_sees_no_other_terminal(engin
     engine.docker("volume", "create", "pts")
     engine.docker("run", "--rm", "-v", "pts:/d", busybox, "sh", "-c", "ln -s /etc/passwd /d/0; mknod /d/ptmx c 5 2")
     for place in ("/dev/pts", "/dev"):
-        name = engine.docker("run", "-d", "-v", f"pts:{place}", busybox, "sleep", "600", check=False).stdout.strip()
+        name = engine.docker("run", "-d", "-v", f"pts:{place}", busybox, "sleep", "600").stdout.strip()
         done = engine.docker("exec", "-t", name, "sh", "-c", "tty; cat /dev/tty < /dev/null", check=False)
         assert "root:" not in done.stdout
         assert done.returncode != 0
