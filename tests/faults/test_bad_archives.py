@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Callable
 
 import pytest
 
+from support import tars
 from support.engines import Engine
 from support.rootfs import busybox_tar
 
 from .conftest import returns_to, settled
-
-
-def archive(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            made.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def docker_archive(*, layer: bytes | None = None, diff_id: str | None = None, **manifest: object) -> bytes:
@@ -32,15 +21,13 @@ def docker_archive(*, layer: bytes | None = None, diff_id: str | None = None, **
     named = diff_id or "sha256:" + hashlib.sha256(layer).hexdigest()
     config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [named]}, "config": {}}
     entry = {"Config": "config.json", "RepoTags": ["bad:latest"], "Layers": ["layer.tar"], **manifest}
-    return archive(
-        {"config.json": json.dumps(config).encode(), "layer.tar": layer, "manifest.json": json.dumps([entry]).encode()}
-    )
+    return tars.files(**{"config.json": json.dumps(config), "layer.tar": layer, "manifest.json": json.dumps([entry])})
 
 
 BAD: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "not a tar": lambda: b"this is no archive" * 1000,
-    "no manifest": lambda: archive({"something": b"else"}),
+    "no manifest": lambda: tars.files(something="else"),
     "truncated": lambda: docker_archive()[: 900 * 1024],
     "truncated gzip": lambda: gzip.compress(docker_archive(), 1)[:-2000],
     "damaged gzip": lambda: (lambda data: data[:50_000] + b"\0" * 64 + data[50_064:])(
@@ -52,9 +39,9 @@ BAD: dict[str, Callable[[], bytes]] = {
     "a config outside": lambda: docker_archive(Config="../../../etc/passwd"),
     "a layer outside": lambda: docker_archive(Layers=["/etc/passwd"]),
     "a tag that is none": lambda: docker_archive(RepoTags=["../UPPER:???"]),
-    "a manifest that is no list": lambda: archive({"manifest.json": b'{"Config": 5}'}),
-    "a manifest of a million brackets": lambda: archive({"manifest.json": b"[" * 1_000_000}),
-    "an escape by name": lambda: docker_archive(layer=archive({"../../escaped": b"x"})),
+    "a manifest that is no list": lambda: tars.files(**{"manifest.json": b'{"Config": 5}'}),
+    "a manifest of a million brackets": lambda: tars.files(**{"manifest.json": b"[" * 1_000_000}),
+    "an escape by name": lambda: docker_archive(layer=tars.files(**{"../../escaped": b"x"})),
 }
 
 

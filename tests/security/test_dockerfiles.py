@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-
 import pytest
 
+from support import tars
 from support.engines import Engine
 
 from .conftest import Marker
 from .test_names import ask
 
-# {marker}: a file of the host; {folder}: where it lies; {up}: from anywhere to the root.
+# {marker}: a file of the host; {folder}: where it lies; {up}: from anywhere to the root; {image}: busybox.
 REFUSED = {
     "a file of the host": "ADD {marker} /x",
     "a file above the context": "COPY {up}{marker} /x",
@@ -26,10 +24,11 @@ REFUSED = {
     "a mount over the kernel's": "RUN --mount=type=cache,target=/proc/sys id",
     "a tmpfs over the kernel's": "RUN --mount=type=tmpfs,target=/proc id",
     "privileges of its own": "RUN --security=insecure id",
-    "a stage's link to the host": "RUN ln -s {marker} /l\nCOPY --from=0 /l /x",
+    "a stage's link to the host": "RUN ln -s {marker} /l\nFROM {image}\nCOPY --from=0 /l /x",
     "a secret of the host's": "RUN --mount=type=secret,id={up}{marker},required cat /run/secrets/*",
 }
 HARMLESS = {
+    "a stage's link to its own": "RUN echo hi > /h; ln -s /h /l\nFROM {image}\nCOPY --from=0 /l /x",
     "a cache of the host's name": "RUN --mount=type=cache,id={up}{folder},target=/x touch /x/owned; ls /x",
     "a target above the root": "COPY <<EOF {up}{folder}/owned\nhi\nEOF\n",
     "a place that a link leads out of": "RUN ln -s {folder} /d\nCOPY <<EOF /d/owned\nhi\nEOF\n",
@@ -41,20 +40,13 @@ HARMLESS = {
 
 
 def context(file: str, marker: Marker) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        for name, target in (("link", str(marker.path)), ("out", str(marker.folder))):
-            link = tarfile.TarInfo(name)
-            link.type, link.linkname = tarfile.SYMTYPE, target
-            made.addfile(link)
-        text = tarfile.TarInfo("Dockerfile")
-        text.size = len(file)
-        made.addfile(text, io.BytesIO(file.encode()))
-    return buffer.getvalue()
+    links = {"link": marker.path, "out": marker.folder}
+    members = [tars.member(name, "symlink", str(target)) for name, target in links.items()]
+    return tars.tar([*members, tars.member("Dockerfile", "file", file)])
 
 
 def build(engine: Engine, busybox: str, marker: Marker, lines: str) -> tuple[int, bytes]:
-    names = {"marker": str(marker.path), "folder": str(marker.folder), "up": "../" * 12}
+    names = {"marker": str(marker.path), "folder": str(marker.folder), "up": "../" * 12, "image": busybox}
     file = f"# syntax=evil.example/frontend:1\nFROM {busybox}\n{lines.format(**names)}\n"
     done = engine.docker("build", "-t", "harmful", "-", stdin=context(file, marker), check=False, text=False)
     return done.returncode, done.stdout + done.stderr

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from support import tars
 from support.engines import Engine
 from support.rootfs import busybox_tar
 
@@ -18,16 +17,6 @@ from .conftest import Marker
 from .test_names import ask
 
 LONG = "x" * 1_000_000
-
-
-def archive(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            made.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def image(config: Any, layers: tuple[bytes, ...] = (), **document: Any) -> bytes:
@@ -38,13 +27,8 @@ def image(config: Any, layers: tuple[bytes, ...] = (), **document: Any) -> bytes
     names = [f"{number}.tar" for number in range(len(blobs))]
     entry = {"Config": "config.json", "RepoTags": ["hostile:latest"], "Layers": names}
     members = dict(zip(names, blobs, strict=True))
-    return archive(
-        {
-            "config.json": json.dumps({**whole, **document}).encode(),
-            **members,
-            "manifest.json": json.dumps([entry]).encode(),
-        }
-    )
+    texts = {"config.json": json.dumps({**whole, **document}), "manifest.json": json.dumps([entry])}
+    return tars.files(**texts, **members)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +91,7 @@ def test_a_configuration_is_used_or_refused_and_nothing_breaks(engine: Engine, k
             done = engine.docker(*arguments, stdin=stdin, check=False, text=False)
             said += done.stdout + done.stderr
     assert b"internal error" not in said, said[-2000:]
-    assert b"uid=" not in said.replace(b"$(id)", b"") or kind == "a command of commands"
+    assert b"uid=" not in said
     assert "Traceback" not in engine.log
     assert ask(engine, "GET", "/v1.43/containers/json?all=1")[0] == 200
     assert ask(engine, "GET", "/v1.43/images/json")[0] == 200
@@ -145,31 +129,13 @@ def test_a_harmless_image_of_the_same_making_runs(engine: Engine) -> None:
     assert engine.docker("run", "--rm", "hostile").stdout == "b\n"
 
 
-def layer(*members: tuple[str, bytes, dict[str, Any]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as made:
-        for name, kind, fields in members:
-            member = tarfile.TarInfo(name)
-            member.type = kind
-            content = fields.pop("content", b"")
-            member.size = len(content)
-            for field, value in fields.items():
-                setattr(member, field, value)
-            made.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def test_nodes_of_the_hosts_devices_in_a_layer_open_nothing(engine: Engine) -> None:
     nodes = {"mem": (1, 1), "kmsg": (1, 11), "console": (5, 1), "loop": (7, 0), "zero": (1, 5)}
     members = [
-        (
-            f"nodes/{name}",
-            tarfile.BLKTYPE if name == "loop" else tarfile.CHRTYPE,
-            {"devmajor": major, "devminor": minor, "mode": 0o666},
-        )
+        tars.member(f"nodes/{name}", "block" if name == "loop" else "char", devmajor=major, devminor=minor, mode=0o666)
         for name, (major, minor) in nodes.items()
     ]
-    engine.docker("load", stdin=image({}, (layer(*members),)), text=False)
+    engine.docker("load", stdin=image({}, (tars.tar(members),)), text=False)
     script = "for n in /nodes/*; do (: < $n) 2> /dev/null && echo $n; (: > $n) 2> /dev/null && echo $n; done"
     said = engine.docker("run", "--rm", "hostile", "sh", "-c", script).stdout.split()
     assert set(said) == {"/nodes/zero"}  # the control: that one may be opened
@@ -178,11 +144,8 @@ def test_nodes_of_the_hosts_devices_in_a_layer_open_nothing(engine: Engine) -> N
 def test_hard_links_of_a_layer_do_not_reach_the_host(engine: Engine, marker: Marker) -> None:
     path = str(marker.path).lstrip("/")
     for target in (f"/{path}", "../" * 20 + path, f"out/{path}"):
-        evil = layer(
-            ("out", tarfile.SYMTYPE, {"linkname": "/"}),
-            ("hard", tarfile.LNKTYPE, {"linkname": target}),
-            ("hard", tarfile.REGTYPE, {"content": b"owned"}),
-        )
+        members = tars.member("out", "symlink", "/"), tars.member("hard", "link", target)
+        evil = tars.tar([*members, tars.member("hard", "file", "owned")])
         engine.docker("load", stdin=image({}, (evil,)), check=False, text=False)
         engine.docker("run", "--rm", "hostile", "sh", "-c", "cat /hard; echo owned > /hard", check=False)
         marker.check()
@@ -190,15 +153,15 @@ def test_hard_links_of_a_layer_do_not_reach_the_host(engine: Engine, marker: Mar
 
 def test_marks_of_overlayfs_in_a_layer_are_not_taken(engine: Engine, marker: Marker) -> None:
     # A redirect would show another layer's directory, or one above; metacopy another file's content.
-    evil = layer(
-        ("seen", tarfile.DIRTYPE, {"mode": 0o755, "pax_headers": {
-            "SCHILY.xattr.trusted.overlay.redirect": "/" + "../" * 10 + str(marker.folder),
-            "SCHILY.xattr.user.overlay.redirect": "/etc"}}),
-        ("file", tarfile.REGTYPE, {"content": b"own", "pax_headers": {
-            "SCHILY.xattr.trusted.overlay.metacopy": "", "SCHILY.xattr.trusted.overlay.redirect": "/etc/passwd"}}),
-        ("etc", tarfile.DIRTYPE, {"mode": 0o755, "pax_headers": {"SCHILY.xattr.trusted.overlay.opaque": "y"}}),
-    )  # fmt: skip
-    loaded = engine.docker("load", stdin=image({}, (evil,)), check=False, text=False)
-    if loaded.returncode == 0:
-        script = "ls /seen | wc -l; cat /file; echo; test -e /etc/passwd && echo there"
-        assert engine.docker("run", "--rm", "hostile", "sh", "-c", script).stdout.split() == ["0", "own", "there"]
+    trusted = "SCHILY.xattr.trusted.overlay"
+    up = {f"{trusted}.redirect": "/" + "../" * 10 + str(marker.folder), "SCHILY.xattr.user.overlay.redirect": "/etc"}
+    members = [
+        tars.member("seen", "dir", pax_headers=up),
+        tars.member(
+            "file", "file", "own", pax_headers={f"{trusted}.metacopy": "", f"{trusted}.redirect": "/etc/passwd"}
+        ),
+        tars.member("etc", "dir", pax_headers={f"{trusted}.opaque": "y"}),
+    ]
+    engine.docker("load", stdin=image({}, (tars.tar(members),)), text=False)
+    script = "ls /seen | wc -l; cat /file; echo; test -e /etc/passwd && echo there"
+    assert engine.docker("run", "--rm", "hostile", "sh", "-c", script).stdout.split() == ["0", "own", "there"]

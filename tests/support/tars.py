@@ -43,6 +43,6 @@ def tar(members: Iterable[tuple[tarfile.TarInfo, bytes]], format: int = tarfile.
     return buffer.getvalue()
 
 
-def files(**content: str) -> bytes:
+def files(**content: bytes | str) -> bytes:
     """A tar of files with these contents."""
-    return tar(member(name, "file", text) for name, text in content.items())
+    return tar(member(name, "file", data) for name, data in content.items())
