@@ -41,13 +41,6 @@ def test_pull_and_push_tell_their_steps_and_return_what_came_of_it(
     magic("image", f"rm {name} {other}")
 
 
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This user's Docker configuration, empty."""
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    return tmp_path / "docker/config.json"
-
-
 def test_a_login_asks_for_the_password_and_serves_pull_and_push(
     magic: Any, config: Path, busybox: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

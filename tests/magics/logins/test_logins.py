@@ -33,13 +33,6 @@ place.write_text(json.dumps(known))
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This user's configuration, empty."""
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    return tmp_path / "docker/config.json"
-
-
-@pytest.fixture
 def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A credential helper's suffix."""
     program = tmp_path / "bin/docker-credential-test"
