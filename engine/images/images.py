@@ -165,15 +165,16 @@ class Images:
         self._events.publish("image", action, reference.familiar, {**labels, "name": reference.familiar_name})
 
     async def repack(self, image: Image, manifest: Descriptor) -> None:
-        """Another manifest stands for the image, with the same config and layers that are packed differently."""
+        """Another manifest stands for the image, with the same config and layers that are packed differently.
+
+        Raises NotFound when the image was removed meanwhile.
+        """
         async with self._keeping.changing:
-            view = self._catalog.view()
-            names = [name for name, id in view.names.items() if id == image.id]
-            before, needed = view.entries[image.id], view.blobs[image.id]
+            names = self._catalog.image(image.id).names
+            before = self._catalog.view().entries[image.id]
             packed = entry(manifest, image.parent)
             await in_thread(self._index.update, dict.fromkeys(names, packed), [] if names else [packed])
             await in_thread(self._index.drop, before - {manifest.digest})
-            await self._keeping.discard(needed)
 
     def compressed_layers(self) -> dict[str, Descriptor]:
         """By diff ID: the gzip blobs that images here have."""
@@ -379,8 +380,15 @@ class Images:
         with self._keeping.hold(set(digests)):
             yield
 
+    async def discard(self, digests: Iterable[str]) -> None:
+        """Deletes those of these blobs and layers that nothing needs any more."""
+        async with self._keeping.changing:
+            await self._keeping.discard(digests)
+
     async def collect(self) -> builtins.list[str]:
-        """Deletes the blobs and layers that nothing needs; returns their digests."""
+        """Deletes all blobs and layers that nothing needs; returns their digests. Not while a build runs, whose layers
+        nobody names yet.
+        """
         return await self._keeping.collect()
 
     def _publish(self, action: str, id: str, name: str) -> None:

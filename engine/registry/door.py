@@ -105,11 +105,12 @@ class Registry:
         tell(Message(f"The push refers to repository [{reference.name}]"))
         for tag in tags:
             image = await self._images.resolve(str(tag))
+            needed = self._images.needs(image.id)
             with self._images.hold_image(image):
                 pushed = await self._push(image, tag, client, tell)
             if pushed.digest != image.manifest.digest:
-                # Held until now: the blobs that the compressed ones stand for.
-                await self._images.collect()
+                # Held until now: what only the former manifest needs, and itself.
+                await self._images.discard(needed)
             tell(Message(f"{pushed.tag}: digest: {pushed.digest} size: {pushed.size}"))
             tell(Message("", pushed=pushed))
 
@@ -135,7 +136,7 @@ class Registry:
                 image = replace(image, manifest=manifest)
             pushed = await pushing.manifest(image, tag.tag, client, self._store, tell)
             by_digest = replace(tag, tag="", digest=image.manifest.digest)
-            await self._images.record({str(by_digest): image.manifest}, tag, action="push")
+            await self._images.record({str(by_digest): image.entry}, tag, action="push")
         return pushed
 
     def _elsewhere(self, reference: Reference, digest: str) -> list[str]:

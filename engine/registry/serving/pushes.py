@@ -71,7 +71,7 @@ class Pushes:
         for name in [*self._uploads]:
             self._discard(name)
         await self._keeping.aclose()
-        await self._images.collect()
+        await self._images.discard(self._kept)
 
     def has(self, repository: str, digest: str) -> bool:
         """Whether a blob is there for a repository: an image's of its, or one that was just uploaded."""
@@ -223,7 +223,7 @@ class Pushes:
             del self._waiting[digest]
             self._kept.discard(digest)
         if old:
-            self._collecting = asyncio.ensure_future(self._images.collect())
+            self._discarding = asyncio.ensure_future(self._images.discard(old))
 
     def _discard(self, name: str) -> None:
         if upload := self._uploads.pop(name, None):

@@ -84,14 +84,20 @@ def test_layers_made_here_are_pushed_compressed_once_and_the_same_each_time(
     first, child = f"{registry.address}/packed:1", f"{registry.address}/child:1"
     docker("build", "-q", "-t", first, "-", stdin=f"FROM {busybox}\nRUN yes made here | head -c 9000000 > /made\n")
     before = json.loads(docker("inspect", first).stdout)[0]
+    blobs = engine.settings.data / "content/blobs/sha256"
+    former = {path.name for path in blobs.iterdir()}
+    # What a build has just packed: no image has it yet.
+    (blobs / ("0" * 64)).write_bytes(b"")
     pushed = docker("push", first).stdout
+    gone = former - {path.name for path in blobs.iterdir()}
+    (blobs / ("0" * 64)).unlink()
+    assert len(gone) == 1, "the former manifest, and nothing else"
     assert "Preparing" in pushed and "Pushed" in pushed
     manifest = registry.manifest("packed", "1")
     assert {layer["mediaType"] for layer in manifest["layers"]} == {"application/vnd.oci.image.layer.v1.tar+gzip"}
     assert manifest["layers"][-1]["size"] < 1_000_000
     after = json.loads(docker("inspect", first).stdout)[0]
     assert (after["Id"], after["RootFS"]) == (before["Id"], before["RootFS"])
-    blobs = engine.settings.data / "content/blobs/sha256"
     assert all((blobs / layer["digest"][7:]).exists() for layer in manifest["layers"])
     docker("build", "-q", "-t", child, "-", stdin=f"FROM {first}\nRUN echo more > /more\n")
     docker("push", child)

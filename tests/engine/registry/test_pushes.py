@@ -69,3 +69,12 @@ async def test_an_upload_that_is_written_to_is_left_alone(pushes: Pushes, store:
     await writing
     await pushes.finish("a", name, digest(b"all"))
     assert store.has(digest(b"all"))
+
+
+async def test_the_end_throws_away_what_was_pushed_and_nothing_else(pushes: Pushes, store: Store) -> None:
+    others = store.put(b"a layer that a build has just packed", "")
+    name = await pushes.begin("a")
+    await pushes.append("a", name, None, body(b"pushed"))
+    await pushes.finish("a", name, digest(b"pushed"))
+    await pushes.close()
+    assert [*store.digests()] == [others.digest]
