@@ -57,6 +57,11 @@ async def found(box: Sandbox, name: str, **options: object) -> list[str]:
     return await asyncio.to_thread(lambda: addresses(box, name, **options))
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """`until`, while the engine goes on: what is waited for may be its tasks' work."""
+    await asyncio.to_thread(until, condition)
+
+
 def code(reply: dnslib.DNSRecord) -> str:
     return str(dnslib.RCODE[reply.header.rcode])
 
@@ -161,7 +166,7 @@ async def test_neighbours_are_found_by_name_alias_and_address(networks: Networks
     assert await found(web, reverse, kind="PTR") == ["db.back."]
     assert (await asked(web, "db", kind="AAAA")).rr == []
     await networks.disconnect("db")
-    until(lambda: addresses(web, "shop") == [web.endpoint.ip])
+    await eventually(lambda: addresses(web, "shop") == [web.endpoint.ip])
 
 
 async def test_a_question_of_the_first_moment_is_answered(networks: Networks, back: str) -> None:
@@ -293,7 +298,7 @@ async def test_names_are_answered_while_no_service_runs_and_by_the_next(host: Na
             assert alive(pid)
             second = await started(settings, {"web": sleeper.pid})
             db = await join(second, "db", back)
-            until(lambda: addresses(again, "db") == [db.endpoint.ip])
+            await eventually(lambda: addresses(again, "db") == [db.endpoint.ip])
             assert server_pid(settings) == pid
             for container in ("db", "web"):
                 await second.disconnect(container)
