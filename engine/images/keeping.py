@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from dosirak.engine.content import Store
 from dosirak.engine.images.catalog import Catalog
@@ -39,7 +39,10 @@ class Keeping:
     async def making(self, digests: set[str]) -> AsyncIterator[set[str]]:
         """As `hold`; and if it fails, what nothing needs of them goes. Not to be entered with `changing` held."""
         try:
-            with self.hold(digests):
+            with ExitStack() as stack:
+                async with self.changing:
+                    # Not in the midst of a removal: what is seen to be there from now on stays.
+                    stack.enter_context(self.hold(digests))
                 yield digests
         except BaseException:
             async with self.changing:

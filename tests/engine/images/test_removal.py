@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from dosirak.engine.content import Descriptor
@@ -144,6 +146,32 @@ async def test_layers_that_others_need_stay(room: Room) -> None:
     assert all(room.layers.has(digest(data)) for data in (BASE, TOP, OTHER))
     assert not room.store.has(image.id)
     assert len(await room.images.lower_dirs(await room.images.resolve("b:1"))) == 2
+
+
+async def test_what_is_just_being_removed_is_not_there_for_who_wants_it_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.load(docker_archive((["a:1"], [BASE])))
+    removing, go_on, remove = asyncio.Event(), asyncio.Event(), room.layers.remove
+
+    async def slowly(digest: str) -> None:
+        removing.set()
+        await go_on.wait()
+        await remove(digest)
+
+    async def pull() -> bool:
+        async with room.images.receive({digest(BASE)}):
+            return room.layers.has(digest(BASE))
+
+    monkeypatch.setattr(room.layers, "remove", slowly)
+    removal = asyncio.ensure_future(room.images.remove("a:1"))
+    await removing.wait()
+    pulling = asyncio.ensure_future(pull())
+    await asyncio.sleep(0.01)
+    go_on.set()
+    assert await pulling is False
+    await removal
+    assert not room.layers.has(digest(BASE))
 
 
 async def test_containers_that_use_an_image_are_asked_about(room: Room) -> None:
