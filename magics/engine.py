@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from dosirak.magics.errors import DAEMON, DosirakError
+from dosirak.magics.errors import DAEMON, DosirakError, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -148,6 +148,16 @@ class Engine:
     def is_dosirak(self) -> bool:
         """Whether this is Dosirak's own engine, which has the `/dosirak/…` requests."""
         return "dosirak" in engine_name(self.get("/version")).lower()
+
+    @contextlib.contextmanager
+    def ours_alone(self, what: str) -> Iterator[None]:
+        """In here requests are made that only Dosirak's own engine knows: another one's 404 becomes NotSupported."""
+        try:
+            yield
+        except ApiFailure as error:
+            if error.status == 404 and not self.is_dosirak:
+                raise NotSupported(f"{what}: needs Dosirak's own engine; DOCKER_HOST names another one", 1) from error
+            raise
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

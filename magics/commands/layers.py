@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from dosirak.magics.doors import Result, Session
-from dosirak.magics.errors import DosirakError, NotSupported
 from dosirak.magics.grammar.flags import Command
 
 
@@ -19,15 +18,10 @@ def layers(session: Session, image: str, path: str | None) -> Result:
     Wasted is what upper layers replace or delete: it is there, but no container sees it. With a PATH it is also told
     which layer that comes from.
     """
-    from dosirak.magics.engine import ApiFailure
     from dosirak.magics.layers.model import read
     from dosirak.magics.layers.view import LayersView
 
-    try:
+    with session.engine.ours_alone("layers"):
         document = session.engine.get(f"/dosirak/images/{image}/layers", {"path": path or None})
-    except ApiFailure as error:
-        if error.status == 404 and not session.engine.is_dosirak:
-            raise NotSupported("layers: needs Dosirak's own engine; DOCKER_HOST names another one", 1) from error
-        raise DosirakError(error.message) from error
     view = LayersView(read(document, image, path or ""))
     return Result(view, repr(view))

@@ -12,7 +12,6 @@ import click
 from dosirak.magics.commands.present import listing_result
 from dosirak.magics.commands.pull import authority
 from dosirak.magics.doors import Result, Session
-from dosirak.magics.errors import DosirakError
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.listing import filter_map
 from dosirak.magics.grammar.values import FILTER
@@ -62,8 +61,7 @@ def _fields(row: Mapping[str, Any], look: Look) -> dict[str, Any]:
 @click.pass_obj
 def inspect_manifest(session: Session, name: str) -> Result:
     """Show the manifest, or the list of manifests, that a registry has under a name; the value is a dictionary."""
-    if not session.engine.is_dosirak:
-        raise DosirakError(f"{session.engine.host} is not Dosirak's engine: it does not show manifests")
-    answer = session.engine.call("GET", f"/dosirak/manifests/{name}", headers=authority(name)).json()
+    with session.engine.ours_alone("manifest inspect"):
+        answer = session.engine.call("GET", f"/dosirak/manifests/{name}", headers=authority(name)).json()
     document = json.loads(base64.b64decode(answer["Raw"]))
     return Result(document, as_json(document, indent="\t"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from dosirak.magics.doors import Result, Session
-from dosirak.magics.errors import DosirakError, NotSupported
 from dosirak.magics.grammar.flags import Command
 
 
@@ -17,15 +16,10 @@ def topology(session: Session, containers: tuple[str, ...]) -> Result:
 
     With names, only these containers and what they hang on. In a terminal it is a tree.
     """
-    from dosirak.magics.engine import ApiFailure
     from dosirak.magics.topology.model import read
     from dosirak.magics.topology.picture import Topology
 
-    try:
+    with session.engine.ours_alone("topology"):
         document = session.engine.get("/dosirak/topology")
-    except ApiFailure as error:
-        if error.status == 404 and not session.engine.is_dosirak:
-            raise NotSupported("topology: needs Dosirak's own engine; DOCKER_HOST names another one", 1) from error
-        raise DosirakError(error.message) from error
     picture = Topology(read(document, containers))
     return Result(picture, repr(picture))

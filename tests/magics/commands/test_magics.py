@@ -268,13 +268,19 @@ def test_an_engine_that_can_t_start_tells_why_and_what_to_do(magic: Any, monkeyp
         magic("container", "ps")
 
 
-def test_a_foreign_engine_has_no_topology(magic: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_foreign_engine_has_nothing_of_what_is_ours_alone(magic: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from support.recorder import Recorder
 
     with Recorder(tmp_path / "s") as recorded:
         monkeypatch.setenv("DOCKER_HOST", recorded.host)
-        with pytest.raises(NotSupported, match="needs Dosirak's own engine"):
+        with pytest.raises(NotSupported, match="topology: needs Dosirak's own engine"):
             magic("topology")
+        with pytest.raises(NotSupported, match="manifest inspect: needs Dosirak's own engine"):
+            magic("docker", "manifest inspect busybox")
+        before = len(recorded.requests)
+        with pytest.raises(DosirakError, match="is not Dosirak's engine: it serves no registry"):
+            magic("registry", "serve --port 0")
+        assert "/dosirak/registries" not in str(recorded.requests[before:])  # where a password would go
 
 
 def test_help_is_shown_and_is_no_value(magic: Any, capsys: Output) -> None:
