@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dosirak.magics.layers.draw import svg
 from dosirak.magics.layers.model import Layers
 from dosirak.magics.look import words
-from dosirak.magics.look.html import PLAIN, Markup, join, mono, tag
+from dosirak.magics.look.html import PLAIN, Markup, join, mono, picture, tag
 from dosirak.magics.look.text import one_line
 from dosirak.magics.tables.columns import Look
 from dosirak.magics.tables.listing import Listing
@@ -22,11 +21,7 @@ _DID = {"A": "added", "C": "changed", "D": "deleted"}
 
 
 class LayersView:
-    """An image layer by layer: `frame()` is a DataFrame of it, `layers` the values, `save(path)` writes the picture.
-
-    In a notebook it is a picture: an SVG inside an `<img>`, which shows in a saved notebook that nobody trusts too, and
-    in which no script would run.
-    """
+    """An image layer by layer: `frame()` is a DataFrame of it, `layers` the values, `save(path)` writes the picture."""
 
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
@@ -81,11 +76,8 @@ class LayersView:
         return lines
 
     def _repr_html_(self) -> str:
-        data = base64.b64encode(self.svg.encode()).decode("ascii")
-        source = f"data:image/svg+xml;base64,{data}"
-        image = tag("img", src=source, alt=self._summary, style="max-width:100%;height:auto;border-radius:10px")
         lines: list[Markup] = [tag("div", mono(line)) for line in self._traced()]
-        return str(tag("div", image, join(*lines), class_=PLAIN))
+        return str(tag("div", picture(self.svg, self._summary), join(*lines), class_=PLAIN))
 
     def __repr__(self) -> str:
         return "\n".join([self._listing().text(), one_line(self._summary), *map(one_line, self._traced())])

@@ -43,6 +43,14 @@ def dot(colour: str) -> Markup:
     return tag("span", "●", style=f"color:{colour};font-size:11px", aria_hidden="true")
 
 
+def picture(svg: str, described: str) -> Markup:
+    """Return an SVG as an `<img>`: it shows in a saved notebook that nobody trusts, and scripts in it would not run."""
+    import base64
+
+    source = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode('ascii')}"
+    return tag("img", src=source, alt=described, style="max-width:100%;height:auto;border-radius:10px")
+
+
 def mono(text: object) -> Markup:
     """Return text in the fixed-width face."""
     return tag("span", text, style=f"font-family:{theme.MONO};font-size:{theme.SMALL}")

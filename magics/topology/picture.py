@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
-from dosirak.magics.look.html import tag
+from dosirak.magics.look.html import picture
 from dosirak.magics.look.text import one_line
 from dosirak.magics.look.words import Ports
 from dosirak.magics.topology.draw import svg
@@ -14,11 +13,7 @@ from dosirak.magics.topology.model import Member, System
 
 
 class Topology:
-    """The system at one moment. Shown in a notebook it is a picture, in a terminal a tree.
-
-    The picture is an SVG inside an `<img>`: it shows in a saved notebook that nobody trusts (where SVG and JavaScript
-    do not), and scripts in it would not run.
-    """
+    """The system at one moment. Shown in a notebook it is a picture, in a terminal a tree."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -41,9 +36,7 @@ class Topology:
         return f"{system.running} running containers; bridges: {bridges or 'none'}; {len(system.stopped)} not running"
 
     def _repr_html_(self) -> str:
-        data = base64.b64encode(self.svg.encode()).decode("ascii")
-        source = f"data:image/svg+xml;base64,{data}"
-        return tag("img", src=source, alt=self._summary, style="max-width:100%;height:auto;border-radius:10px")
+        return picture(self.svg, self._summary)
 
     def __repr__(self) -> str:
         system = self.system
