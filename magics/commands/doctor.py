@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -35,14 +34,12 @@ def doctor(session: Session) -> Result:
 
 
 def _examine() -> dict[str, Any]:
-    """The report, made by a process of its own: it unshares and mounts, a kernel must not."""
-    # A check of what runs here says nothing of a machine that DOCKER_HOST names.
+    """The report on this machine, whatever DOCKER_HOST names; by a process of its own, which unshares and mounts."""
     found = subprocess.run(
         [sys.executable, "-P", "-m", "dosirak.engine.doctor"],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env=dict(os.environ),
         check=False,
     )
     try:
