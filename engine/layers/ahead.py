@@ -67,7 +67,7 @@ class Ahead(io.RawIOBase):
                 self._free.append(self._current)
                 self._current = bytearray()
                 self._changed.notify_all()
-            while not self._filled and not self._ended:
+            while not (self._filled or self._ended or self._left):
                 self._changed.wait()
             if self._filled:
                 self._current, count = self._filled.popleft()
@@ -78,20 +78,14 @@ class Ahead(io.RawIOBase):
             return False
 
     def _run(self) -> None:
-        error = None
-        try:
-            while (buffer := self._buffer()) is not None:
-                count = self._fill(memoryview(buffer))
-                if not count:
-                    break
-                with self._changed:
+        ended = False
+        while not ended and (buffer := self._buffer()) is not None:
+            count, ended = self._fill(memoryview(buffer))
+            with self._changed:
+                if count:
                     self._filled.append((buffer, count))
-                    self._changed.notify_all()
-        except BaseException as reason:
-            error = reason
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
+                self._ended = ended
+                self._changed.notify_all()
 
     def _buffer(self) -> bytearray | None:
         """One to fill; None when nobody reads any more."""
@@ -100,8 +94,16 @@ class Ahead(io.RawIOBase):
                 self._changed.wait()
             return None if self._left else self._free.popleft()
 
-    def _fill(self, view: memoryview) -> int:
+    def _fill(self, view: memoryview) -> tuple[int, bool]:
+        """The number of bytes that came, and whether they are the last; an error counts as an end."""
         done = 0
-        while done < len(view) and not self._left and (count := self._source.readinto(view[done:])):
-            done += count
-        return done
+        try:
+            while done < len(view) and not self._left:
+                count = self._source.readinto(view[done:])
+                if not count:
+                    return done, True
+                done += count
+        except BaseException as error:
+            self._error = error
+            return done, True
+        return done, False
