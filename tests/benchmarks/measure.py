@@ -97,12 +97,9 @@ def table(cases: Sequence[Case], reference: str) -> Iterator[str]:
 
 
 def cpu_of(pid: int) -> float:
-    """Processor time that all threads of a process have spent, in seconds; counted in nanoseconds, unlike stat's."""
-    total = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            total += int((thread / "schedstat").read_text().split()[0])
-    return total / 1e9
+    """Processor time of a process, of threads that have ended too, in seconds; in nanoseconds, unlike stat's."""
+    # What clock_getcpuclockid(3) gives, which Python has for threads alone (CPUCLOCK_SCHED, linux/posix-timers.h).
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def quietly(*command: str | Path, **options: object) -> Callable[[], None]:
