@@ -21,6 +21,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 # -I leaves only the standard library on the path; the package is found from this file's own place.
@@ -31,14 +32,12 @@ if __name__ == "__main__" and not __package__:
 import gc  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
-import struct  # noqa: E402
 
 from dosirak.engine.rootless.relay import TcpPort, UdpPort  # noqa: E402
 from dosirak.engine.supervision import loop as loops  # noqa: E402
 from dosirak.engine.supervision import wire  # noqa: E402
 
 LISTENER_FD = 3
-_CREDENTIALS = struct.Struct("3i")
 _BACKLOG = 4
 _LOOK = 3.0
 """Seconds between two looks at who is left, while no service is there."""
@@ -87,8 +86,7 @@ class Keeper:
             service, _ = self._listener.accept()
         except OSError:
             return
-        _, uid, _ = _CREDENTIALS.unpack(service.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        if uid != 0:  # the user itself is root in here
+        if wire.peer(service)[1] != 0:  # the user itself is root in here
             service.close()
             return
         service.setblocking(False)
@@ -113,7 +111,7 @@ class Keeper:
     def _do(self, service: socket.socket, message: dict[str, Any], fds: list[int]) -> None:
         op = message["op"]
         if op == "enter":
-            wire.send(service, wire.pack({"nameserver": self._nameserver, "way": self._way}), self._spaces)
+            _answer(service, {"nameserver": self._nameserver, "way": self._way}, self._spaces)
         elif op == "forward":
             self._withdraw(message["port"])
             kind = TcpPort if message["protocol"] == "tcp" else UdpPort
@@ -124,7 +122,7 @@ class Keeper:
             for port in set(self._ports) - set(message["ports"]):
                 self._withdraw(port)
         elif op == "settle":
-            wire.send(service, wire.pack({}))
+            _answer(service, {})
         elif op == "end":
             self._loop.stop()
 
@@ -139,6 +137,14 @@ class Keeper:
             self._loop.after(_LOOK, self._look)
         else:
             self._loop.stop()
+
+
+def _answer(service: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """To one that may have been killed while it waited: its end is heard next."""
+    try:
+        wire.send(service, wire.pack(message), fds)
+    except OSError:
+        pass
 
 
 def _others() -> bool:

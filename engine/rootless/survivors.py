@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from pathlib import Path
 
+from dosirak.engine.supervision import wire
 from dosirak.engine.supervision.services import SOCKET
-
-_CREDENTIALS = struct.Struct("3i")
 
 
 def find(containers: Path) -> int:
@@ -28,7 +26,7 @@ def _listener(bundle: Path) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         try:
             sock.connect(f"/proc/self/fd/{folder}/{SOCKET}")
-            pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+            pid, uid = wire.peer(sock)
         except OSError:
             return 0
         finally:

@@ -40,6 +40,12 @@ def unpack(data: bytes) -> dict[str, Any]:
     return message
 
 
+def peer(sock: Socket) -> tuple[int, int]:
+    """The pid and the uid of who connected or listens, by the kernel's word (SO_PEERCRED, unix(7)). Raises OSError."""
+    credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT)
+    return int.from_bytes(credentials[:_INT], _ORDER), int.from_bytes(credentials[_INT : 2 * _INT], _ORDER)
+
+
 def send(sock: Socket, data: bytes, fds: Sequence[int] = ()) -> None:
     """Send a packet. Raises OSError, BlockingIOError when there is no room now."""
     if fds:

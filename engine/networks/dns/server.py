@@ -33,17 +33,16 @@ import gc  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
-import struct  # noqa: E402
 
 from dosirak.engine.networks.dns.sandbox import Home, Sandbox  # noqa: E402
 from dosirak.engine.networks.dns.upstream import Upstream  # noqa: E402
 from dosirak.engine.networks.dns.zones import Box, Zones  # noqa: E402
 from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns  # noqa: E402
 from dosirak.engine.supervision import loop as loops  # noqa: E402
+from dosirak.engine.supervision import wire  # noqa: E402
 
 _MESSAGE = 1 << 18
 _FDS = 3
-_CREDENTIALS = struct.Struct("3i")
 # Seconds between two looks at whose containers still run, while no service is there to tell.
 _ORPHANED = 5.0
 
@@ -78,8 +77,7 @@ class Server:
             service, _ = self._listener.accept()
         except OSError:
             return
-        _, uid, _ = _CREDENTIALS.unpack(service.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        if uid != os.geteuid():
+        if wire.peer(service)[1] != os.geteuid():
             service.close()
             return
         if self._service is not None:  # of a service that was killed a moment ago
@@ -87,7 +85,10 @@ class Server:
         self._service = service
         service.setblocking(False)
         self._loop.watch(service.fileno(), loops.IN, lambda _: self._hear())
-        service.send(json.dumps({"pid": os.getpid(), "boxes": list(self._boxes)}).encode())
+        try:
+            service.send(json.dumps({"pid": os.getpid(), "boxes": list(self._boxes)}).encode())
+        except OSError:
+            pass  # killed since it called: its end is heard next
 
     def _hear(self) -> None:
         while self._service is not None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import dnslib
 import pytest
 
 from dosirak.engine.networks import Join, Networks, Resolver, files
+from dosirak.engine.networks.dns import server
 from dosirak.engine.networks.model import CreateRequest, Sandbox
 from dosirak.engine.settings import Settings
 from dosirak.engine.state import Database, Events
@@ -374,6 +376,23 @@ async def test_a_name_server_ends_with_the_last_service_that_needs_it(settings: 
     await networks.close()
     until(lambda: not alive(pid), 10)
     assert not (settings.run / "names.sock").exists()
+
+
+def test_a_service_that_is_killed_before_it_is_greeted_does_not_end_it(tmp_path: Path) -> None:
+    path = os.fspath(tmp_path / "names.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen(2)
+        killed, lives = (socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
+        for sock in (killed, lives):
+            sock.connect(path)
+        killed.close()
+        command = [sys.executable, "-S", "-E", "-I", server.__file__, str(listener.fileno())]
+        subprocess.run(command, pass_fds=[listener.fileno()], check=True)
+    with lives:
+        lives.settimeout(10)
+        assert b'"boxes"' in lives.recv(1000)
+    until(lambda: not Path(path).exists(), 10)
 
 
 async def test_hostile_questions_hurt_nobody(networks: Networks, back: str) -> None:
