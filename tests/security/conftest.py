@@ -1,4 +1,4 @@
-"""Attacks, tried on a running engine through the docker CLI. Each has a control: that the test would see a success.
+"""Attacks, tried on a running engine through the docker CLI. Controls show that the tests would see a success.
 
 `probe` runs Python inside a container (the machine's own, from the image made of it) in the three ways in which an
 engine starts a process there: `run`, `exec` and a build's `RUN`. `marker` is a secret file of the host that must be
