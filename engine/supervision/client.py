@@ -128,11 +128,13 @@ class Task:
             return
         event = message["event"]
         if event == "log":
+            if message.get("missed"):
+                self._growth.missed()
             self._growth.grew(message["seen"])
         elif event == "detached":
             if self.on_detach:
                 self.on_detach()
-        elif event == "rotated" and fd >= 0:
+        elif event == "rotated":
             self._growth.rotated(fd)
         elif event == "exited":
             self._finish(_exit(message))

@@ -1,4 +1,4 @@
-"""Reading along with a process's log: when it has grown, and each new file of it, before its name has moved on."""
+"""Reading along with a process's log: when it has grown, and each file of it, before its name has moved on."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Growth:
         self._grew = asyncio.Event()
         self._ended = False
         self._followers: set[Follower] = set()
+        self._present = -1  # the newest file, while somebody reads along
 
     def follow(self) -> Follower:
         """One more reader. Use as a context manager."""
@@ -39,21 +40,39 @@ class Growth:
         self._grew.set()
 
     def rotated(self, fd: int) -> None:
-        """There is a new log file."""
+        """There is a new log file; -1: its descriptor did not come through."""
+        if fd < 0:
+            self.missed()
+        elif not self._followers or (self._present >= 0 and os.path.sameopenfile(fd, self._present)):
+            os.close(fd)  # left over from earlier readers: whoever begins to follow is passed the present one
+        else:
+            self._forget_present()
+            self._present = fd
+            for follower in self._followers:
+                follower.take(fd)
+
+    def missed(self) -> None:
+        """There was a new log file that could not be passed."""
         for follower in self._followers:
-            with contextlib.suppress(OSError):  # no descriptor left
-                follower.take(os.dup(fd))
-        os.close(fd)
+            follower.missed = True
+
+    def _forget_present(self) -> None:
+        if self._present >= 0:
+            os.close(self._present)
+            self._present = -1
 
     def end(self) -> None:
         """The process has ended, with the log flushed."""
         self._ended = True
+        self._forget_present()
         self.grew(self._seen + 1)
 
     async def join(self, follower: Follower) -> None:
-        """From the return on, the follower gets every new file."""
+        """From the return on, the follower gets the file that is the newest now, and then every new one."""
         first = not self._followers
         self._followers.add(follower)
+        if self._present >= 0:
+            follower.take(self._present)
         if first and not self._ended:
             with contextlib.suppress(TimeoutError, ProcessLookupError):
                 async with asyncio.timeout(_ANSWER_SECONDS):
@@ -64,6 +83,7 @@ class Growth:
         if follower in self._followers:
             self._followers.remove(follower)
             if not self._followers and not self._ended:
+                self._forget_present()
                 with contextlib.suppress(ProcessLookupError):
                     self._send({"op": "unfollow"})
 
@@ -85,7 +105,8 @@ class Growth:
 class Follower:
     """An asynchronous iterator: yields at once, then whenever the log has grown; ends with the process.
 
-    `files`: descriptors of the log's files since then, the oldest first; whoever takes one closes it.
+    `files`: descriptors of the log's files since then, the oldest first; whoever takes one closes it. `missed`: some
+    are not among them.
     """
 
     def __init__(self, growth: Growth) -> None:
@@ -93,6 +114,7 @@ class Follower:
         self._seen = -1
         self._joined = False
         self.files: deque[int] = deque()
+        self.missed = False
 
     def __enter__(self) -> Follower:
         return self
@@ -103,11 +125,14 @@ class Follower:
             os.close(self.files.popleft())
 
     def take(self, fd: int) -> None:
-        """One more file."""
-        if len(self.files) < _MOST_FILES:
-            self.files.append(fd)
-        else:
-            os.close(fd)
+        """One more file: a duplicate of it."""
+        try:
+            if len(self.files) < _MOST_FILES:
+                self.files.append(os.dup(fd))
+                return
+        except OSError:  # no descriptor left
+            pass
+        self.missed = True
 
     def __aiter__(self) -> Follower:
         return self

@@ -56,7 +56,7 @@ class Monitor:
         self._finished = False
         self._bundle = -1
         self._loop = loops.Loop()
-        self._services = Services(self._loop, self._heard, self._present)
+        self._services = Services(self._loop, self._heard, self._present, self._log_file)
         self._asker = _socket.socket(fileno=request.status)
         self._services.add(self._asker)
 
@@ -301,6 +301,9 @@ class Monitor:
 
         log.on_rotate = rotated
         return log
+
+    def _log_file(self) -> int:
+        return self._log.fd if self._log else -1
 
     def _attach(self, entry: dict[str, Any], fds: list[int], initial: bytes) -> None:
         """Add a client; its descriptors are taken from the beginning of `fds`."""

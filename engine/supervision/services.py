@@ -2,7 +2,8 @@
 
 Messages are those of `wire`; with later services over `monitor.sock` in the bundle.
 
-    to the service   started, failed, restarting, exited, detached, log, rotated (+ the new log file)
+    to the service   started, failed, restarting, exited, detached, log, rotated (+ the new log file; also the present
+                     one, to who begins to follow)
     from it          attach (+ socket), resize, follow, unfollow, policy, no_restart
 """
 
@@ -42,15 +43,17 @@ class Services:
         loop: loops.Loop,
         on_message: Callable[[dict[str, Any], list[int]], None],
         state: Callable[[], tuple[dict[str, Any], int]],
+        log_file: Callable[[], int],
     ) -> None:
         """Parameters: `on_message`: told of a message and its descriptors; `state`: what a new service is told, with a
-        descriptor or -1."""
-        self._loop, self._on_message, self._state = loop, on_message, state
+        descriptor or -1; `log_file`: the present one, or -1."""
+        self._loop, self._on_message, self._state, self._log_file = loop, on_message, state, log_file
         self._unsent: dict[wire.Socket, list[tuple[bytes, int]]] = {}
         self._listener: wire.Socket | None = None
         self._seen = 0  # grows with the log; what followers have seen is told by this number
         self._followers: dict[wire.Socket, int] = {}  # those that wait to be told
         self._reading: set[wire.Socket] = set()  # those that are passed each new log file
+        self._missing: set[wire.Socket] = set()  # those of them that were not passed one, and are to be told so
 
     def add(self, service: wire.Socket) -> None:
         """Talk to one more."""
@@ -107,15 +110,21 @@ class Services:
     def log_rotated(self, fd: int) -> None:
         """Pass the new log file to those who read along: by its name they may come too late."""
         for service in list(self._reading):
-            if len(self._unsent[service]) < _UNSENT_FILES:
-                self._send(service, {"event": "rotated"}, fd)
+            self._pass_file(service, fd)
+
+    def _pass_file(self, service: wire.Socket, fd: int) -> None:
+        if fd >= 0 and len(self._unsent[service]) < _UNSENT_FILES:
+            self._send(service, {"event": "rotated"}, fd)
+        else:
+            self._missing.add(service)
 
     def _tell_followers(self) -> None:
         """A follower is told once, and again after it has asked again: no queue can grow."""
         for service, seen in list(self._followers.items()):
             if seen != self._seen:
                 del self._followers[service]
-                self._send(service, {"event": "log", "seen": self._seen})
+                self._send(service, {"event": "log", "seen": self._seen, "missed": service in self._missing})
+                self._missing.discard(service)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -154,12 +163,13 @@ class Services:
         try:
             message = wire.unpack(data)
             if message["op"] == "follow":
-                self._reading.add(service)
                 self._followers[service] = message["seen"]
+                if service not in self._reading:
+                    self._reading.add(service)
+                    self._pass_file(service, self._log_file())
                 self._tell_followers()
             elif message["op"] == "unfollow":
-                self._reading.discard(service)
-                self._followers.pop(service, None)
+                self._read_no_more(service)
             else:
                 self._on_message(message, fds)
         except Exception as error:  # whatever a service asks: the container must not die of it
@@ -191,12 +201,16 @@ class Services:
             return
         self._watch(service)
 
+    def _read_no_more(self, service: wire.Socket) -> None:
+        self._followers.pop(service, None)
+        self._reading.discard(service)
+        self._missing.discard(service)
+
     def _drop(self, service: wire.Socket) -> None:
         for _, fd in self._unsent.pop(service):
             if fd >= 0:
                 os.close(fd)
-        self._followers.pop(service, None)
-        self._reading.discard(service)
+        self._read_no_more(service)
         self._loop.forget(service.fileno())
         service.close()
 

@@ -132,7 +132,8 @@ async def _batches(
         if grown is not None:
             await anext(grown, None)  # from here on no new file escapes
         files = follower.files if follower is not None else files
-        reader = stack.enter_context(LogReader(record.log_path, record.host_config.log_config.type, files, end))
+        driver = record.host_config.log_config.type
+        reader = stack.enter_context(LogReader(record.log_path, driver, files, end, lambda: _coming(follower, grown)))
         await in_thread(reader.seek, query.tail)
         yield []
         # Without `follow`, what is written meanwhile is none of the last lines.
@@ -149,6 +150,11 @@ async def _batches(
                 await anext(grown)
             except StopAsyncIteration:
                 grown = None  # what was written last is read once more
+
+
+def _coming(follower: Follower | None, grown: AsyncIterator[None] | None) -> bool:
+    """Whether each new file comes by its descriptor yet."""
+    return follower is not None and grown is not None and not follower.missed
 
 
 def _first_lines(entries: list[Entry], count: int) -> tuple[list[Entry], int]:

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import zlib
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +54,13 @@ class Named:
 
 
 class Parts:
-    """The files of the log at `path`; `files`: those that a running log began since somebody reads along."""
+    """The files of the log at `path`. `files`: descriptors, which can't move on, from one that was the newest at some
+    moment; `coming`: whether each file that is begun will be among them."""
 
-    def __init__(self, path: str, files: deque[int] | None = None) -> None:
+    def __init__(self, path: str, files: deque[int] | None = None, coming: Callable[[], bool] = lambda: False) -> None:
         self._path = path
         self._files = files if files is not None else deque()
+        self._coming = coming
 
     def all(self) -> list[Named]:
         """The files there are, the oldest first."""
@@ -77,6 +80,28 @@ class Parts:
         if newest is not None and newest.state.st_ino not in found:
             return [*reversed(found.values()), newest]
         return [*reversed(found.values())]
+
+    def up_to_first(self) -> list[Named]:
+        """As `all`, without those that were begun after the first of `files`."""
+        found = self.all()
+        if not self._files:
+            return found
+        first = os.fstat(self._files[0])
+        own = next((number for number, named in enumerate(found) if named.state.st_ino == first.st_ino), -1)
+        if own >= 0:
+            return found[: own + 1]
+        # It is compressed, or gone: so another one is written to.
+        return [named for named in found if not named.live and named.state.st_mtime_ns <= first.st_mtime_ns]
+
+    def backwards(self) -> Iterator[Part]:
+        """Opens them one by one, from the first of `files` or else the newest there is."""
+        found, first = self.up_to_first(), self.first_file()
+        if first is not None:
+            found = [named for named in found if not first.same(named.state)]
+            yield first
+        for named in reversed(found):
+            if part := self.open(named):
+                yield part
 
     def _named(self, name: str) -> Named | None:
         try:
@@ -102,17 +127,19 @@ class Parts:
         files = list(self._files)
         place = next((number for number, fd in enumerate(files) if part.same(os.fstat(fd))), None)
         if place is not None:
+            if place + 1 == len(files) and self._coming():
+                return None  # by their names, one too late could look like the next
             for _ in range(place + 1):
                 os.close(self._files.popleft())
-            if place + 1 < len(files):
-                return self._first_file()
+            if self._files:
+                return self.first_file()
         for _ in range(LOOKS):
             found = self.all()
             own = next((number for number, named in enumerate(found) if part.same(named.state)), -1)
             if own == len(found) - 1:
                 return None
             following = found[own + 1] if own >= 0 else self._oldest_after(part, found)
-            opened = self.open(following) if following else self._first_file()
+            opened = self.open(following) if following else self.first_file()
             if opened is not None and (own < 0 or self.still(found[own])):
                 return opened
             if opened is not None:
@@ -134,8 +161,8 @@ class Parts:
                 return named
         return None
 
-    def _first_file(self) -> Part | None:
-        """Opened anew, since the descriptor that came is for writing."""
+    def first_file(self) -> Part | None:
+        """The first of `files`, opened anew, since the descriptor that came is for writing."""
         if not self._files:
             return None
         return Part(os.open(f"/proc/self/fd/{self._files[0]}", os.O_RDONLY | os.O_CLOEXEC))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 
 from dosirak.engine.containers.logs.entries import FORMATS, Entry, line_count, without_lines
-from dosirak.engine.containers.logs.parts import LOOKS, Named, Part, Parts
+from dosirak.engine.containers.logs.parts import LOOKS, Part, Parts
 
 # Parsing a chunk holds the interpreter for some 2 ms: the event loop must not wait longer.
 _CHUNK = 1 << 18
@@ -15,12 +16,19 @@ _CHUNK = 1 << 18
 class LogReader:
     """Reads one container's log. Use as a context manager. Its methods read files: not for the event loop's thread."""
 
-    def __init__(self, path: str, driver: str, files: deque[int] | None = None, end: int = -1) -> None:
-        """Parameters: `files`: see `Parts`; `end`: read no further than so many bytes of the first of them."""
+    def __init__(
+        self,
+        path: str,
+        driver: str,
+        files: deque[int] | None = None,
+        end: int = -1,
+        coming: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Parameters: `files`, `coming`: see `Parts`; `end`: read no further than so many bytes of the first file."""
         self._format = FORMATS[driver]
         self._last = files[0] if files and end >= 0 else -1
         self._end = end
-        self._parts = Parts(path, files)
+        self._parts = Parts(path, files, coming)
         self._part: Part | None = None
         self._rest = b""
         self._left_out = 0
@@ -41,10 +49,7 @@ class LogReader:
         if tail is None:
             self._switch(self._oldest())
             return
-        for named in reversed(self._parts.all()):
-            part = self._parts.open(named)
-            if part is None:
-                continue
+        for part in self._parts.backwards():
             self._switch(part)
             position, self._left_out, lines = self._format.last(part.fd, tail)
             os.lseek(part.fd, position, os.SEEK_SET)
@@ -54,24 +59,14 @@ class LogReader:
 
     def _oldest(self) -> Part | None:
         for _ in range(LOOKS):
-            for named in self._up_to_last(self._parts.all()):
+            for named in self._parts.up_to_first():
                 if part := self._parts.open(named):
                     return part
                 if not self._parts.still(named):
                     break  # else it is damaged
             else:
                 break
-        if self._last >= 0:  # it has no name any more
-            return Part(os.open(f"/proc/self/fd/{self._last}", os.O_RDONLY | os.O_CLOEXEC))
-        return None
-
-    def _up_to_last(self, found: list[Named]) -> list[Named]:
-        if self._last < 0:
-            return found
-        last = os.fstat(self._last)
-        if any(named.state.st_ino == last.st_ino for named in found):
-            return found
-        return [named for named in found if named.state.st_mtime_ns <= last.st_mtime_ns]  # it is compressed, or gone
+        return self._parts.first_file()  # it has no name any more
 
     def read(self) -> list[Entry]:
         """The next entries, at most a chunk's; [] when there are no more for now."""

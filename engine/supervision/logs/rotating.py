@@ -34,6 +34,8 @@ class Log:
     def _open(self) -> None:
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self.size = os.fstat(self._fd).st_size
+        if self.on_rotate:
+            self.on_rotate(self._fd)
 
     def write(self, stream: int, data: bytes) -> None:
         """Log what `stream` (1 stdout, 2 stderr) wrote; an unfinished line waits for its end."""
@@ -57,6 +59,11 @@ class Log:
     def unfinished(self) -> list[tuple[int, bytes]]:
         """Per stream, what waits for the end of its line."""
         return list(self._partial.items())
+
+    @property
+    def fd(self) -> int:
+        """The current file's descriptor; -1 when it can't be written."""
+        return self._fd
 
     def place(self) -> tuple[int, list[int]]:
         """How far the log goes: the current file's size and descriptor; -1 and none when it can't be written."""
@@ -120,8 +127,6 @@ class Log:
         finally:
             os.close(folder)
         self._open()
-        if self.on_rotate:
-            self.on_rotate(self._fd)
 
     def _shift(self, folder: int) -> None:
         name = os.path.basename(self.path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from dosirak.engine.containers import ExecConfig, LogQuery
 from dosirak.engine.containers.documents import LogConfig
+from dosirak.engine.containers.logs import answer
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported, StartFailed
 from dosirak.engine.supervision.model import Attach
 from support.bundles import split
@@ -277,16 +280,51 @@ async def test_each_line_has_a_frame_of_its_own(rig, driver):
     assert answer == b"".join(b"\1\0\0\0\0\0\0" + bytes((len(line),)) + line for line in (b"a\n", b"b\n", b"\n", b"c"))
 
 
+ON_SIGNAL = "trap 'gone=1' USR1; echo ready; until [ $gone ]; do sleep 0.05; done;"
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+async def test_following_loses_nothing_that_is_rotated_away_before_its_first_file_is_opened(rig, driver, monkeypatch):
+    """The monitor has answered, the reader has opened nothing, and the service hears no more until all is written."""
+    log = LogConfig(type=driver, config={"max-size": "100k", "max-file": "2"})
+    script = f"{ON_SIGNAL} seq 50000; touch /written; seq 50001 60000"
+    container_id = await rig.start("sh", "-c", script, host={"log_config": log})
+    record = rig.containers.get(container_id)
+    written = Path(record.log_path).parent / "upper/written"
+
+    class Late(answer.LogReader):
+        def __init__(self, *arguments):
+            os.kill(record.state.pid, signal.SIGUSR1)
+            deadline = time.monotonic() + 30
+            while not written.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            super().__init__(*arguments)
+
+    await until_logged(rig, container_id, "ready\n")
+    monkeypatch.setattr(answer, "LogReader", Late)
+    async with asyncio.timeout(60):
+        said = b"".join([piece async for piece in rig.containers.log_stream(container_id, LogQuery(follow=True))])
+    assert split(said)[0] == b"ready\n" + b"".join(b"%d\n" % number for number in range(1, 60_001))
+
+
+async def until_logged(rig, container_id, text):
+    async with asyncio.timeout(20):
+        while await rig.log(container_id) != text:
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 async def test_following_loses_nothing_while_the_log_is_rotated_at_full_speed(rig, driver):
     log = LogConfig(type=driver, config={"max-size": "100k", "max-file": "2"})
-    container_id = await rig.create("sh", "-c", "sleep 1; seq 200000", host={"log_config": log})
-    await rig.containers.start(container_id)
+    container_id = await rig.start("sh", "-c", f"{ON_SIGNAL} seq 200000", host={"log_config": log})
     said = b""
     async with asyncio.timeout(60):
         async for piece in rig.containers.log_stream(container_id, LogQuery(follow=True)):
+            if not said and piece:
+                await rig.containers.kill(container_id, "USR1")
             said += piece
-    assert split(said)[0] == b"".join(b"%d\n" % number for number in range(1, 200_001))
+    assert split(said)[0] == b"ready\n" + b"".join(b"%d\n" % number for number in range(1, 200_001))
     if driver == "local":
         async with asyncio.timeout(20):
             while not Path(f"{rig.containers.get(container_id).log_path}.1.gz").exists():

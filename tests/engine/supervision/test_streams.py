@@ -283,6 +283,28 @@ async def test_the_log_is_followed_to_its_end(box: Box) -> None:
     await ended(task)
 
 
+async def test_each_reader_is_passed_the_present_file_once_and_then_every_new_one(box: Box) -> None:
+    bundle = box.bundle(["sh", "-c", "echo x; read y; seq 5000"])
+    log = LogFile(bundle.log_path, max_size=20_000, max_files=2)
+    client = box.wire()
+    task = await box.launch(bundle, log_file=log, stdin=True, attach=[client.attach(stdin=True)])
+    present = os.stat(bundle.log_path).st_ino
+    for _ in range(2):
+        with task.follow_log() as first, task.follow_log() as second:
+            await anext(first)
+            await anext(second)
+            for follower in (first, second):
+                assert [os.fstat(fd).st_ino for fd in follower.files] == [present]
+    with task.follow_log() as first, task.follow_log() as second:
+        await anext(first)
+        await anext(second)
+        await client.send(b"\n")
+        await ended(task)
+        assert [os.fstat(fd).st_ino for fd in first.files] == [os.fstat(fd).st_ino for fd in second.files]
+        assert len(first.files) > 10 and os.fstat(first.files[-1]).st_ino == os.stat(bundle.log_path).st_ino
+        assert not first.missed
+
+
 async def test_rotation_while_the_container_writes(box: Box) -> None:
     bundle = box.bundle(["seq", "20000"])
     task = await box.launch(bundle, log_file=LogFile(bundle.log_path, max_size=20_000, max_files=3))

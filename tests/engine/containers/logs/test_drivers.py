@@ -6,9 +6,11 @@ import gzip
 import os
 import threading
 from collections import deque
+from pathlib import Path
 
 import pytest
 
+from dosirak.engine.containers.logs.entries import FORMATS
 from dosirak.engine.containers.logs.reader import LogReader
 from dosirak.engine.supervision.logs.jsonlog import JsonLog
 from dosirak.engine.supervision.logs.locallog import LocalLog
@@ -123,6 +125,60 @@ def test_nothing_is_lost_or_doubled_while_it_is_rotated_at_full_speed(tmp_path, 
     while passed:
         os.close(passed.popleft())
     assert said == numbers(0, 20_000)
+
+
+@pytest.fixture
+def followed(tmp_path, kind):
+    """A log of two small files, and what its monitor passes to a reader that has begun to follow."""
+    log = KINDS[kind](str(tmp_path / "log"), max_size=3000, max_files=2)
+    log.write(1, numbers(0, 10).encode())
+    passed = deque([os.dup(log.fd)])
+    yield log, passed
+    log.close()
+    while passed:
+        os.close(passed.popleft())
+
+
+def fill(log, first, last):
+    for number in range(first, last, 10):
+        log.write(1, numbers(number, number + 10).encode())
+
+
+@pytest.mark.parametrize("tail", [None, 5])
+def test_the_file_that_was_passed_first_is_read_though_its_name_has_moved_on_and_gone(followed, kind, tail):
+    log, passed = followed
+    log.on_rotate = lambda fd: passed.append(os.dup(fd))
+    fill(log, 10, 2000)
+    assert len(passed) > 3
+    first = FORMATS[kind].parse(Path(f"/proc/self/fd/{passed[0]}").read_bytes())
+    full = sum(entry.log.count("\n") for entry in first)
+    with LogReader(log.path, kind, passed, coming=lambda: True) as reader:
+        reader.seek(tail)
+        assert lines(reader) == numbers(0 if tail is None else full - tail, 2000)
+
+
+def test_files_whose_descriptors_are_late_are_waited_for(followed, kind):
+    """By the names there are, a later one looks like the next."""
+    log, passed = followed
+    late = []
+    log.on_rotate = lambda fd: late.append(os.dup(fd))
+    with LogReader(log.path, kind, passed, coming=lambda: True) as reader:
+        reader.seek(None)
+        fill(log, 10, 2000)
+        said = lines(reader)
+        passed += late
+        assert said + lines(reader) == numbers(0, 2000)
+    assert len(late) > 2
+
+
+def test_where_descriptors_are_missing_the_names_have_to_do(followed, kind):
+    log, passed = followed
+    with LogReader(log.path, kind, passed) as reader:
+        reader.seek(None)
+        assert lines(reader) == numbers(0, 10)
+        fill(log, 10, 2000)
+        said = lines(reader)
+    assert said.startswith("10\n") and said.endswith("\n1999\n")
 
 
 def test_reading_by_names_alone_skips_and_doubles_nothing_that_is_still_there(tmp_path, kind):
