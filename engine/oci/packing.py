@@ -51,12 +51,11 @@ def write(path: str) -> None:
     except OSError:
         return
     try:
-        os.write(fd, _collect())
+        with open(fd, "wb") as file:
+            file.write(_collect())  # all of it, or an error: on a full disk there is no half one
         os.rename(beside, path)
     except OSError:
         os.unlink(beside)
-    finally:
-        os.close(fd)
 
 
 class _Noted:
