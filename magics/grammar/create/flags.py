@@ -76,7 +76,7 @@ SECURITY = [
     flag("--cap-add", type=LIST, many=True, help="Add a capability."),
     flag("--cap-drop", type=LIST, many=True, help="Drop a capability."),
     switch("--privileged", help="Give extended privileges."),
-    flag("--security-opt", type=LIST, many=True, help="seccomp=…, apparmor=…, no-new-privileges, systempaths=unconfined."),
+    flag("--security-opt", type=LIST, many=True, help="seccomp=…, apparmor=…, no-new-privileges, systempaths=…"),
     flag("--userns", help="User namespace: auto, auto:size=N, keep-id, container:NAME or host."),
     flag("--cgroupns", help="Cgroup namespace: host or private."),
     flag("--pid", help="PID namespace: host or container:NAME."),
