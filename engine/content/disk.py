@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dosirak.engine.content.descent import DIRECTORY, identity, step
 from dosirak.engine.errors import HostLimit
 
 _LIMITS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EACCES}
 )
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Exchanged or removed since the directory was read.
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
@@ -78,31 +78,31 @@ def files_below(directory: Path) -> Iterator[os.stat_result]:
     Raises OSError.
     """
     try:
-        here = os.open(directory, _OPEN)
+        here = os.open(directory, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
         files, inner = _read(here)
         yield from files
-        levels = [(_identity(here), inner)]
+        levels = [(identity(here), inner)]
         while True:
             _, inner = levels[-1]
             if inner:
                 try:
-                    here = _step(here, inner.pop())
+                    here = step(here, inner.pop())
                 except OSError as error:
                     if error.errno not in _GONE:
                         raise
                     continue
                 files, below = _read(here)
                 yield from files
-                levels.append((_identity(here), below))
+                levels.append((identity(here), below))
                 continue
             levels.pop()
             if not levels:
                 return
-            here = _step(here, b"..")
-            if _identity(here) != levels[-1][0]:
+            here = step(here, b"..")
+            if identity(here) != levels[-1][0]:
                 return
     finally:
         os.close(here)
@@ -121,15 +121,3 @@ def _read(directory: int) -> tuple[list[os.stat_result], list[bytes]]:
             except FileNotFoundError:
                 continue
     return files, directories
-
-
-def _step(here: int, name: bytes) -> int:
-    """Opens `name` in `here`, and closes `here`. Raises OSError."""
-    there = os.open(name, _OPEN, dir_fd=here)
-    os.close(here)
-    return there
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino

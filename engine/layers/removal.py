@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from dosirak.engine.content.descent import DIRECTORY, identity, step
 
 
 def remove_tree(path: Path) -> None:
@@ -47,28 +47,28 @@ class _Level:
     __slots__ = ("current", "identity", "left")
 
     def __init__(self, directory: int) -> None:
-        self.identity = _identity(directory)
+        self.identity = identity(directory)
         self.left = _unlink_files(directory)
         self.current = b""
 
 
 def _empty(parent: int, name: bytes) -> None:
     """Empties a directory without recursion and with two descriptors: down by name, up by "..", checked each time."""
-    here = os.open(name, _OPEN, dir_fd=parent)
+    here = os.open(name, DIRECTORY, dir_fd=parent)
     try:
         levels = [_Level(here)]
         while True:
             level = levels[-1]
             if level.left:
                 level.current = level.left.pop()
-                here = _step(here, level.current)
+                here = step(here, level.current)
                 levels.append(_Level(here))
                 continue
             levels.pop()
             if not levels:
                 return
-            here = _step(here, b"..")
-            if _identity(here) != levels[-1].identity:
+            here = step(here, b"..")
+            if identity(here) != levels[-1].identity:
                 raise OSError(errno.EBUSY, "directory moved while it was removed", os.fsdecode(name))
             os.rmdir(levels[-1].current, dir_fd=here)
     finally:
@@ -85,15 +85,3 @@ def _unlink_files(directory: int) -> list[bytes]:
             else:
                 os.unlink(entry.name, dir_fd=directory)
     return directories
-
-
-def _step(here: int, name: bytes) -> int:
-    """Opens `name` in `here`, and closes `here`."""
-    there = os.open(name, _OPEN, dir_fd=here)
-    os.close(here)
-    return there
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
