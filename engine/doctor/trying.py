@@ -13,7 +13,6 @@ from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from dosirak.engine.errors import EngineError
 from dosirak.engine.networks import links, rules
 from dosirak.engine.networks.firewall import Firewall
 from dosirak.engine.networks.netlink import Netlink
@@ -71,8 +70,8 @@ def tried(act: Callable[[], object]) -> str:
             act()
         except OSError as error:
             why = error.strerror or str(error)
-        except (EngineError, AttributeError, ValueError) as error:
-            why = str(error)
+        except BaseException as error:
+            why = str(error) or repr(error)
         finally:
             with contextlib.suppress(OSError):
                 os.write(writing, why.encode()[:500])

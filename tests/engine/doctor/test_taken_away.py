@@ -27,12 +27,7 @@ def examine(*steps: str, **environment: str) -> dict[str, dict[str, str]]:
         capture_output=True,
         text=True,
         timeout=60,
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": "/",
-            "PYTHONPATH": os.pathsep.join(sys.path[1:]),
-            **environment,
-        },
+        env={**PLAIN, **environment},
         cwd="/",
     )
     assert done.stdout, done.stderr
