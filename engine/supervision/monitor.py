@@ -54,6 +54,7 @@ class Monitor:
         self._cgroup, self._shared_pids = "", False
         self._oom_kills = 0
         self._finished = False
+        self._compressor: Compressor | None = None
         self._bundle = -1
         self._loop = loops.Loop()
         self._services = Services(self._loop, self._heard, self._present, self._log_file)
@@ -73,6 +74,8 @@ class Monitor:
         except Exception as error:
             report(error)
             self._fail(f"{type(error).__name__}: {error}")
+        if self._compressor:
+            self._compressor.finish()
         self._services.finish()
         self._linger()
 
@@ -292,12 +295,12 @@ class Monitor:
 
     def _open_log(self, entry: dict[str, Any]) -> Log:
         log = logs.open_log(entry)
-        compressor = Compressor(self._loop, log) if entry["compress"] else None
+        self._compressor = Compressor(self._loop, log) if entry["compress"] else None
 
         def rotated(fd: int) -> None:
             self._services.log_rotated(fd)
-            if compressor:
-                compressor.rotated()
+            if self._compressor:
+                self._compressor.rotated()
 
         log.on_rotate = rotated
         return log

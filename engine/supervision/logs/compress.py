@@ -26,10 +26,11 @@ def compress_all(folder: int, name: str, files: int) -> None:
             break
         else:
             return
-        skipped.add(os.fstat(source).st_ino)
         try:
             fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            # Of these alone: the number of one that we have compressed may be a later part's by now.
+            skipped.add(os.fstat(source).st_ino)
             os.close(source)
             continue
         with open(source, "rb") as file:

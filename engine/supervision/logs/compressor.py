@@ -33,18 +33,27 @@ class Compressor:
             return
         try:
             arguments = [sys.executable, "-S", "-E", "-I", _PROGRAM, self._log.path, str(self._log.max_files)]
-            self._pid = os.posix_spawn(sys.executable, arguments, {})
-            pidfd = os.pidfd_open(self._pid)
+            pid = self._pid = os.posix_spawn(sys.executable, arguments, {})
+            pidfd = os.pidfd_open(pid)
         except OSError:
             self._pid = 0  # the part stays as it is; the next rotation tries again
             return
-        self._loop.watch(pidfd, loops.IN, lambda _events: self._ended(pidfd))
+        self._loop.watch(pidfd, loops.IN, lambda _events: self._ended(pid, pidfd))
 
-    def _ended(self, pidfd: int) -> None:
+    def finish(self) -> None:
+        """This process ends: the program may have looked for the last time before the last rotation."""
+        if self._again:
+            self._start_again()
+
+    def _ended(self, pid: int, pidfd: int) -> None:
         self._loop.forget(pidfd)
         os.close(pidfd)
-        os.waitpid(self._pid, 0)
-        self._pid = 0
-        if self._again:
-            self._again = False
-            self.rotated()
+        os.waitpid(pid, 0)
+        if pid == self._pid:
+            self._pid = 0
+            if self._again:
+                self._start_again()
+
+    def _start_again(self) -> None:
+        self._pid, self._again = 0, False
+        self.rotated()

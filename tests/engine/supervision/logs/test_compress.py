@@ -9,8 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dosirak.engine.supervision.logs import compress
+from dosirak.engine.supervision.logs import compressor as compressor_module
 from dosirak.engine.supervision.logs.compressor import Compressor
 from dosirak.engine.supervision.logs.jsonlog import JsonLog
 from dosirak.engine.supervision.loop import Loop
@@ -66,6 +70,49 @@ def test_a_part_that_moves_on_meanwhile_is_found_by_its_new_name(tmp_path: Path)
     os.close(folder)
     assert program.wait(10) == 0
     assert contents(tmp_path) == {"log.1.gz": b"second", "log.2.gz": b"first"}
+
+
+def test_a_later_part_with_the_number_of_one_that_was_compressed_is_compressed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filesystems give a file the inode number of one that has just gone."""
+    kept = tmp_path / "kept"  # as such a file, the same one is put back
+    (tmp_path / "log.1").write_text("part")
+    kept.hardlink_to(tmp_path / "log.1")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    real, rotated = compress._compress, []
+
+    def then_rotated(*arguments: Any) -> None:
+        real(*arguments)
+        rotated.append(True)
+        if len(rotated) == 1:
+            (tmp_path / "log.1.gz").rename(tmp_path / "log.2.gz")
+            kept.rename(tmp_path / "log.1")
+
+    monkeypatch.setattr(compress, "_compress", then_rotated)
+    compress.compress_all(folder, "log", 3)
+    os.close(folder)
+    assert contents(tmp_path) == {"log.1.gz": b"part", "log.2.gz": b"part"}
+
+
+def test_what_is_rotated_after_the_program_has_looked_is_compressed_although_the_monitor_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = tmp_path / "looked.py"
+    looked.write_text("import time; time.sleep(0.5)")
+    loop = Loop()
+    log = JsonLog(str(tmp_path / "log"), max_size=100, max_files=2, compressed=True)
+    compressor = Compressor(loop, log)
+    log.on_rotate = lambda _fd: compressor.rotated()
+    with monkeypatch.context() as patched:
+        patched.setattr(compressor_module, "_PROGRAM", str(looked))
+        log.write(1, b"1\n2\n")
+    log.write(1, b"3\n")
+    log.close()
+    compressor.finish()
+    while loop._handlers:  # until both have ended
+        loop.turn()
+    assert b'"log":"2\\n"' in contents(tmp_path)["log.1.gz"]
 
 
 def test_a_log_that_is_rotated_without_end_is_compressed_behind_its_back(tmp_path: Path) -> None:
