@@ -30,7 +30,7 @@ _FILES = {
 
 
 def become_user(folder: Path) -> None:
-    """Leave root for good. Parameters: `folder`: for the copies, and the user's home."""
+    """Leave root for good, with a range of ids. Parameters: `folder`: for the copies, and the user's home."""
     from dosirak.engine.runtime import syscalls as sys_
 
     sys_.unshare(sys_.CLONE_NEWNS)
@@ -40,16 +40,21 @@ def become_user(folder: Path) -> None:
         copy.write_text((place.read_text() if place.exists() else "") + line)
         copy.chmod(0o644)
         sys_.mount(str(copy), str(place), None, sys_.MS_BIND)
-    _show_python(Path(sys.executable).resolve())
     home = folder / "home"
     home.mkdir()
     os.chown(home, UID, UID)
-    os.setgroups([])
-    os.setresgid(UID, UID, UID)
-    os.setresuid(UID, UID, UID)
+    become(UID)
     os.environ.update(HOME=str(home), USER=USER, LOGNAME=USER, TMPDIR="/tmp")
     for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME"):
         os.environ.pop(name, None)
+
+
+def become(uid: int) -> None:
+    """Be this user for good, who finds the Python that runs here; in a mount namespace of its own."""
+    _show_python(Path(sys.executable).resolve())
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 def _show_python(python: Path) -> None:
@@ -122,12 +127,8 @@ def main(mode: str, arguments: list[str]) -> None:
         os.environ.update({VARIABLE: mode, "PYTHONDONTWRITEBYTECODE": "1"})
         os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])
     _, status = os.waitpid(pid, 0)
-    _remove(folder)
-    sys.exit(os.waitstatus_to_exitcode(status))
-
-
-def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from dosirak.engine.runtime import syscalls
+from support import rootless
 
 _X86_64 = {"unshare": 272, "seccomp": 317, "mount": 165, "socket": 41, "pidfd_open": 434, "openat2": 437}
 _NUMBERS = _X86_64 | {"open_tree": 428, "fsopen": 430, "mount_setattr": 442}
@@ -63,16 +64,7 @@ def root_without_rights() -> None:
 
 def become(uid: str) -> None:
     """An ordinary user. Python may lie in root's own home: the user finds it there, and nothing else."""
-    base = Path(sys.base_prefix)
-    closed = next((path for path in reversed(base.parents) if not path.stat().st_mode & 0o001), None)
-    if closed is not None:
-        python = syscalls.open_tree(syscalls.AT_FDCWD, os.fspath(base), syscalls.OPEN_TREE_CLONE)
-        syscalls.mount("home", os.fspath(closed), "tmpfs", 0, "mode=755")
-        base.mkdir(parents=True)
-        syscalls.move_mount(python, os.open(base, os.O_PATH | os.O_DIRECTORY))
-    os.setgroups([])
-    os.setresgid(int(uid), int(uid), int(uid))
-    os.setresuid(int(uid), int(uid), int(uid))
+    rootless.become(int(uid))
 
 
 def enter() -> None:
