@@ -6,23 +6,22 @@ import asyncio
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from dosirak.engine.content import Descriptor, Index, Store, media_types
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported
-from dosirak.engine.images import documents, filters, removal, sizes
+from dosirak.engine.images import documents, filters, removal
 from dosirak.engine.images.archives import load as loading
 from dosirak.engine.images.archives import save as saving
 from dosirak.engine.images.archives.members import Members
-from dosirak.engine.images.catalog import Catalog
 from dosirak.engine.images.config import ImageConfig, RootFS, RunConfig
 from dosirak.engine.images.host import HostImage
 from dosirak.engine.images.importing import import_config, import_root
+from dosirak.engine.images.inventory import Inventory
 from dosirak.engine.images.keeping import Keeping
-from dosirak.engine.images.model import HistoryItem, Image, Removed, Usage, entry
+from dosirak.engine.images.model import Image, Removed, Usage, entry
 from dosirak.engine.images.reference import Reference, is_full_id, parse
 from dosirak.engine.layers import LayerInfo, Layers
 from dosirak.engine.layers.pack import Hidden
@@ -42,7 +41,7 @@ def _no_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     return config
 
 
-class Images:
+class Images(Inventory):
     """All images of an engine. Methods run on the event loop; blocking work goes to threads.
 
     The service sets `in_use` (image id → the containers made from it), `apply_changes` (Dockerfile instructions on a
@@ -55,13 +54,10 @@ class Images:
     apply_changes: Callable[[RunConfig, Sequence[str]], RunConfig]
 
     def __init__(self, store: Store, index: Index, layers: Layers, events: Events | None = None) -> None:
+        super().__init__(store, index, layers)
         self.in_use = _nobody
         self.apply_changes = _no_changes
-        self._store = store
-        self._index = index
-        self._layers = layers
         self._events = events or Events()
-        self._catalog = Catalog(store, index, layers)
         self._keeping = Keeping(self._catalog, store, layers)
         self.keepers = self._keeping.keepers
         self._host = HostImage(layers, self._catalog, self.commit, self.remove)
@@ -93,18 +89,6 @@ class Images:
         Raises InvalidRequest, NotFound (for an image a filter names).
         """
         return filters.select(self._catalog.view().images.values(), wanted or {}, self._catalog.image)
-
-    def content_size(self, image: Image) -> int:
-        """Bytes of its blobs: manifest, config, layers as they are stored."""
-        return image.manifest.size + self._store.size(image.id) + sum(layer.size for layer in image.layers)
-
-    def shared_sizes(self) -> Mapping[str, int]:
-        """By image id: bytes of its layers that other images have too."""
-        return sizes.shared(self._catalog.view().images.values(), self._layer_size)
-
-    def total_size(self) -> int:
-        """Bytes that all images' layers take unpacked, each layer once."""
-        return sizes.together(self._catalog.view().images.values(), self._layer_size)
 
     async def commit(
         self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = (), *, parent: str = ""
@@ -176,48 +160,9 @@ class Images:
             await in_thread(self._index.update, dict.fromkeys(names, packed), [] if names else [packed])
             await in_thread(self._index.drop, before - {manifest.digest})
 
-    def compressed_layers(self) -> dict[str, Descriptor]:
-        """By diff ID: the gzip blobs that images here have."""
-        images = self._catalog.view().images.values()
-        return {id: blob for image in images for id, blob in image.pairs if blob.media_type.endswith("gzip")}
-
     def hold_image(self, image: Image) -> AbstractContextManager[None]:
         """Inside, all that the image needs stays, whatever is removed."""
         return self.hold(self._catalog.view().blobs[image.id])
-
-    def tags_of(self, repository: str) -> builtins.list[Reference]:
-        """The tagged names in a repository (its full name), sorted."""
-        found = (parse(name) for name in sorted(self._catalog.view().names))
-        return [name for name in found if name.name == repository and name.tag and not name.digest]
-
-    def names_with(self, digest: str) -> builtins.list[Reference]:
-        """The names of images that have this layer (a blob's digest)."""
-        images = self._catalog.view().images.values()
-        holders = (image for image in images if any(layer.digest == digest for layer in image.layers))
-        return [parse(name) for image in holders for name in image.names]
-
-    def named(self) -> dict[str, Descriptor]:
-        """By full reference: the manifest or index it stands for."""
-        readable = self._catalog.view().names
-        return {name: entry for name, entry in self._index.names().items() if name in readable}
-
-    def needs(self, id: str) -> frozenset[str]:
-        """Every digest that the image with this id needs, its diff IDs included."""
-        return self._catalog.view().blobs[id]
-
-    def id_of(self, name: str) -> str:
-        """The id of the image with this full reference, "" if there is none."""
-        return self._catalog.view().names.get(name, "")
-
-    def layer_pairs(self) -> set[tuple[str, str]]:
-        """Every (diff ID, blob's digest) that images here have: what is known to belong together."""
-        return {
-            (diff_id, blob.digest) for image in self._catalog.view().images.values() for diff_id, blob in image.pairs
-        }
-
-    def layers_size(self, diff_ids: Iterable[str]) -> int:
-        """Bytes that the files of these layers take, as far as they lie unpacked."""
-        return sum(self._layers.size(diff_id) for diff_id in diff_ids if self._layers.has(diff_id))
 
     async def tag(self, source: str, name: str) -> None:
         """Gives an image another name. Raises NotFound, InvalidRequest."""
@@ -352,27 +297,6 @@ class Images:
                 self._catalog.refresh()
             known = self._lowers[image.id] = [str(self._layers.path(diff_id)) for diff_id in reversed(image.diff_ids)]
         return [*known]
-
-    def history(self, image: Image) -> builtins.list[HistoryItem]:
-        """`docker history`, the newest first."""
-        sizes = iter([self._layer_size(*pair) for pair in image.pairs])
-        items = [
-            HistoryItem(
-                id="<missing>",
-                created=step.created or "",
-                created_by=step.created_by,
-                size=0 if step.empty_layer else next(sizes, 0),
-                comment=step.comment,
-            )
-            for step in image.config.history or ()
-        ]
-        items.reverse()
-        if items:
-            items[0] = replace(items[0], id=image.id, tags=image.names)
-        return items
-
-    def _layer_size(self, diff_id: str, blob: Descriptor) -> int:
-        return self._layers.size(diff_id) if self._layers.has(diff_id) else blob.size
 
     @contextmanager
     def hold(self, digests: Iterable[str]) -> Iterator[None]:
