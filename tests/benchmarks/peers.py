@@ -188,8 +188,15 @@ def podman_run(network: str) -> Prepare:
 
 def remove_cgroups() -> None:
     """Docker and podman leave the parents of their control groups behind."""
+    root = Path("/sys/fs/cgroup")
     for parent in (CGROUP, "/libpod_parent"):
-        for top in Path("/sys/fs/cgroup").glob(f"*{parent}"):
+        for top in (Path(f"{root}{parent}"), *root.glob(f"*{parent}")):
+            if not top.parent.is_mount():
+                # Where a host has no such hierarchy podman makes plain folders, with files that nothing else removes.
+                shutil.rmtree(top, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    top.parent.rmdir()
+                continue
             for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
                 with contextlib.suppress(OSError):
                     folder.rmdir()
