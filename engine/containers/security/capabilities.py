@@ -10,8 +10,6 @@ from dosirak.engine.runtime import capabilities
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.defaults import DEFAULT_CAPABILITIES
 
-_KNOWN = frozenset(capabilities.NAMES)
-
 
 def available_capabilities() -> tuple[str, ...]:
     """What the engine itself holds in its bounding set: all that a container can be given."""
@@ -47,7 +45,7 @@ def _normalise(field: str, names: Sequence[str], available: Sequence[str]) -> li
         upper = name.upper()
         if upper != "ALL" and not upper.startswith("CAP_"):
             upper = f"CAP_{upper}"
-        if upper != "ALL" and upper not in _KNOWN:
+        if upper != "ALL" and upper not in capabilities.KNOWN:
             raise InvalidRequest(f'invalid {field}: unknown capability: "{upper}"')
         if field == "CapAdd" and upper != "ALL" and upper not in available:
             raise InvalidRequest(

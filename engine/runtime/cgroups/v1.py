@@ -284,9 +284,7 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
     for key, controller, name in _PLAIN:
         source = memory if controller == "memory" else cpu
         value = source.get(key)
-        if value or (
-            value == 0 and key in ("swappiness", "burst", "idle")
-        ):  # 0 is "not set" for all others, as in runc
+        if value or (value == 0 and key in _ZERO_IS_A_VALUE):
             found.append((controller, name, value))
     if memory.get("disableOOMKiller") is not None:
         found.append(("memory", "memory.oom_control", int(memory["disableOOMKiller"])))
