@@ -160,7 +160,10 @@ class _Transfer:
         self._listeners: list[Tell] = []
         self._ended = ended
         self._task = asyncio.ensure_future(work(self._tell))
-        self._task.add_done_callback(lambda _: ended())
+        self._task.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._ended()
 
     def _tell(self, message: Message) -> None:
         for tell in self._listeners:
@@ -173,7 +176,8 @@ class _Transfer:
             await asyncio.wait([self._task])
         finally:
             self._listeners.remove(tell)
-            if not self._listeners and not self._task.done():
+            # Once: when it has ended, another of the same layer may be under way.
+            if not self._listeners and self._task.remove_done_callback(self._end):
                 self._ended()
                 self._task.cancel()
                 await outlast(self._task)
