@@ -115,7 +115,11 @@ class Ports:
             where = f"{port.host_ip}:{port.host_port}:{ip}:{port.container_port}/{port.protocol}"
             raise PortTaken(f"failed to bind host port for {where}: {reason}") from error
         self._held[port] = held
-        self._home.forward(port, held, ip)
+        try:
+            self._home.forward(port, held, ip)
+        except BaseException:
+            self.release([port])
+            raise
 
     def _hold_now(self, port: BoundPort) -> socket.socket:
         """Once more if it is in use and may be on its way to be given back. Raises OSError."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from dosirak.engine.networks import files
+from dosirak.engine.errors import HostLimit
+from dosirak.engine.networks import PortBinding, files
 from dosirak.engine.networks.home import Home
+from dosirak.engine.networks.ports import Ports
 from dosirak.engine.rootless.line import Line
 
 LOOPBACK_ONLY = "nameserver 127.0.0.1\nsearch example.org\n"
@@ -39,6 +41,20 @@ def test_a_containers_file_names_it_too(away: Home) -> None:
     assert "nameserver 169.254.1.1\n" in files.resolv_conf(LOOPBACK_ONLY, instead=away.nameserver)
     assert "nameserver 8.8.8.8\n" in files.resolv_conf(LOOPBACK_ONLY)
     assert "nameserver 9.9.9.9\n" in files.resolv_conf("nameserver 9.9.9.9", instead=away.nameserver)
+
+
+def test_a_port_that_can_not_be_carried_is_nobodys(away: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        number = taken.getsockname()[1]
+    assert away._keeper is not None
+    away._keeper._socket.shutdown(socket.SHUT_RDWR)
+    ports = Ports(away)
+    for _ in range(2):  # not "already allocated"
+        with pytest.raises(HostLimit, match="keeper can't be reached"):
+            ports.reserve([PortBinding(80, host_ip="127.0.0.1", host_port=number)], "192.0.2.2")
+    with socket.create_server(("127.0.0.1", number)):
+        pass
 
 
 def test_a_link_is_found_by_name_in_that_network(away: Home) -> None:
