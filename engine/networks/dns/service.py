@@ -205,22 +205,14 @@ class NameService:
             fds = [listener.fileno()] if self._namespace is None else [listener.fileno(), self._namespace]
             # Out of the way of the numbers they get.
             fds = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LISTENER_FD + 2) for fd in fds]
-            pid = os.posix_spawn(  # noqa: ASYNC221
-                sys.executable,
-                [
-                    sys.executable,
-                    "-S",
-                    "-E",
-                    "-I",
-                    os.fspath(_SERVER),
-                    *map(str, range(_LISTENER_FD, _LISTENER_FD + len(fds))),
-                ],
-                {},
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, _LISTENER_FD + number) for number, fd in enumerate(fds)],
-                setsid=True,
-            )
-            for fd in fds:
-                os.close(fd)
+            numbers = range(_LISTENER_FD, _LISTENER_FD + len(fds))
+            program = [sys.executable, "-S", "-E", "-I", os.fspath(_SERVER), *map(str, numbers)]
+            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(fds, numbers, strict=True)]
+            try:
+                pid = os.posix_spawn(program[0], program, {}, file_actions=actions, setsid=True)  # noqa: ASYNC221
+            finally:
+                for fd in fds:
+                    os.close(fd)
         await asyncio.to_thread(os.waitpid, pid, 0)  # what serves is its child, and nobody's
         return connection
 
