@@ -24,6 +24,7 @@ class Line:
 
     def __init__(self, sock: socket.socket, namespace: int, nameserver: str) -> None:
         self._socket, self.namespace, self.nameserver = sock, namespace, nameserver
+        sock.settimeout(_PATIENCE)  # however long a new keeper's first answer might take
 
     def forward(self, port: str, protocol: str, target: tuple[str, int], listener: socket.socket) -> None:
         """Carry what comes in by `listener` to a container. Raises HostLimit when the keeper is gone."""
