@@ -13,7 +13,7 @@ from dosirak.engine.registry import errors, tokens
 from dosirak.engine.registry.challenge import parse
 from dosirak.engine.registry.credentials import Credentials
 from dosirak.engine.registry.retries import TRIES, retried, retry_after
-from dosirak.engine.registry.transport import Transport, pieces
+from dosirak.engine.registry.transport import Transport, beginning
 
 if TYPE_CHECKING:
     import aiohttp
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dosirak.engine.registry.hosts import Endpoint
 
 _MAX_ERROR = 64 << 10
-_SMALL_SECONDS = 120.0
-"""Seconds that an answer which is read at once may take as a whole: a trickle of bytes must not hold us for ever."""
 
 
 class Connection:
@@ -142,22 +140,12 @@ class Connection:
 
         async def get() -> tuple[Mapping[str, str], bytes]:
             async with self.ask("GET", path, headers={"Accept": accept}) as answer:
-                return answer.headers, await self.read(answer, limit)
+                data = await beginning(answer, limit)
+                if len(data) > limit:
+                    raise InvalidRequest(f"{self.host}: an answer of more than {limit} bytes")
+                return answer.headers, data
 
         return await retried(get, self.tries)
-
-    async def read(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
-        """A small answer's body. Raises InvalidRequest when it is larger than `limit` bytes, Unreachable."""
-        data = bytearray()
-        try:
-            async with asyncio.timeout(_SMALL_SECONDS):
-                async for piece in pieces(answer):
-                    data += piece
-                    if len(data) > limit:
-                        raise InvalidRequest(f"{self.host}: an answer of more than {limit} bytes")
-        except TimeoutError as error:
-            raise errors.Unreachable(f"{self.host}: an answer that does not end") from error
-        return bytes(data)
 
     def _url(self, path: str) -> str:
         """A path in full. Uploads go where the registry says, but not to another server; the scheme stays ours."""
@@ -194,6 +182,6 @@ class Connection:
     async def _refusal(self, answer: aiohttp.ClientResponse) -> errors.RegistryError:
         body = b""
         if answer.status < 600 and answer.method != "HEAD":
-            body = await self.read(answer, _MAX_ERROR)
+            body = await beginning(answer, _MAX_ERROR)
         challenges = answer.headers.getall("WWW-Authenticate", [])
         return errors.from_answer(answer.status, body, challenges, retry_after(answer.headers.get("Retry-After", "")))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from dosirak.engine.registry.errors import RegistryError, Unauthorized, Unreachable, from_answer
-from dosirak.engine.registry.transport import Transport, check_way, pieces
+from dosirak.engine.registry.transport import Transport, beginning, check_way
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 _CLIENT = "docker"
 _MAX_ANSWER = 256 << 10
-_SECONDS = 60.0
 
 
 async def fetch(
@@ -50,7 +48,7 @@ async def fetch(
     else:
         asked = _by_password(transport, realm, service, wanted, credentials, endpoint, offline)
     async with asked as answer:
-        data = await _read(answer)
+        data = await beginning(answer, _MAX_ANSWER)
         if answer.status != 200:
             raise _refused(registry, answer, data)
     return read(data)
@@ -89,19 +87,6 @@ def _by_password(
         headers["Authorization"] = credentials.basic
     url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(pairs)}"
     return transport.request("GET", url, insecure=endpoint.insecure, headers=headers)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    data = bytearray()
-    try:
-        async with asyncio.timeout(_SECONDS):
-            async for piece in pieces(answer):
-                data += piece
-                if len(data) > _MAX_ANSWER:
-                    break
-    except TimeoutError as error:
-        raise Unreachable("the authorization server's answer does not end") from error
-    return bytes(data)
 
 
 def _refused(registry: str, answer: aiohttp.ClientResponse, data: bytes) -> RegistryError | Unauthorized:

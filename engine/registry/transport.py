@@ -27,6 +27,8 @@ _IDLE_TIMEOUT = 60.0
 """Seconds: to connect; between two pieces of an answer. A large blob may take any time as a whole."""
 _SLOWEST = 16 << 10
 """Bytes that must come within `_IDLE_TIMEOUT`: one a minute is no download."""
+_WHOLE_TIMEOUT = 120.0
+"""Seconds that an answer which is read at once may take as a whole: a trickle of bytes must not hold us for ever."""
 _READ_SIZE = 1 << 18
 
 
@@ -127,6 +129,20 @@ async def pieces(answer: aiohttp.ClientResponse, *, seconds: float = _IDLE_TIMEO
     except (client.ClientError, TimeoutError, ConnectionError) as error:
         message = f"{answer.url.host}: the answer broke off: {error or 'timed out'}"
         raise Unreachable(message, passes=True) from error
+
+
+async def beginning(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A small answer's body; of one that is longer than `limit` bytes, some more than these. Raises Unreachable."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(_WHOLE_TIMEOUT):
+            async for piece in pieces(answer):
+                data += piece
+                if len(data) > limit:
+                    break
+    except TimeoutError as error:
+        raise Unreachable(f"{answer.url.host}: an answer that does not end") from error
+    return bytes(data)
 
 
 def check_way(registry: str, target: str, insecure: bool) -> None:

@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         if server.gone:
-            return self._answer(404, b"")
+            return self._answer(404, b"<p>a page for people</p>" * 9000, "text/html")
         if not server.stall.is_set():
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
