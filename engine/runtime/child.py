@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 
-from dosirak.engine.runtime import apparmor, devices, filesystems, listening, namespaces, process, rootfs
+from dosirak.engine.runtime import apparmor, devices, filesystems, listening, masks, namespaces, process, rootfs
 from dosirak.engine.runtime import signals as signal
 from dosirak.engine.runtime import syscalls as sys
 
@@ -148,8 +148,8 @@ def _build(plan: Plan) -> int:
     if linux.get("sysctl"):
         rootfs.write_sysctls(linux["sysctl"], rootfs.check_proc(root_fd))
     process.make_cwd(plan.process.get("cwd") or "/", root_fd)
-    rootfs.make_readonly(linux.get("readonlyPaths") or [], root_fd)
-    rootfs.mask(linux.get("maskedPaths") or [], root_fd)
+    masks.make_readonly(linux.get("readonlyPaths") or [], root_fd)
+    masks.mask(linux.get("maskedPaths") or [], root_fd)
     if plan.door is not None:
         plan.door.before_pivot(root_fd)
     rootfs.enter(root_fd, propagation, readonly=bool(spec["root"].get("readonly")))

@@ -26,7 +26,7 @@ class Ready:
         self.has_nodes = False
         """Whether a /dev with all its nodes was taken."""
         self.cgroups = -1
-        """A detached mount of v1's groups (`rootfs.get_cgroup_mount_ready`), or -1; its attributes; how many."""
+        """A detached mount of v1's groups (`cgroupmounts.get_ready`), or -1; its attributes; how many."""
         self.cgroup_options = self.cgroup_count = 0
         for entry in entries:
             # The host's message queues are not for one who is root of a user namespace (`namespaces`).

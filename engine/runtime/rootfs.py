@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from dosirak.engine.runtime import cgroups, filesystems, idmapped, inroot, overlay, privilege
+from dosirak.engine.runtime import cgroupmounts, filesystems, idmapped, inroot, overlay, places, privilege
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.mountopts import MountOptions
 
@@ -40,10 +40,6 @@ _COVERED_IN_PROC = frozenset(
 _HOSTS_OWN = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
 
 _DIR = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-
-# Filesystems whose place must be a real directory of the root, never a symlink of the image (CVE-2019-19921,
-# CVE-2026-41579): procfs or /dev landing elsewhere would leave masks and device nodes elsewhere too.
-_FIXED_PLACES = frozenset(("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup"))
 
 
 def open_root(spec: dict[str, Any], bundle: str, made: int = -1) -> int:
@@ -131,7 +127,7 @@ def open_binds(spec: dict[str, Any], user: int = -1) -> list[int]:
 def _clone_source(entry: dict[str, Any], options: MountOptions, user: int) -> int:
     """A subpath is looked up inside the source, whatever links a container has left there (CVE-2017-1002101)."""
     if not entry.get(SUBPATH) and not entry.get(LAYERS):
-        return _clone_tree(entry["source"], options)
+        return places.clone_tree(entry["source"], options)
     if entry.get(LAYERS):
         if options.idmap[0]:
             whole = idmapped.open_overlay(entry[LAYERS], user=user)
@@ -145,7 +141,7 @@ def _clone_source(entry: dict[str, Any], options: MountOptions, user: int) -> in
     try:
         part = inroot.open_in_root(whole, entry[SUBPATH], os.O_PATH)
         try:
-            return _clone_tree(f"/proc/self/fd/{part}", options)
+            return places.clone_tree(f"/proc/self/fd/{part}", options)
         finally:
             os.close(part)
     finally:
@@ -175,7 +171,7 @@ def mount_all(
         try:
             if entry.get("type") == "cgroup":
                 kinds = [space["type"] for space in (spec.get("linux") or {}).get("namespaces") or ()]
-                _mount_cgroup(entry["destination"], root_fd, options, cgroup, ready, own="cgroup" in kinds)
+                cgroupmounts.mount(entry["destination"], root_fd, options, cgroup, ready, own="cgroup" in kinds)
             elif _is_bind(entry, options):
                 _attach(entry["destination"], root_fd, binds.pop(0))
             else:
@@ -186,7 +182,7 @@ def mount_all(
 
 def _attach(destination: str, root_fd: int, tree: int) -> None:
     is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    place = _open_place(root_fd, destination, is_directory)
+    place = places.open_place(root_fd, destination, is_directory)
     try:
         if stat.S_ISDIR(os.fstat(place).st_mode) != is_directory:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -206,12 +202,12 @@ def _mount_filesystem(entry: dict[str, Any], root_fd: int, options: MountOptions
         # In the host's namespace of that kind, which a user namespace does not own: what the host has mounted.
         options.recursive, options.tree_set = True, options.tree_set | options.set
         try:
-            tree = _clone_tree(_HOSTS_OWN[entry["type"]], options)
+            tree = places.clone_tree(_HOSTS_OWN[entry["type"]], options)
         except FileNotFoundError:
             return  # not every host has message queues mounted
     try:
-        covers = entry["type"] == "tmpfs" and _is_there(root_fd, entry["destination"])
-        place = _open_place(root_fd, entry["destination"], True)
+        covers = entry["type"] == "tmpfs" and places.is_there(root_fd, entry["destination"])
+        place = places.open_place(root_fd, entry["destination"], True)
         try:
             if covers:
                 _keep_mode(tree, place, options)
@@ -242,47 +238,6 @@ def _keep_proc(destination: str, place: int, tree: int) -> None:
         raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc")
 
 
-def _is_there(root_fd: int, destination: str) -> bool:
-    try:
-        os.close(inroot.open_in_root(root_fd, destination, os.O_PATH))
-    except OSError:
-        return False  # what is wrong with it, whoever mounts there will say
-    return True
-
-
-def _open_place(root_fd: int, destination: str, is_directory: bool) -> int:
-    if os.path.normpath(destination) not in _FIXED_PLACES:
-        make = inroot.make_dirs if is_directory else inroot.make_file
-        return make(root_fd, destination)
-    try:
-        flags = os.O_PATH | os.O_DIRECTORY
-        return inroot.open_in_root(root_fd, destination, flags, resolve=sys.RESOLVE_NO_SYMLINKS)
-    except FileNotFoundError:
-        os.close(inroot.make_dirs(root_fd, destination))
-        return inroot.open_in_root(root_fd, destination, flags, resolve=sys.RESOLVE_NO_SYMLINKS)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise OSError(error.errno, "must be mounted on ordinary directory", destination) from error
-        raise
-
-
-def _clone_tree(source: str | bytes, options: MountOptions) -> int:
-    flags = sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if options.recursive else 0)
-    tree = sys.open_tree(sys.AT_FDCWD, source, flags)
-    # A clone is its source's peer: private towards the host unless the document asks otherwise.
-    propagation, deep = options.propagation
-    if not propagation:
-        propagation, deep = sys.MS_PRIVATE, options.recursive
-    if deep:
-        sys.mount_setattr(tree, propagation=propagation, recursive=True)
-        propagation = 0
-    if options.set or options.clear or propagation:
-        sys.mount_setattr(tree, set_=options.set, clear=options.clear, propagation=propagation)
-    if options.tree_set or options.tree_clear:
-        sys.mount_setattr(tree, set_=options.tree_set, clear=options.tree_clear, recursive=True)
-    return tree
-
-
 def _keep_mode(tree: int, place: int, options: MountOptions) -> None:
     """A tmpfs without a mode of its own takes that of the directory it covers, as runc does; over none it has 1777."""
     if not any(key == "mode" for key, _ in options.data):
@@ -305,123 +260,6 @@ def _copy_up(tree: int, place: int, options: MountOptions) -> None:
     copyup.copy(place, tree)
     if readonly:
         sys.mount_setattr(tree, set_=readonly)
-
-
-def make_cgroup_base() -> int:
-    """On v1: a detached tmpfs with a directory for each hierarchy and the links beside them; -1 on v2."""
-    binds = cgroups.binds("")
-    if not all(name for name, _ in binds):
-        return -1
-    base = filesystems.create("tmpfs", MountOptions(["mode=755", "size=64k"]), "tmpfs")
-    for name, _ in binds:
-        os.mkdir(name, 0o755, dir_fd=base)
-    for name, target in cgroups.links():
-        os.symlink(target, name, dir_fd=base)
-    return base
-
-
-def get_cgroup_mount_ready(ready: filesystems.Ready, cgroup: str, entry: dict[str, Any]) -> None:
-    """Make the mount that this entry asks for, of the cgroup that is ready. What it shows stays so when that gets its
-    name. Raises OSError: before kernel 6.15 nothing can be mounted on what is detached itself."""
-    options = MountOptions(entry["options"])
-    base = make_cgroup_base()
-    if base >= 0:
-        binds = cgroups.binds(cgroup)
-        _bind_groups(base, binds, options)
-        ready.cgroups, ready.cgroup_options, ready.cgroup_count = base, options.set, len(binds)
-
-
-def _bind_groups(base: int, binds: list[tuple[str, str]], options: MountOptions) -> None:
-    """Each hierarchy's group on its directory."""
-    bind = MountOptions([])
-    bind.set = options.set
-    for name, directory in binds:
-        tree = _clone_tree(directory, bind)
-        sys.move_mount(tree, base, name)
-        os.close(tree)
-    sys.mount_setattr(base, set_=options.set)
-
-
-def _mount_cgroup(
-    destination: str,
-    root_fd: int,
-    options: MountOptions,
-    cgroup: str | None,
-    ready: filesystems.Ready,
-    *,
-    own: bool,
-) -> None:
-    """Bind the container's own group(s): the same view as a cgroup mount in a cgroup namespace, without the price of
-    a superblock each (they cost again at teardown). Without a namespace of its `own` it sees all of v2, as in runc:
-    /proc/self/cgroup names a path there."""
-    if cgroup is None:
-        return
-    binds = cgroups.binds(cgroup if own or cgroups.version() == "1" else "")
-    place = _open_place(root_fd, destination, True)
-    if binds and not binds[0][0]:  # version 2: the whole
-        bind = MountOptions([])
-        bind.set = options.set
-        base = _clone_tree(binds[0][1], bind)
-        sys.move_mount(base, place)
-    elif ready.cgroups >= 0 and ready.cgroup_options == options.set and ready.cgroup_count == len(binds):
-        base = ready.cgroups
-        sys.move_mount(base, place)
-    else:
-        base = make_cgroup_base()
-        sys.move_mount(base, place)
-        _bind_groups(base, binds, options)
-    os.close(place)
-    os.close(base)
-
-
-def mask(paths: list[str], root_fd: int) -> None:
-    """Cover files by /dev/null and directories by one shared, empty, read-only tmpfs. Missing paths are skipped."""
-    null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
-    empty = -1
-    try:
-        found = os.fstat(null)
-        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
-            raise OSError(errno.ENODEV, "the host's /dev/null is not the null device", "/dev/null")
-        for path in paths:
-            try:
-                place = inroot.open_in_root(root_fd, path, os.O_PATH)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            try:
-                if not stat.S_ISDIR(os.fstat(place).st_mode):
-                    _cover(null, place)
-                elif empty >= 0:
-                    _cover(empty, place)
-                else:
-                    # Attached before it is cloned: a detached mount can be only since kernel 6.15.
-                    empty = filesystems.create("tmpfs", MountOptions(["ro", "size=0k", "nr_inodes=2"]), "tmpfs")
-                    sys.move_mount(empty, place)
-            finally:
-                os.close(place)
-    finally:
-        os.close(null)
-        if empty >= 0:
-            os.close(empty)
-
-
-def _cover(source: int, place: int) -> None:
-    cover = sys.open_tree(source, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH)
-    sys.move_mount(cover, place)
-    os.close(cover)
-
-
-def make_readonly(paths: list[str], root_fd: int) -> None:
-    """Bind each path on itself, read-only with all below. Missing paths are skipped."""
-    for path in paths:
-        try:
-            place = inroot.open_in_root(root_fd, path, os.O_PATH)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        tree = sys.open_tree(place, b"", sys.OPEN_TREE_CLONE | sys.AT_EMPTY_PATH | sys.AT_RECURSIVE)
-        sys.mount_setattr(tree, set_=sys.MOUNT_ATTR_RDONLY, recursive=True)
-        sys.move_mount(tree, place)
-        os.close(tree)
-        os.close(place)
 
 
 def check_proc(root_fd: int) -> int:

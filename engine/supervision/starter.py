@@ -15,7 +15,17 @@ import os
 import signal
 import time
 
-from dosirak.engine.runtime import cgroups, child, container, defaults, filesystems, namespaces, process, rootfs, vfork
+from dosirak.engine.runtime import (
+    cgroupmounts,
+    cgroups,
+    child,
+    container,
+    defaults,
+    filesystems,
+    namespaces,
+    process,
+    vfork,
+)
 from dosirak.engine.runtime import syscalls as sys
 from dosirak.engine.runtime.container import StartError
 from dosirak.engine.supervision import wire
@@ -105,7 +115,7 @@ def get_ready() -> filesystems.Ready:
     if cgroup:
         try:
             entry = next(entry for entry in mounts if entry["type"] == "cgroup")
-            rootfs.get_cgroup_mount_ready(ready, cgroup, entry)
+            cgroupmounts.get_ready(ready, cgroup, entry)
         except OSError:
             pass  # this kernel wants it attached first
     return ready

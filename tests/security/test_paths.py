@@ -18,6 +18,7 @@ ROOMS = ("runtime", "containers", "volumes", "layers", "build", "oci", "supervis
 # The modules that have a root in their hands: there each place has its reason. Everywhere else, FOREIGN holds.
 HANDLING = (
     *("runtime/rootfs.py", "runtime/inroot.py", "runtime/devices.py", "runtime/child.py", "runtime/process.py"),
+    *("runtime/places.py", "runtime/cgroupmounts.py", "runtime/masks.py"),
     *(
         "runtime/users.py",
         "runtime/idmapped.py",
