@@ -245,7 +245,10 @@ def test_a_mirror_that_breaks_off_or_lies_is_followed_by_the_registry(
     assert halves == ["", f"bytes={len(server.layer) // 2}-"]
     assert not any("/manifests/" in asked for asked, *_ in server.seen)
     fresh_engine.docker("rmi", f"{server.address}/x")
-    other.cut, other.gone, other.layer = 0, False, server.layer[:-9] + b"corrupted"
+    other.cut = 0
+    fresh_engine.docker("pull", f"{server.address}/x")
+    fresh_engine.docker("rmi", f"{server.address}/x")
+    other.gone, other.layer = False, server.layer[:-9] + b"corrupted"
     fresh_engine.docker("pull", f"{server.address}/x")
     assert fresh_engine.docker("images", "-q").stdout
 
