@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -107,8 +106,3 @@ class Client:
                 return False
 
         return await retried(look)
-
-
-def query(path: str, **parameters: str) -> str:
-    """A path with (more of) its query."""
-    return f"{path}{'&' if '?' in path else '?'}{urlencode(parameters)}"

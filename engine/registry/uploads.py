@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from dosirak.engine.content import Descriptor
 from dosirak.engine.registry import errors
-from dosirak.engine.registry.client import query
 from dosirak.engine.registry.retries import retried
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def mount(client: Client, digest: str, repository: str) -> str:
     scope = f"repository:{repository}:pull"
     if scope not in client.connection.scopes:
         client.connection.scopes.append(scope)
-    return (await _begin(client, query(_uploads(client), mount=digest, **{"from": repository})))[0]
+    return (await _begin(client, _query(_uploads(client), mount=digest, **{"from": repository})))[0]
 
 
 def _uploads(client: Client) -> str:
@@ -75,7 +75,7 @@ async def send(client: Client, place: str, blob: Descriptor, read: Read) -> None
 async def _whole(client: Client, place: str, blob: Descriptor, read: Read) -> None:
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
     data = read(0, blob.size) if blob.size else b""
-    async with client.connection.ask("PUT", query(place, digest=blob.digest), headers=headers, data=data):
+    async with client.connection.ask("PUT", _query(place, digest=blob.digest), headers=headers, data=data):
         pass
 
 
@@ -92,5 +92,10 @@ async def _in_pieces(client: Client, blob: Descriptor, read: Read) -> None:
         }
         async with client.connection.ask("PATCH", place, headers=headers, data=read(start, count)) as answer:
             place = answer.headers.get("Location", "") or place
-    async with client.connection.ask("PUT", query(place, digest=blob.digest), headers={"Content-Length": "0"}):
+    async with client.connection.ask("PUT", _query(place, digest=blob.digest), headers={"Content-Length": "0"}):
         pass
+
+
+def _query(path: str, **parameters: str) -> str:
+    """A path with (more of) its query."""
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(parameters)}"
