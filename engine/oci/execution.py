@@ -28,12 +28,15 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     if status == "paused" and not options.has("ignore-paused"):
         raise Failure("cannot exec in a paused container (use --ignore-paused to override)")
     config = found.config()
+    if options.get("process") and not os.path.isfile(options.get("process")):
+        sealing.be_sealed()  # from the beginning, which it has only once
     process = _process(config, options, arguments)
+    # Those that are there may trace what enters, by the rights they were given, whatever this one is given.
+    if any(sealing.wanted({**config, "process": one}, entered=True) for one in (config["process"], process)):
+        sealing.be_sealed()
     preserve = lifecycle.check_preserved(options.number("preserve-fds"))  # now: the document may come by a descriptor
     detached = options.has("detach")
     staying.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
-    if sealing.wanted({**config, "process": process}, entered=True):
-        sealing.be_sealed()
     if preserve:
         process["env"] = [*(process.get("env") or ()), f"LISTEN_FDS={preserve}"]
     for below in options.all("cgroup"):

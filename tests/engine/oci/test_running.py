@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pytest
 
 from dosirak.engine.oci import hooks
 from dosirak.engine.runtime import cgroups
+from support.engines import wait_for
 
 if TYPE_CHECKING:
     from conftest import Runtime
@@ -46,6 +48,45 @@ def test_an_exec_by_document_goes_on_without_its_command(runtime: Runtime, runni
     pids = json.loads(runtime("ps", "--format", "json", running).stdout)
     assert sorted(pids) == sorted([runtime.state(running)["pid"], int(pid_file.read_text())])
     assert {"sleep 1000", "sleep 1001"} == {line[-10:] for line in runtime("ps", running).stdout.splitlines()[1:]}
+
+
+TRACING = {kind: ["CAP_SYS_PTRACE"] for kind in ("bounding", "effective", "permitted")}
+
+
+def _traced(runtime: Runtime, capabilities: dict[str, list[str]]) -> str:
+    name = runtime.create(
+        runtime.bundle("sleep", "1000", change=lambda document: document["process"].update(capabilities=capabilities))
+    )
+    runtime("start", name)
+    return name
+
+
+@pytest.mark.parametrize(("inside", "entering", "sealed"), [({}, {}, False), (TRACING, {}, True), ({}, TRACING, True)])
+def test_who_might_trace_what_enters_finds_no_interpreter_to_write_to(
+    runtime: Runtime, inside: dict[str, list[str]], entering: dict[str, list[str]], sealed: bool
+) -> None:
+    name = _traced(runtime, inside)
+    document, pid_file = runtime.folder / "process.json", runtime.folder / "exec.pid"
+    process = {"args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"], "capabilities": entering}
+    document.write_text(json.dumps(process))
+    command = runtime.command("exec", "--process", document, "--pid-file", pid_file, name)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as staying:
+        wait_for(pid_file.exists)
+        flags = os.statvfs(f"/proc/{staying.pid}/exe").f_flag
+        runtime("delete", "--force", name)
+    assert bool(flags & os.ST_RDONLY) == sealed
+
+
+@pytest.mark.parametrize("capabilities", [{}, TRACING])  # with it our interpreter starts once more
+def test_an_exec_s_document_may_come_by_a_pipe_or_a_descriptor(
+    runtime: Runtime, running: str, capabilities: dict[str, list[str]]
+) -> None:
+    document = runtime.folder / "process.json"
+    process = {"args": ["echo", "said"], "cwd": "/", "env": ["PATH=/bin"], "capabilities": capabilities}
+    document.write_text(json.dumps(process))
+    for script in ('cat "$0" | "$@" --process /dev/stdin', 'exec "$@" --process /dev/fd/7 7< "$0"'):
+        done = runtime.plain(["sh", "-c", f"{script} {running}", str(document), *runtime.command("exec")])
+        assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr
 
 
 def test_an_exec_that_can_t_run_has_a_status_apart(runtime: Runtime, running: str) -> None:
