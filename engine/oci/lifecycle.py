@@ -146,10 +146,10 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
     staying.check(
         terminal=bool(config["process"].get("terminal")), detached=request.detached, sock=request.console_socket
     )
-    for said in bundles.warnings(config["process"]):
-        warn(said)
     if sealing.wanted(config):
         sealing.be_sealed()
+    for said in bundles.warnings(config["process"]):
+        warn(said)
     if activated := _activated():
         config["process"].setdefault("env", []).extend((f"LISTEN_FDS={activated}", "LISTEN_PID=1"))
     elif request.preserve:
