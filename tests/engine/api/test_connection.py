@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -221,6 +222,14 @@ async def test_a_client_that_vanishes_leaves_a_stream_that_ends(tmp_path: Path) 
         stream.sock.close()
 
 
+async def descriptors(expected: int) -> int:
+    """How many there are; so many are waited for."""
+    deadline = time.monotonic() + 5
+    while (found := len(os.listdir("/proc/self/fd"))) != expected and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    return found
+
+
 async def test_a_taken_connection_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     taker, loop = Taker(), asyncio.get_running_loop()
     async with serving(tmp_path, taker) as path:
@@ -231,8 +240,7 @@ async def test_a_taken_connection_leaves_no_descriptor_behind(tmp_path: Path) ->
             await read_head(client)
             (await taker.taken.get()).sock.close()
             client.close()
-        await asyncio.sleep(0.05)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert await descriptors(before) == before
 
 
 async def test_one_connection_serves_many_ordinary_requests(tmp_path: Path) -> None:
@@ -365,5 +373,4 @@ async def test_half_closed_connections_leave_no_descriptor_behind(tmp_path: Path
             client.shutdown(socket.SHUT_WR)
             await read_all(client)
             client.close()
-        await asyncio.sleep(0.05)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert await descriptors(before) == before
