@@ -228,9 +228,9 @@ def numbers(where: str, text: str) -> set[int]:
     try:
         for part in filter(None, text.replace(" ", "").split(",")):
             first, _, last = part.partition("-")
+            if not 0 <= int(first) <= int(last or first) < 1024:
+                raise ValueError
             found |= set(range(int(first), int(last or first) + 1))
-        if found and not 0 <= min(found) <= max(found) < 1024:
-            raise ValueError
     except ValueError:
         raise Failure(f"{where}: {text!r} is not a list of numbers below 1024") from None
     return found

@@ -37,24 +37,24 @@ def debug(message: str) -> None:
 def report(message: str, level: str, log: str, log_format: str) -> None:
     """Tell it. Parameters: `log`: the file's path, or ""; `log_format`: "text" or "json" (runc's logrus forms)."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if level == "debug" and not log:
-        os.write(2, f'time="{stamp}" level=debug msg="{message}"\n'.encode("utf-8", "surrogateescape"))
-        return
-    if log:
-        if log_format == "json":
-            from dosirak.engine.oci import documents
+    if log and log_format == "json":
+        from dosirak.engine.oci import documents
 
-            line = documents.dumps({"level": level, "msg": message, "time": stamp})
-        else:
-            quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            line = f'time="{stamp}" level={level} msg="{quoted}"'
+        line = documents.dumps({"level": level, "msg": message, "time": stamp})
+    else:
+        quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        line = f'time="{stamp}" level={level} msg="{quoted}"'
+    data = line.encode("utf-8", "surrogateescape") + b"\n"
+    if log:
         try:
             fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
+            os.write(fd, data)
             os.close(fd)
         except OSError:
             pass  # standard error has it
     if level == "debug":
+        if not log:
+            os.write(2, data)
         return
     said = f"warning: {message}" if level == "warning" else message
     os.write(2, f"dosirak runtime: {said}\n".encode("utf-8", "surrogateescape"))

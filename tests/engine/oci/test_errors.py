@@ -52,6 +52,8 @@ def test_what_is_no_container_s_name_never_becomes_a_path(name: str) -> None:
         ("process.selinuxLabel", "x", "SELinux"),
         ("linux.personality", {"domain": "MINIX"}, "MINIX"),
         ("linux.intelRdt", {"closID": "x"}, "Intel RDT"),
+        ("process.execCPUAffinity", {"final": "0-99999999999"}, "below 1024"),
+        ("process.execCPUAffinity", {"initial": "3-1"}, "below 1024"),
         ("linux.namespaces", [{"type": "dreams"}], "dreams"),
         ("linux.namespaces", [{"type": "mount"}, {"type": "mount"}], "twice"),
         ("linux.cgroupsPath", "a.slice:b:c", "systemd"),
@@ -68,6 +70,13 @@ def test_what_can_t_be_honoured_is_refused_by_name(path: str, value: Any, said: 
     (tmp_path / "config.json").write_text(json.dumps(document))
     with pytest.raises(Failure, match=said):
         bundle.load(str(tmp_path), "x")
+
+
+def test_what_is_done_is_told_in_lines_that_nothing_in_it_can_break(runtime: Runtime) -> None:
+    done = runtime("--debug", "state", 'no"body\nlevel=debug', fails=True)
+    first, *others = done.stderr.splitlines()
+    assert first.endswith(r'level=debug msg="state: no\"body\nlevel=debug"')
+    assert all(line.startswith("dosirak runtime: ") for line in others), others
 
 
 def test_errors_go_to_the_log_as_json(runtime: Runtime) -> None:
