@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,15 +68,10 @@ class Session:
     program: str = "docker"
     line: str = ""
     """A magic's line as it was typed; it stays in the notebook."""
-    connect: Any = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> Engine:
         """The engine, connected (and started when it is ours) at first use."""
-        if self.connect is not None:
-            found: Engine = self.connect()
-            return found
         from dosirak.magics.engine import connect
 
         return connect()

@@ -5,7 +5,6 @@ database, by the control groups, by the processes, by the network's leases, and 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,6 @@ from support.api import Api
 from support.engines import Engine, alive
 from support.patience import patient
 
-_ID = re.compile(r"[0-9a-f]{64}")
 PATIENCE = patient(10.0)
 """Seconds that background clean-up may take on a busy machine."""
 
@@ -155,8 +153,3 @@ def _open_files(pid: int) -> Iterator[str]:
             yield os.readlink(fd.path)
     except OSError:
         return
-
-
-def container_ids(engine: Engine) -> set[str]:
-    """Ids of all that has a folder."""
-    return {name for name in os.listdir(engine.settings.data / "containers") if _ID.fullmatch(name)}
