@@ -9,8 +9,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dosirak.engine.errors import printable
 from dosirak.engine.service.engine import Engine
 
 if TYPE_CHECKING:
@@ -28,12 +29,25 @@ def run(settings: Settings, listener: socket.socket, ready: Callable[[], None], 
 
     Parameters: `keeper`: of the user namespace that this process has entered (`rootless`).
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%d %H:%M:%S"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Start-up only allocates what stays: collecting meanwhile is wasted, and later collections need not look at it.
     gc.disable()
     asyncio.run(_Service(settings, listener, ready, keeper).run())
+
+
+class Lines(logging.Formatter):
+    """One line a record: a client's words (a path, a name) make none of their own. A traceback's lines are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Called by `format` for what stands in the line."""
+        record.message = printable(record.message).replace("\n", "\\n")
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """Called by `format` for what follows it."""
+        return "\n".join("  " + printable(line) for line in super().formatException(ei).splitlines())
 
 
 class _Service:
