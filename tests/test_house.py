@@ -59,6 +59,37 @@ def test_the_engine_never_shells_out() -> None:
     assert [where for where in found if not where.startswith("engine/supervision/client.py:")] == []
 
 
+# Who starts a program, and which: itself, or one whose work is nobody's system call.
+STARTS = {
+    "engine/api/doctor.py": "the doctor, in a process of its own",
+    "engine/containers/security/apparmor.py": "apparmor_parser: the profile language has no other compiler",
+    "engine/containers/sharing/joining.py": "the maker of user namespaces, which needs a process without threads",
+    "engine/networks/dns/service.py": "the name server",
+    "engine/oci/hooks.py": "hooks, which are programs",
+    "engine/oci/looking.py": "ps, as runc does",
+    "engine/oci/sealing.py": "itself, sealed",
+    "engine/rootless/making.py": "newuidmap, newgidmap, pasta or slirp4netns, and itself in the user namespace",
+    "engine/runtime/process.py": "the container's program",
+    "engine/start.py": "the service",
+    "engine/supervision/client.py": "the launcher",
+    "engine/supervision/launcher.py": "itself, sealed",
+    "engine/supervision/logs/compressor.py": "the compressor of logs",
+}
+
+
+def test_each_start_of_a_program_has_its_reason() -> None:
+    starts = {"create_subprocess_exec", "create_subprocess_shell", "posix_spawn", "posix_spawnp", "fork_exec"}
+    starts |= {"execv", "execve", "execvp", "execvpe", "execl", "execle", "execlp", "execlpe"}
+    starts |= {"spawnv", "spawnve", "spawnl", "spawnle"}
+    found = {
+        str(path.relative_to(HOUSE))
+        for path in modules("engine")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in starts
+    }
+    assert found == STARTS.keys()
+
+
 def test_every_folder_of_code_says_what_lives_there() -> None:
     silent = [
         str(path.relative_to(HOUSE))

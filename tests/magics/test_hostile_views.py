@@ -193,25 +193,25 @@ def test_no_view_carries_markup_or_commands_of_others(every_view: dict[str, list
         assert not wanted or "onerror" in whole or "onload" in whole, line
     pages = [text for found in every_view.values() for kind, text in found if kind == "html" and text]
     assert len(pages) > 20
-    owned, raw = in_browser(pages), in_browser([f"<div>{MARKUP}</div>"])
-    assert (owned, raw) in (("safe", "owned"), ("no browser", "no browser"))
+    if BROWSER is None:
+        pytest.skip("no browser is here to open them in (Debian: apt install chromium)")
+    assert (in_browser(pages), in_browser([f"<div>{MARKUP}</div>"])) == ("safe", "owned")
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def in_browser(pages: list[str]) -> str:
     """The title of a page of all these, opened in a real browser: "owned" when a script of theirs has run."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        return "no browser"
+    assert BROWSER is not None
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")
         page.write_text("<meta charset=utf-8><title>safe</title>" + "\n".join(pages))
         flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", "--dump-dom"]
-        try:
-            done = subprocess.run([browser, *flags, f"file://{page}"], capture_output=True, text=True, timeout=50)
-        except subprocess.TimeoutExpired:
-            return "no browser"
+        done = subprocess.run([BROWSER, *flags, f"file://{page}"], capture_output=True, text=True, timeout=100)
     title = re.search(r"<title>(.*?)</title>", done.stdout)
-    return title.group(1) if title else "no browser"
+    assert title is not None, done.stderr
+    return title.group(1)
 
 
 def test_control_what_is_harmful_is_seen() -> None:
