@@ -14,8 +14,9 @@ export PATH := $(PATH):$(CURDIR)/$(TOOLS)
 
 # What the engine needs of the system, what only its tests do, and what only the benchmarks compare with.
 SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
-# One of the clients whose usual work the suite does: compose of version 1, which Debian 12 still has.
-TEST_PACKAGES := docker-compose
+# Whose usual work the suite does: compose of version 1, which Debian 12 still has; readers of images; podman with our
+# runtime; a browser.
+TEST_PACKAGES := docker-compose skopeo umoci podman chromium
 # A virtual machine for the tests on cgroup v2 alone.
 MACHINE_PACKAGES := qemu-system-x86 busybox-static
 # What an ordinary user's engine needs besides.
@@ -38,7 +39,7 @@ lab: root $(READY) ## Open JupyterLab on the tutorials
 	@cd notebooks && ../$(BIN)/jupyter lab --allow-root
 
 .PHONY: test
-test: root docker clients $(READY) ## Run the test suite
+test: root docker registry clients $(READY) ## Run the test suite
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 # What concerns an attack or a wall, wherever it stands.
@@ -51,7 +52,7 @@ SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
   tests/engine/networks/test_attacks.py tests/engine/content/test_disk.py
 
 .PHONY: test-security
-test-security: root docker $(READY) ## Try the known attacks, and say how many were tried
+test-security: root docker registry clients $(READY) ## Try the known attacks, and say how many were tried
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --count-attacks $(SECURITY) $(ARGS)
 
 .PHONY: test-v2
@@ -68,7 +69,7 @@ test-rootless: root docker user $(READY) ## Run the tests of containers, images 
 	@PYTHONPATH=tests $(BIN)/python -m support.rootless inside -n auto --maxprocesses 4 --dist loadgroup $(AS_ROOT_INSIDE) $(ARGS)
 
 .PHONY: test-faults
-test-faults: root docker $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
+test-faults: root docker registry $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
 	@DOSIRAK_TESTS_LONG=1 $(BIN)/pytest tests/faults tests/concurrency -p no:cacheprovider $(ARGS)
 
 .PHONY: bench
@@ -79,6 +80,10 @@ bench: root peers $(READY) ## Time starting one container and many, side by side
 .PHONY: images
 images: root $(READY) ## Make the images of tutorials (ubuntu:14.04, nginx…) from Debian's packages; serve them as the Hub's mirror
 	@$(BIN)/python tests/images/make.py $(ARGS)
+
+.PHONY: bench-all
+bench-all: bench registry clients ## The other tables as well: streams, files, networks, images, layers (half an hour)
+	@for table in streams files network images layers; do $(BIN)/python tests/benchmarks/$$table.py; done
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and layers (the tests do too)
@@ -121,16 +126,15 @@ machine: root $(READY)
 user:
 	@$(call install,$(USER_PACKAGES))
 
-# A real docker client is one of the suite's two clients. Where there is none, only the client is taken out of
-# Debian's package: no daemon is installed or started.
+# A real docker client is one of the suite's two clients, and it pulls from a real registry. Where there is none, only
+# the program is taken out of Debian's package: no daemon is installed or started.
 .PHONY: docker
 docker:
-	@if ! command -v docker > /dev/null; then \
-	  echo "Fetching the docker client…"; \
-	  mkdir -p $(TOOLS)/package && cd $(TOOLS)/package && apt-get update -qq; \
-	  package=docker-cli; apt-cache show $$package > /dev/null 2>&1 || package=docker.io; \
-	  apt-get download -qq -o APT::Sandbox::User=root $$package && dpkg -x $$package*.deb . && mv usr/bin/docker .. && cd .. && rm -r package; \
-	fi
+	@$(call fetch,docker,docker-cli docker.io)
+
+.PHONY: registry
+registry:
+	@$(call fetch,docker-registry,docker-registry)
 
 $(READY): pyproject.toml | system
 	@for python in $(PYTHONS) none; do \
@@ -140,6 +144,16 @@ $(READY): pyproject.toml | system
 	echo "Setting up $(VENV) ($$($(BIN)/python --version))…"; \
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[lab,test]'
 	@touch $@
+
+# One program, out of the first of some packages that there is.
+define fetch
+if ! command -v $(1) > /dev/null; then \
+  echo "Fetching $(1)…"; \
+  rm -rf $(TOOLS)/package && mkdir -p $(TOOLS)/package && cd $(TOOLS)/package && apt-get update -qq; \
+  for package in $(2); do apt-cache show $$package > /dev/null 2>&1 && break; done; \
+  apt-get download -qq -o APT::Sandbox::User=root $$package && dpkg -x $$package*.deb . && mv usr/bin/$(1) .. && cd .. && rm -r package; \
+fi
+endef
 
 define install
 missing=$$(for package in $(1); do \
