@@ -36,7 +36,7 @@ demo: root $(READY) ## Run the first tutorial for real; print its tables, write 
 
 .PHONY: lab
 lab: root $(READY) ## Open JupyterLab on the tutorials
-	@cd notebooks && ../$(BIN)/jupyter lab --allow-root
+	@cd notebooks && ../$(BIN)/jupyter lab --allow-root $(ARGS)
 
 .PHONY: test
 test: root docker registry clients $(READY) ## Run the test suite
