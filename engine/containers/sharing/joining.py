@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -136,25 +137,45 @@ def _open(room: Room, record: Container, kind: str, ref: str) -> int:
 
 
 async def _make_user(maps: Sequence[IdMap], existing: int | None) -> tuple[int, int]:
-    """Descriptors of a user namespace (`existing`'s own again) and of a network namespace that belongs to it."""
+    """Descriptors of a user namespace (`existing`'s own again) and of a network namespace that belongs to it.
+
+    Raises HostLimit, and holds nothing then.
+    """
     what = ",".join(f"{one.inside}:{one.outside}:{one.size}" for one in maps) if existing is None else str(existing)
     ours, theirs = socket.socketpair()
+    fds: list[int] = []
     with ours, theirs:
-        passed = [theirs.fileno(), *([existing] if existing is not None else [])]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-S", "-E", "-I", usermaker.__file__, str(theirs.fileno()), what),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=passed,
-            env={},
-        )
-        _, said = await process.communicate()
-        theirs.close()
-        _, fds, _, _ = socket.recv_fds(ours, 1, 2)
-    if process.returncode or len(fds) != 2:
-        reason = said.decode(errors="replace").strip().rpartition("\n")[2]
-        raise HostLimit(f"can't make a user namespace: {reason}")
+        try:
+            reason = await _run_maker(theirs, what, () if existing is None else (existing,))
+            theirs.close()
+            _, fds, _, _ = socket.recv_fds(ours, 1, 2, socket.MSG_DONTWAIT)
+        except OSError as error:
+            raise HostLimit(f"can't make a user namespace: {os.strerror(error.errno or 0).lower()}") from error
+    if reason or len(fds) != 2:
+        for fd in fds:
+            os.close(fd)
+        raise HostLimit(f"can't make a user namespace: {reason or 'no answer'}")
     for fd in fds:
         os.set_inheritable(fd, False)
     return fds[0], fds[1]
+
+
+async def _run_maker(answer: socket.socket, what: str, passed: Sequence[int]) -> str:
+    """Run `usermaker` to its end; why it failed, "" when it did not. Raises OSError where it can't be started."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-S", "-E", "-I", usermaker.__file__, str(answer.fileno()), what),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=[answer.fileno(), *passed],
+        env={},
+    )
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
+    if not process.returncode:
+        return ""
+    return said.decode(errors="replace").strip().rpartition("\n")[2] or f"it ended with {process.returncode}"
