@@ -15,8 +15,8 @@ export PATH := $(PATH):$(CURDIR)/$(TOOLS)
 # What the engine needs of the system, what only its tests do, and what only the benchmarks compare with.
 SYSTEM_PACKAGES := python3-venv busybox-static libnftables1
 # Whose usual work the suite does: compose of version 1, which Debian 12 still has; readers of images; podman with our
-# runtime; a browser.
-TEST_PACKAGES := docker-compose skopeo umoci podman chromium
+# runtime; a browser; AppArmor's compiler.
+TEST_PACKAGES := docker-compose skopeo umoci podman chromium apparmor
 # A virtual machine for the tests on cgroup v2 alone.
 MACHINE_PACKAGES := qemu-system-x86 busybox-static
 # What an ordinary user's engine needs besides.

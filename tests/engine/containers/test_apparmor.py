@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,20 @@ def test_the_kernels_switches_are_denied_and_a_containers_own_files_are_not() ->
     assert not denied("/proc/sys/kernel/core_pattern", "r")
     for rule in ("deny mount,", "deny pivot_root,", "deny network alg,", "  capability,", "  file,"):
         assert rule in apparmor.TEXT
+
+
+@pytest.mark.skipif(
+    not (real := shutil.which("apparmor_parser", path="/usr/sbin:/sbin")),
+    reason="no apparmor_parser (Debian: apparmor)",
+)
+def test_apparmors_own_parser_compiles_it() -> None:
+    # apparmor_parser(8): --skip-kernel-load, --skip-cache; it needs no kernel with AppArmor.
+    compiled = subprocess.run([str(real), "-Q", "-K", "--stdout"], input=apparmor.TEXT.encode(), capture_output=True)
+    assert compiled.returncode == 0, compiled.stderr
+    assert apparmor.DEFAULT.encode() in compiled.stdout
+    # The control: it does judge what it is given.
+    broken = apparmor.TEXT.replace("deny mount,", "deny mounts,").encode()
+    assert subprocess.run([str(real), "-Q", "-K"], input=broken, capture_output=True).returncode
 
 
 def parser(folder: Path, script: str) -> str:
