@@ -15,10 +15,10 @@ _PROGRAM = re.compile(rb"dosirak[./]engine|engine/supervision/launcher")
 
 
 class Process:
-    """One line of /proc that has to do with an engine."""
+    """One line of /proc that has to do with an engine; `others`: of a user whose environment is closed to us."""
 
-    def __init__(self, pid: int, command: str, mark: str | None) -> None:
-        self.pid, self.command, self.mark = pid, command, mark
+    def __init__(self, pid: int, command: str, mark: str | None, *, others: bool = False) -> None:
+        self.pid, self.command, self.mark, self.others = pid, command, mark, others
 
     @property
     def is_service(self) -> bool:
@@ -43,13 +43,19 @@ def _engine_process(pid: int, variable: bytes) -> Process | None:
             return None
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         cgroup = Path(f"/proc/{pid}/cgroup").read_bytes()
+    except OSError:
+        return None
+    if pid in (os.getpid(), os.getppid()) or not (_PROGRAM.search(command) or b":/dosirak/" in cgroup):
+        return None
+    shown = command.replace(b"\0", b" ").decode(errors="replace")
+    try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except PermissionError:
+        return Process(pid, shown, None, others=True)
     except OSError:
         return None
     mark = next((e[len(variable) + 1 :] for e in environment.split(b"\0") if e.startswith(variable + b"=")), None)
-    if pid in (os.getpid(), os.getppid()) or not (_PROGRAM.search(command) or b":/dosirak/" in cgroup):
-        return None
-    return Process(pid, command.replace(b"\0", b" ").decode(errors="replace"), mark.decode() if mark else None)
+    return Process(pid, shown, mark.decode() if mark else None)
 
 
 def mounts() -> set[str]:

@@ -80,7 +80,7 @@ class LeakWatch:
         for process in host.engine_processes(BASE_VARIABLE):
             if process.mark == str(self.base) or str(self.base) in process.command:
                 left.add(process)
-            elif process.pid in self._before_pids or process.mark is not None or process.is_service:
+            elif process.others or process.pid in self._before_pids or process.mark is not None or process.is_service:
                 self._foreign = True
             else:
                 unmarked.add(process)

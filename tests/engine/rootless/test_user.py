@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,26 @@ def fetch(port: int) -> str:
 
     wait_for(got, 15, f"a web server on port {port}")
     return found
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[tuple[str, int]]:
+    """A server that says hello at an address of this machine which is not its loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # sends nothing: which address would it be from?
+        except OSError:
+            pytest.skip("this machine has no way out either")
+        address = asked.getsockname()[0]
+
+    class Hello(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"hello\n")
+
+    with socketserver.ThreadingTCPServer((address, 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield address, server.server_address[1]
+        server.shutdown()
 
 
 def keeper_of(engine: Engine) -> int:
@@ -236,32 +260,58 @@ def test_a_keeper_whose_service_was_killed_ends_with_the_last_process(fresh_engi
     wait_for(lambda: not alive(keeper), 20, "the keeper to end")
 
 
-def test_one_id_is_enough(fresh_engine: Engine, tmp_path: Path) -> None:
-    """Without a range of ids: those tools are not to be found by this service."""
-    engine = fresh_engine
-    engine.close_client()
-    engine.kill(signal.SIGTERM)
-    wait_for(lambda: not (engine.settings.run / "keeper.sock").exists())
-    few = tmp_path / "bin"
+@contextlib.contextmanager
+def engine_with(folder: Path, *programs: str) -> Iterator[Engine]:
+    """An engine whose service finds these programs alone, ended afterwards."""
+    few = folder / "bin"
     few.mkdir()
-    for tool in ("pasta", "slirp4netns"):
-        for folder in os.environ["PATH"].split(":"):
-            if Path(folder, tool).exists() and not (few / tool).exists():
-                (few / tool).symlink_to(Path(folder, tool))
+    for name in programs:
+        if found := shutil.which(name):
+            (few / name).symlink_to(found)
     code = "import sys; from dosirak.engine import settings, start; start.ensure(settings.load())"
-    where = {"DOSIRAK_ROOT": str(tmp_path / "data"), "DOSIRAK_RUN": str(tmp_path / "run")}
+    where = {"DOSIRAK_ROOT": str(folder / "data"), "DOSIRAK_RUN": str(folder / "run")}
     environment = {**os.environ, **where, "PATH": str(few), "DOSIRAK_IDLE_TIMEOUT": "60"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     from dosirak.engine.settings import Settings
 
-    single = Engine(Settings(tmp_path / "data", tmp_path / "run"))
-    image = single.import_busybox()
-    found = single.docker("run", "--rm", image, "sh", "-c", "cat /proc/self/uid_map; ls -ln /bin/busybox").stdout
-    assert found.split()[:3] == ["0", str(UID), "1"]
-    done = single.docker("run", "--rm", "-u", "1000", image, "id", check=False)
-    assert "/etc/subuid" in done.stderr
-    single.close_client()
-    single.kill(signal.SIGTERM)
+    engine = Engine(Settings(folder / "data", folder / "run"))
+    try:
+        yield engine
+    finally:
+        engine.remove_containers()
+        engine.close_client()
+        keeper = keeper_of(engine)
+        engine.kill(signal.SIGTERM)
+        wait_for(lambda: not alive(keeper), 10, "the keeper to end")
+
+
+def test_one_id_is_enough(tmp_path: Path) -> None:
+    """Without a range of ids: those tools are not to be found by this service."""
+    with engine_with(tmp_path, "pasta", "slirp4netns") as single:
+        image = single.import_busybox()
+        found = single.docker("run", "--rm", image, "sh", "-c", "cat /proc/self/uid_map; ls -ln /bin/busybox").stdout
+        assert found.split()[:3] == ["0", str(UID), "1"]
+        done = single.docker("run", "--rm", "-u", "1000", image, "id", check=False)
+        assert "/etc/subuid" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("slirp4netns") is None, reason="no slirp4netns (Debian: slirp4netns)")
+def test_slirp4netns_leads_outside_where_pasta_is_missing(tmp_path: Path) -> None:
+    with engine_with(tmp_path, "newuidmap", "newgidmap", "slirp4netns") as engine:
+        image, port = engine.import_busybox(), free_port()
+        assert any("slirp4netns" in line for line in members(keeper_of(engine)))
+        engine.docker("run", "-d", "--name", "web", "-p", f"{port}:80", image, "sh", "-c", SERVE, "by slirp")
+        assert fetch(port) == "by slirp"
+        assert engine.docker("exec", "web", "cat", "/etc/resolv.conf").stdout
+        with outside() as (address, port):
+            # It takes a moment to set its interface up.
+            ask = f"echo | nc -w 5 {address} {port}"
+            wait_for(lambda: "hello" in engine.docker("exec", "web", "sh", "-c", ask, check=False).stdout, 20, "a way")
+        with socket.socket() as local:
+            local.bind(("127.0.0.1", 0))
+            local.listen()
+            ask = f"nc -w 1 10.0.2.2 {local.getsockname()[1]} < /dev/null"  # slirp4netns(1): the host's loopback
+            assert engine.docker("exec", "web", "sh", "-c", ask, check=False).returncode
 
 
 def test_nothing_of_the_service_reaches_a_container(engine: Engine, docker: Callable, busybox: str) -> None:
