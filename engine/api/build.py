@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dosirak.engine.api import reply
+from dosirak.engine.api import build_inputs, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.build import BuildRequest, Limits, Renderer
 from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
@@ -89,11 +89,13 @@ def _request(call: Call) -> BuildRequest:
         target=call.text("target"),
         platform=call.text("platform"),
         no_cache=call.flag("nocache"),
+        no_cache_stages=tuple(call.json_parameter("nocachefilter", list[str], [])),
         pull=call.flag("pull"),
         network=call.text("networkmode") or "default",
         extra_hosts=tuple(call.texts("extrahosts")),
         limits=_limits(call),
         credentials=_credentials(call),
+        inputs=build_inputs.take(call),
     )
 
 

@@ -13,6 +13,7 @@ from aiohttp.web_exceptions import HTTPException
 from dosirak.engine.api import (
     archive,
     build,
+    build_inputs,
     commit,
     containers,
     doctor,
@@ -61,6 +62,7 @@ _RESOURCES = (
     registry,
     serving,
     build,
+    build_inputs,
     events,
     networks,
     volumes,

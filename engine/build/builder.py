@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import StepCache, Usage
+from dosirak.engine.build.inputs import Offers
 from dosirak.engine.content.placement import spread_below
 from dosirak.engine.errors import Conflict, HostLimit
 from dosirak.engine.layers.removal import remove_tree
@@ -51,6 +52,8 @@ class Builder:
         self._cache = StepCache(database)
         self._place = settings.data / "build"
         self._mounts = settings.data / "build-mounts"
+        self._memory = settings.run / "build"
+        self.offers = Offers()
         self._running: set[str] = set()
         self._sweeping: asyncio.Future[None] | None = None
         images.keepers.append(self._cache.digests)
@@ -58,7 +61,8 @@ class Builder:
 
     async def start(self) -> None:
         """Begins to delete, in the background, what builds of an earlier service left half-made."""
-        left = list(self._place.iterdir()) if self._place.is_dir() else []
+        left = [self._memory, *self._mounts.glob("*.part")]
+        left += self._place.iterdir() if self._place.is_dir() else []
         if left:
             self._sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, left))
 
@@ -77,7 +81,7 @@ class Builder:
         """
         if "dosirak.engine.build.work" not in sys.modules:
             await asyncio.to_thread(importlib.import_module, "dosirak.engine.build.work")
-        from dosirak.engine.build.work import build_image
+        from dosirak.engine.build.work import Places, build_image
 
         build = secrets.token_hex(16)
         place = self._place / build
@@ -85,11 +89,11 @@ class Builder:
         try:
             place.mkdir(mode=0o700, parents=True)
             spread_below(self._place)
-            return await build_image(self._shared, build, place, request, progress)
+            return await build_image(self._shared, build, Places(place, self._memory / build), request, progress)
         except OSError as error:
             raise HostLimit(f"build: {error.strerror or error}: {error.filename or ''}") from error
         finally:
-            await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place])))
+            await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place, self._memory / build])))
             self._running.discard(build)
 
     def usage(self) -> list[Usage]:
@@ -135,7 +139,7 @@ class Builder:
 
     @cached_property
     def _shared(self) -> Shared:
-        from dosirak.engine.build.mounting import CacheMounts
+        from dosirak.engine.build.mounts.caches import CacheMounts
         from dosirak.engine.build.shared import Shared
 
         return Shared(self._images, self._layers, self._containers, self._cache, CacheMounts(self._mounts), self.fetch)

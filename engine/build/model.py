@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dosirak.engine.build.inputs import Inputs
+
 if TYPE_CHECKING:
     from dosirak.engine.registry import Credentials
 
@@ -46,7 +48,8 @@ class BuildRequest:
     the text itself, for a front that has it at hand, and then `dockerfile` only names it in errors.
     `args` maps a build argument to its value, or to None for one that was named without having a value.
     `target` is a stage's name or number. `network` is default, bridge, none, host or container:ID.
-    `credentials`: by registry, for the images it stands on.
+    `credentials`: by registry, for the images it stands on. `inputs`: secrets and agents for RUN --mount.
+    `no_cache_stages`: stages, by name or number, whose steps run whatever the cache has.
     """
 
     context: Path | AsyncIterable[bytes] | None = None
@@ -63,6 +66,8 @@ class BuildRequest:
     extra_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
     credentials: Mapping[str, Credentials] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
+    no_cache_stages: tuple[str, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, tag_field="event"):

@@ -208,9 +208,9 @@ class _Planner:
 
     def _mount(self, index: int, state: _State, text: str) -> tuple[Mount, Vertex | None]:
         mount = parse_mount(text, self._word(state))
-        if mount.kind in ("secret", "ssh"):
-            raise NotSupported(f"RUN --mount=type={mount.kind} is not supported yet")
-        target = absolute(state.config.working_dir or "/", mount.target)
+        target = mount.target
+        if target or mount.kind not in ("secret", "ssh"):
+            target = absolute(state.config.working_dir or "/", mount.target)
         if target == "/":
             raise DockerfileError(f'invalid mount target "{mount.target}"')
         source: Vertex | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.build.graph import Execute
 from dosirak.engine.build.model import BuildRequest, Limits
-from dosirak.engine.build.mounting import CacheMounts, StepMounts
+from dosirak.engine.build.mounts.step import Places, StepMounts
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.stubs import TARGETS, find_stubs, remove_stubs
 from dosirak.engine.build.workspace import Workspace, merged_view, opened
@@ -26,7 +26,7 @@ async def run_command(
     vertex: Execute,
     workspace: Workspace,
     mounts: StepMounts,
-    caches: CacheMounts,
+    places: Places,
     request: BuildRequest,
     reporter: Reporter,
 ) -> int:
@@ -39,7 +39,7 @@ async def run_command(
         stubs = find_stubs(root, [*TARGETS, *mounts.targets])
     step = secrets.token_hex(32)
     async with AsyncExitStack() as stack:
-        documents = await mounts.enter(workspace.place, caches, stack)
+        entered = await mounts.enter(places, stack)
         reporter.running(vertex, step)
         code = await containers.run_step(
             id=step,
@@ -54,7 +54,8 @@ async def run_command(
             extra_hosts=request.extra_hosts,
             shm_size=request.limits.shm_size or _SHM_SIZE,
             limits=_host_config(request.limits),
-            mounts=documents,
+            mounts=entered.documents,
+            private_env=entered.variables,
             output=lambda stream, data: reporter.output(vertex, stream, data),
         )
     with opened(workspace.upper) as upper:

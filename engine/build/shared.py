@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dosirak.engine.build.cache import Record, StepCache
 from dosirak.engine.build.digests import Digests
-from dosirak.engine.build.mounting import CacheMounts
+from dosirak.engine.build.mounts.caches import CacheMounts
 from dosirak.engine.layers import LayerInfo
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.files import Selection
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
 from dosirak.engine.build.model import BuildRequest
-from dosirak.engine.build.mounting import StepMounts
+from dosirak.engine.build.mounts.step import Places, StepMounts
 from dosirak.engine.build.paths import shown
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.running import run_command
@@ -31,11 +31,15 @@ from dosirak.engine.layers import Pending
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A vertex's file system: its state, its layers (the lowest first), when it was made (unix time, nanoseconds)."""
+    """A vertex's file system: its state, its layers (the lowest first), what came of the step that made it.
+
+    `fresh`: it was made whatever the cache has, and so is what stands on it.
+    """
 
     state: str
     layers: tuple[Ready | Pending, ...]
     outcome: Outcome | None = None
+    fresh: bool = False
 
     @property
     def lowers(self) -> list[str]:
@@ -46,7 +50,8 @@ class Root:
 class Solver:
     """Solves one build's graph.
 
-    Parameters: `images` by the names that Base vertices have; `place` is the build's own directory.
+    Parameters: `images` by the names that Base vertices have; `place` is the build's own directory, `memory` one that
+    is in memory, which is made when it is needed; `fresh` are the ids of vertices that are made whatever the cache has.
     """
 
     def __init__(
@@ -56,14 +61,18 @@ class Solver:
         context: Source,
         images: Mapping[str, Image],
         place: Path,
+        memory: Path,
         reporter: Reporter,
+        fresh: Collection[int] = (),
     ) -> None:
         self._shared = shared
         self._request = request
         self._context = context
         self._images = images
         self._place = place
+        self._memory = memory
         self._reporter = reporter
+        self._fresh = fresh
         self._numbers = itertools.count(1)
         self._tasks: dict[int, asyncio.Task[Root]] = {}
         self._recording: list[asyncio.Task[None]] = []
@@ -138,7 +147,8 @@ class Solver:
         lowers = {
             id(source): root.lowers or [self._empty_layer()] for source, root in zip(sources, mounted, strict=True)
         }
-        mounts = StepMounts(vertex, self._context, lowers, self._shared.digests)
+        fresh = any(root.fresh for root in mounted)
+        mounts = StepMounts(vertex, self._context, lowers, self._shared.digests, self._request.inputs)
         with _host_errors():
             inputs = (*(root.state for root in mounted), *await mounts.checksums())
         state = states.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
@@ -146,14 +156,15 @@ class Solver:
         async def work() -> Ready | Pending | None:
             workspace, shared = self._workspace(parent), self._shared
             with _host_errors():
+                places = Places(workspace.place, self._memory / workspace.place.name, shared.mounts)
                 code = await run_command(
-                    shared.containers, vertex, workspace, mounts, shared.mounts, self._request, self._reporter
+                    shared.containers, vertex, workspace, mounts, places, self._request, self._reporter
                 )
                 if code:
                     raise CommandFailed(" ".join(vertex.argv), code)
                 return self._adopt(workspace)
 
-        return await self._derived(vertex, parent, state, [state], work)
+        return await self._derived(vertex, parent, state, [state], work, fresh=fresh)
 
     async def _copy(self, vertex: CopyFiles) -> Root:
         if isinstance(vertex.source, Context):
@@ -163,7 +174,8 @@ class Solver:
         parent, source = await self._inputs(vertex.parent, vertex.source)
         self._reporter.started(vertex)
         shortcut = states.copy_shortcut(vertex, parent.state, source.state)
-        found = None if self._request.no_cache else self._shared.find([shortcut])
+        fresh = source.fresh or parent.fresh or self._is_fresh(vertex)
+        found = None if fresh else self._shared.find([shortcut])
         if found is not None:
             return self._done(vertex, parent, found, [])
         with merged_view(source.lowers or [self._empty_layer()]) as root:
@@ -208,22 +220,28 @@ class Solver:
         state: str,
         keys: list[str],
         work: Callable[[], Awaitable[Ready | Pending | None]],
+        *,
+        fresh: bool = False,
     ) -> Root:
         """The parent with one more layer: from the cache, from another build at work on it, or by doing the work."""
         self._reporter.started(vertex)
-        if self._request.no_cache:
+        fresh = fresh or parent.fresh or self._is_fresh(vertex)
+        if fresh:
             outcome = Outcome(state, await work(), time.time_ns())
         else:
             outcome = self._shared.find([state]) or await self._shared.once(state, work)
-        return self._done(vertex, parent, outcome, keys)
+        return self._done(vertex, parent, outcome, keys, fresh=fresh)
 
-    def _done(self, vertex: Vertex, parent: Root, outcome: Outcome, keys: list[str]) -> Root:
+    def _is_fresh(self, vertex: Vertex) -> bool:
+        return self._request.no_cache or id(vertex) in self._fresh
+
+    def _done(self, vertex: Vertex, parent: Root, outcome: Outcome, keys: list[str], *, fresh: bool = False) -> Root:
         if outcome.cached:
             self._reporter.cached(vertex)
         if keys and not (outcome.cached and len(keys) == 1):
             self._recording.append(self._shared.record(outcome, keys))
         layers = parent.layers if outcome.layer is None else (*parent.layers, outcome.layer)
-        return Root(outcome.state, layers, outcome)
+        return Root(outcome.state, layers, outcome, fresh)
 
     def _adopt(self, workspace: Workspace) -> Pending | None:
         """The step's upper directory as a layer, by rename; None when the step changed nothing."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from dosirak.engine.build.cache import Record
@@ -30,14 +31,24 @@ from dosirak.engine.images import parse as parse_reference
 from dosirak.engine.layers.removal import remove_tree
 
 
-async def build_image(shared: Shared, build: str, place: Path, request: BuildRequest, progress: ProgressSink) -> Image:
-    """See `Builder.build`. `place` is the build's own directory, deleted by the caller."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A build's own directories, deleted by the caller; `memory`, for what must be on no disk, is made when needed."""
+
+    disk: Path
+    memory: Path
+
+
+async def build_image(
+    shared: Shared, build: str, places: Places, request: BuildRequest, progress: ProgressSink
+) -> Image:
+    """See `Builder.build`."""
     tags = _tags(request.tags)
-    context = await open_context(request, place)
+    context = await open_context(request, places.disk)
     try:
         # in threads: a hostile Dockerfile may take its time, the loop has none
         stages = await asyncio.to_thread(_read_stages, context, request)
-        return await _Build(shared, build, place, request, context.source, stages).run(tags, progress)
+        return await _Build(shared, build, places, request, context.source, stages).run(tags, progress)
     finally:
         context.close()
 
@@ -49,11 +60,11 @@ def _read_stages(context: BuildContext, request: BuildRequest) -> Stages:
 
 class _Build:
     def __init__(
-        self, shared: Shared, build: str, place: Path, request: BuildRequest, context: Source, stages: Stages
+        self, shared: Shared, build: str, places: Places, request: BuildRequest, context: Source, stages: Stages
     ) -> None:
         self._shared = shared
         self._build = build
-        self._place = place
+        self._places = places
         self._request = request
         self._context = context
         self._stages = stages
@@ -73,7 +84,16 @@ class _Build:
         try:
             for line, warning in plan.warnings:
                 reporter.warning(line, warning)
-            solver = Solver(self._shared, request, self._context, self._images, self._place, reporter)
+            solver = Solver(
+                self._shared,
+                request,
+                self._context,
+                self._images,
+                self._places.disk,
+                self._places.memory,
+                reporter,
+                _fresh(plan, request),
+            )
             root = await solver.solve(plan.result)
             image = await self._commit(plan, solver, root, list(tags))
         except EngineError as error:
@@ -87,7 +107,7 @@ class _Build:
     async def _clean(self) -> None:
         """When a client hears of the build's end, nothing of it is left."""
         with suppress(OSError):
-            await asyncio.to_thread(remove_tree, self._place)
+            await asyncio.to_thread(remove_tree, self._places.disk)
 
     async def _find_images(self) -> None:
         """The images that the needed stages stand on or copy from, by the names they are called.
@@ -149,6 +169,12 @@ class _Build:
         now = time.time_ns()
         self._shared.cache.put([key], Record(root.state, None, now))
         return now
+
+
+def _fresh(plan: Plan, request: BuildRequest) -> frozenset[int]:
+    """The ids of the vertices of the stages that the caller wants built anew."""
+    stages = {name.lower() for name in request.no_cache_stages}
+    return frozenset(id(step.vertex) for step in plan.steps if step.works and step.stage.lower() in stages)
 
 
 def host_platform() -> Platform:

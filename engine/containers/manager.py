@@ -207,13 +207,22 @@ class Containers:
 
     # Lifecycle
 
-    async def create(self, body: CreateRequest, name: str | None = None, *, platform: str | None = None) -> Created:
+    async def create(
+        self,
+        body: CreateRequest,
+        name: str | None = None,
+        *,
+        platform: str | None = None,
+        flat_readonly: bool = False,
+    ) -> Created:
         """A new container. `wire.parse(CreateRequest, json)` makes the body and tells unknown fields (warn of them).
 
+        Parameters: `flat_readonly`: of a read-only bind the mounts below stay writable, as for clients before API 1.44.
         Raises NotFound "No such image: x:latest" (also for a foreign `platform`), Conflict for a name in use,
         InvalidRequest, NotSupported.
         """
-        return await self._whole(create.create(self._room, body, name, platform), "create")
+        made = create.create(self._room, body, name, platform, flat_readonly=flat_readonly)
+        return await self._whole(made, "create")
 
     async def start(self, ref: str) -> None:
         """Start it. Raises NotModified (running already), Conflict, StartFailed."""
@@ -349,6 +358,10 @@ class Containers:
         """A new exec's id. Raises Conflict if the container isn't running, InvalidRequest without a command."""
         return execs.create(self._room, self._room.table.find(ref), ref, config)
 
+    async def exec_check_user(self, ref: str, user: str) -> None:
+        """Refuse a user (USER[:GROUP]) that the running container has not. Raises InvalidRequest, Conflict."""
+        await execs.check_user(self._room.table.find(ref), ref, user)
+
     async def exec_start(
         self, exec_id: str, attach: Attach | None = None, *, size: tuple[int, int] | None = None
     ) -> None:
@@ -391,13 +404,15 @@ class Containers:
         id: str = "",
         limits: HostConfig | None = None,
         mounts: Sequence[Mapping[str, Any]] = (),
+        private_env: Sequence[str] = (),
     ) -> int:
         """Run a build's RUN; its exit code. Cancelled, it kills the process first.
 
         Parameters: `lowers`: overlay lower directories, the topmost first; `upper`, `work`: the step's own, on one
         filesystem; `network`: "bridge" ("default"), "none" or "host"; `output` is called with 1 or 2 (stdout, stderr)
         and bytes as they come; `id`: 64 hex digits, "" for a new one; `limits`: resources; `mounts`: further mounts, as
-        an OCI config.json has them. Raises StartFailed (command not found and the like), HostLimit, InvalidRequest.
+        an OCI config.json has them; `private_env`: variables that are written nowhere. Raises StartFailed (command not
+        found and the like), HostLimit, InvalidRequest.
         """
         step = run_step.Step(
             lowers=lowers,
@@ -414,6 +429,7 @@ class Containers:
             id=id,
             limits=limits or HostConfig(),
             mounts=mounts,
+            private_env=private_env,
         )
         return await run_step.run_step(self._room, step, output)
 

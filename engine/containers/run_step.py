@@ -40,6 +40,7 @@ class Step:
     `lowers`: overlay lower directories, the topmost first; `upper` and `work`: the step's own, on one filesystem;
     `network`: "bridge" (or "default"), "none", "host"; `shm_size` in bytes. `id`: 64 hex digits, "" for a new one;
     `limits`: resources as a container's HostConfig has them; `mounts`: further mounts as an OCI config.json has them.
+    `private_env`: variables that the process has and no file here names.
     """
 
     lowers: Sequence[str]
@@ -56,6 +57,7 @@ class Step:
     id: str = ""
     limits: HostConfig = field(default_factory=HostConfig)
     mounts: Sequence[Mapping[str, Any]] = ()
+    private_env: Sequence[str] = ()
 
 
 async def run_step(room: Room, step: Step, output: Output) -> int:
@@ -136,6 +138,7 @@ def _write_bundle(room: Room, record: Container, sandbox: Sandbox, step: Step, c
         document = spec.build(record, resolved)
         document["mounts"] += step.mounts
         launching.write_document(directory, document)
+        document["process"]["env"] = [*document["process"]["env"], *step.private_env]
         return launching.without_filter(document)
     except OSError as error:
         raise HostLimit(f"{directory}: {os.strerror(error.errno or 0).lower()}") from error

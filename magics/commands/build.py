@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dosirak.magics.building import context
+from dosirak.magics.building import context, inputs, outputs
 from dosirak.magics.building.steps import Build
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, Interrupted, NotSupported, UsageError
@@ -18,6 +18,7 @@ from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.values import EXTRA_HOST, INT, LABEL, LIST, SIZE, SWAP, ULIMIT, value_type
 
 if TYPE_CHECKING:
+    from dosirak.magics.building.outputs import Delivery
     from dosirak.magics.engine import Engine
 
 
@@ -51,15 +52,20 @@ _FLAGS = [
     flag("--cpuset-mems", help="Memory nodes the steps may use."),
     flag("--ulimit", "ulimits", type=ULIMIT, many=True, help="Set a ulimit."),
     flag("--cache-from", "cache_from", type=LIST, many=True, help="Images to take cached layers from."),
+    flag("--secret", "secrets", type=LIST, many=True, help="A secret for RUN --mount, id=NAME[,src=FILE|,env=NAME]."),
+    flag("--ssh", "agents", type=LIST, many=True, help="An ssh agent for RUN --mount, default or NAME=SOCKET."),
+    flag("--no-cache-filter", type=LIST, many=True, help="Stages to build without the cache."),
+    flag("-o", "--output", "outputs", type=LIST, many=True, help="Where the result goes, type=…,dest=… or a folder."),
+    flag("--metadata-file", help="Write the image's digests to a file, as JSON."),
     flag("--progress", default="auto", help="auto or plain.", hidden=True),
     *(
         flag(f"--{name}", name.replace("-", "_"), type=LIST, many=True, help="Not supported yet.", hidden=True)
-        for name in ("secret", "ssh", "build-context", "output", "cache-to", "no-cache-filter")
+        for name in ("build-context", "cache-to")
     ),
 ]
 _TOLD = 1_000_000
 """Bytes of context from which on a view hears of it."""
-_LACKING = ("secret", "ssh", "build_context", "output", "cache_to", "no_cache_filter")
+_LACKING = ("build_context", "cache_to")
 
 
 def _build_flags(command: Any) -> Any:
@@ -153,14 +159,16 @@ def _from_input(session: Session) -> tuple[str, Any]:
         return name, iter(list(archive))
 
 
-def _query(name: str, flags: dict[str, Any]) -> dict[str, Any]:
-    arguments = {}
+def _query(name: str, flags: dict[str, Any], delivery: Delivery, word: str | None) -> dict[str, Any]:
+    arguments: dict[str, str | None] = {}
+    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
+        arguments["SOURCE_DATE_EPOCH"] = epoch
     for argument in flags["arguments"]:
         key, equals, value = argument.partition("=")
         arguments[key] = value if equals else os.environ.get(key)
     return {
         "dockerfile": name,
-        "t": tuple(flags["tags"]),
+        "t": delivery.names,
         "buildargs": arguments or None,
         "target": flags["target"] or None,
         "nocache": flags["no_cache"],
@@ -182,6 +190,9 @@ def _query(name: str, flags: dict[str, Any]) -> dict[str, Any]:
         "ulimits": list(flags["ulimits"]) or None,
         "cachefrom": list(flags["cache_from"]) or None,
         "version": "1",
+        "nocachefilter": [name for names in flags["no_cache_filter"] for name in names.split(",")] or None,
+        "rewritetimestamp": delivery.rewrite,
+        "dosirakinputs": word,
     }
 
 
@@ -190,9 +201,13 @@ def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Re
     quiet: bool = flags["quiet"]
     view = None if quiet else session.door.build_view()
     engine = session.engine
+    delivery = outputs.Delivery(tuple(outputs.parse(text) for text in flags["outputs"]), tuple(flags["tags"]))
     try:
+        word = inputs.send(engine, flags["secrets"], flags["agents"])
+        delivery.begin(engine)
         archive = _counted(archive, progress, view)
-        _follow(engine, name, archive, flags, lambda message: _show(progress, view, message))
+        query = _query(name, flags, delivery, word)
+        _follow(engine, query, archive, lambda message: _show(progress, view, message))
     except KeyboardInterrupt:
         progress.error = "interrupted"
         raise Interrupted("interrupted: the build was cancelled") from None
@@ -212,6 +227,12 @@ def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Re
     image = Image.of(engine, progress.image or progress.tags[0])
     if flags["iidfile"]:
         Path(flags["iidfile"]).write_text(str(image.id))
+    if flags["metadata_file"]:
+        found = engine.get(f"/images/{image.id}/json")
+        outputs.write_metadata(flags["metadata_file"], found, delivery.names or delivery.tags)
+    delivery.finish(engine, str(image.id))
+    if delivery.outputs and not delivery.names:
+        return Result(None, str(image.id) if quiet and not delivery.to_stdout else None)
     return Result(image, str(image.id) if quiet else None)
 
 
@@ -230,10 +251,10 @@ def _show(progress: Build, view: Any, message: Any) -> None:
         view.update(progress, text)
 
 
-def _follow(engine: Engine, name: str, archive: Any, flags: dict[str, Any], take: Callable[[Any], None]) -> None:
+def _follow(engine: Engine, query: dict[str, Any], archive: Any, take: Callable[[Any], None]) -> None:
     from dosirak.magics.logins import Logins
 
     headers = {"Content-Type": "application/x-tar", **Logins().headers()}
-    response = engine.call("POST", "/build", _query(name, flags), data=archive, headers=headers, stream=True)
+    response = engine.call("POST", "/build", query, data=archive, headers=headers, stream=True)
     for message in engine.lines(response):
         take(message)

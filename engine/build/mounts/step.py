@@ -7,11 +7,10 @@ stage, and no path of either is walked by name while it runs (CVE-2024-23651). A
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,45 +22,36 @@ from dosirak.engine.build.entries import Source
 from dosirak.engine.build.files import Selection, select
 from dosirak.engine.build.graph import Context, Execute, Vertex
 from dosirak.engine.build.ignore import Ignore
+from dosirak.engine.build.inputs import Inputs
+from dosirak.engine.build.mounts import agent, secrets
+from dosirak.engine.build.mounts.caches import CacheMounts
 from dosirak.engine.build.threads import Stop, in_thread
 from dosirak.engine.build.trees import copy_tree
 from dosirak.engine.build.workspace import merged_view, opened
 from dosirak.engine.build.writing import Rules, Writer
-from dosirak.engine.errors import NotSupported
+from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.layers.removal import remove_tree
-from dosirak.engine.runtime import owners
 
 Document = dict[str, Any]
 """One mount of an OCI config.json."""
 
 
-class CacheMounts:
-    """The directories behind `--mount=type=cache`, one an id, below `place`; the locks of the locked ones."""
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a step's mounts are made: `disk` is the step's own directory, `memory` one of the build's that is in
+    memory; `caches` stay."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._used: set[Path] = set()
+    disk: Path
+    memory: Path
+    caches: CacheMounts
 
-    async def enter(self, mount: Mount, stack: AsyncExitStack) -> Path:
-        """The directory of a cache mount, held as its sharing says until `stack` is left. Raises OSError."""
-        name = hashlib.sha256((mount.id or mount.target).encode(errors="surrogatepass")).hexdigest()
-        if mount.sharing == "locked":
-            await stack.enter_async_context(self._locks[name])
-        directory = self._place / name
-        if mount.sharing == "private":
-            # one that nobody else has at the moment: the first, the second…
-            number = 1
-            while directory in self._used:
-                number += 1
-                directory = self._place / f"{name}-{number}"
-            self._used.add(directory)
-            stack.callback(self._used.discard, directory)
-        if not directory.exists():
-            directory.mkdir(mode=0o700, parents=True)
-            owners.give(os.fspath(directory), mount.uid or 0, mount.gid or 0)
-            directory.chmod(0o755 if mount.mode is None else mount.mode)
-        return directory
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What a step gets: `documents`, and `variables` ("NAME=value") that are written nowhere."""
+
+    documents: tuple[Document, ...]
+    variables: tuple[str, ...]
 
 
 class StepMounts:
@@ -70,17 +60,33 @@ class StepMounts:
     Parameters: `lowers` has the overlay layers of each source that is a file system, by the vertex's id.
     """
 
-    def __init__(self, vertex: Execute, context: Source, lowers: Mapping[int, Sequence[str]], digests: Digests) -> None:
+    def __init__(
+        self,
+        vertex: Execute,
+        context: Source,
+        lowers: Mapping[int, Sequence[str]],
+        digests: Digests,
+        inputs: Inputs,
+    ) -> None:
         self._vertex = vertex
         self._context = context
         self._lowers = lowers
         self._digests = digests
+        self._inputs = inputs
         self._selections: dict[int, Selection] = {}
 
     @property
     def targets(self) -> list[str]:
         """Where things are mounted, apart from what every container has."""
-        return [mount.target for mount, _ in self._vertex.mounts]
+        return [target for target in (self._target(index) for index in range(len(self._vertex.mounts))) if target]
+
+    def _target(self, index: int) -> str:
+        mount, _ = self._vertex.mounts[index]
+        if mount.kind == "secret":
+            return secrets.target(mount)
+        if mount.kind == "ssh":
+            return agent.target(mount, [other.kind for other, _ in self._vertex.mounts[:index]].count("ssh"))
+        return mount.target
 
     async def checksums(self) -> tuple[str, ...]:
         """The content of the bind mounts that take files of the context: part of what the step is."""
@@ -91,27 +97,69 @@ class StepMounts:
                 sums.append(selection.checksum)
         return tuple(sums)
 
-    async def enter(self, place: Path, caches: CacheMounts, stack: AsyncExitStack) -> list[Document]:
-        """Makes the mounts' directories below `place`; they are to be kept until `stack` is left.
-
-        Raises NotFound, InvalidRequest, NotSupported, OSError.
-        """
-        documents = []
+    async def enter(self, places: Places, stack: AsyncExitStack) -> Entered:
+        """Makes what is mounted; it is there until `stack` is left. Raises NotFound, InvalidRequest, OSError."""
+        documents: list[Document] = []
+        variables: list[str] = []
         for index, (mount, source) in enumerate(self._vertex.mounts):
             if mount.kind == "tmpfs":
                 documents.append(_tmpfs(mount))
             elif mount.kind == "cache":
-                if source is not None or mount.source:
-                    raise NotSupported("RUN --mount=type=cache with from or source is not supported yet")
-                documents.append(_bind(await caches.enter(mount, stack), mount.target, mount.read_only))
+                documents.append(await self._cache(index, places.caches, stack))
+            elif mount.kind == "secret":
+                self._secret(index, places.memory, stack, documents, variables)
+            elif mount.kind == "ssh":
+                await self._agent(index, places.memory, stack, documents, variables)
             elif source is not None:
-                directory = place / f"mount{index}"
+                directory = places.disk / f"mount{index}"
                 stack.push_async_callback(asyncio.to_thread, remove_tree, directory)
                 copied = await self._copy(index, mount, source, directory)
                 documents.append(_bind(copied, mount.target, mount.read_only))
         if self._vertex.script is not None:
-            documents.append(_bind(_script(place, self._vertex.script), SCRIPTS, read_only=True))
-        return documents
+            documents.append(_bind(_script(places.disk, self._vertex.script), SCRIPTS, read_only=True))
+        return Entered(tuple(documents), tuple(variables))
+
+    async def _cache(self, index: int, caches: CacheMounts, stack: AsyncExitStack) -> Document:
+        mount, source = self._vertex.mounts[index]
+        if source is None:
+            return _bind(await caches.enter(mount, stack), mount.target, mount.read_only)
+        with self._source(source) as origin:
+            selection = await self._select(mount, origin)
+            tree = selection.trees[0]
+            if tree.top is not None:
+                raise InvalidRequest(f"RUN --mount=type=cache: {mount.source}: not a directory")
+
+            def fill(directory: Path, stop: Stop) -> None:
+                with opened(directory) as root:
+                    copy_tree(Writer(root, Rules(None), stop), origin, tree, "/")
+
+            directory = await caches.enter(mount, stack, selection.checksum, fill)
+        return _bind(directory, mount.target, mount.read_only)
+
+    def _secret(
+        self, index: int, place: Path, stack: AsyncExitStack, documents: list[Document], variables: list[str]
+    ) -> None:
+        mount, target = self._vertex.mounts[index][0], self._target(index)
+        content = secrets.find(mount, self._inputs.secrets)
+        if content is None:
+            return
+        if mount.env is not None:
+            variables.append(secrets.variable(mount, content))
+        if target:
+            stack.callback(remove_tree, place)
+            documents.append(_bind(secrets.write(place, index, mount, content), target, read_only=True))
+
+    async def _agent(
+        self, index: int, place: Path, stack: AsyncExitStack, documents: list[Document], variables: list[str]
+    ) -> None:
+        mount, target = self._vertex.mounts[index][0], self._target(index)
+        path = agent.find(mount, self._inputs.agents)
+        if path is None:
+            return
+        stack.callback(remove_tree, place)
+        documents.append(_bind(await agent.forward(place, index, mount, path, stack), target, read_only=False))
+        if not any(text.startswith(f"{agent.VARIABLE}=") for text in (*self._vertex.env, *variables)):
+            variables.append(f"{agent.VARIABLE}={target}")
 
     async def _select(self, mount: Mount, source: Source) -> Selection:
         paths = [mount.source or "/"]

@@ -1,0 +1,157 @@
+"""`--mount=type=cache`: directories that outlive their step, one an id."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import posixpath
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dosirak.engine.build.threads import Stop, in_thread
+from dosirak.engine.layers.removal import remove_tree
+from dosirak.engine.runtime import owners
+
+if TYPE_CHECKING:
+    from dosirak.engine.build.dockerfile.mounts import Mount
+
+_PART = ".part"
+_MARK = ".used"
+"""A file beside each: its access time is when the cache was made, its modification time when it was last of use."""
+
+Fill = Callable[[Path, Stop], None]
+"""Puts a new cache's first content into a directory. Blocking."""
+
+
+class Folder(NamedTuple):
+    """A cache as it lies there: its directory, bytes on disk, when it was made and last of use (unix times)."""
+
+    path: Path
+    size: int
+    created: float
+    used: float
+
+
+class CacheMounts:
+    """The directories behind cache mounts, below `place`; the locks of the locked ones."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._private: set[Path] = set()
+        self._used: defaultdict[Path, int] = defaultdict(int)
+
+    async def enter(self, mount: Mount, stack: AsyncExitStack, origin: str = "", fill: Fill | None = None) -> Path:
+        """The directory of a cache mount, held as its sharing says until `stack` is left.
+
+        Parameters: `origin` names the files that a new one begins as a copy of, which `fill` makes; another origin is
+        another cache. So is another `source`: a path inside a cache, which others may be changing now, would be
+        theirs to choose (CVE-2024-23651). Raises OSError.
+        """
+        parts = (cache_id(mount), origin, mount.source.strip("/"))
+        name = hashlib.sha256(":".join(filter(None, parts)).encode(errors="surrogatepass")).hexdigest()
+        if mount.sharing == "locked":
+            await stack.enter_async_context(self._locks[name])
+        directory = self._place / name
+        if mount.sharing == "private":
+            # one that nobody else has at the moment: the first, the second…
+            number = 1
+            while directory in self._private:
+                number += 1
+                directory = self._place / f"{name}-{number}"
+            self._private.add(directory)
+            stack.callback(self._private.discard, directory)
+        self._used[directory] += 1
+        stack.callback(self._leave, directory)
+        async with self._locks[f"make {directory.name}"]:
+            if not directory.exists():
+                await in_thread(lambda stop: self._make(directory, mount, fill, stop))
+        _mark(directory)
+        return directory
+
+    def _leave(self, directory: Path) -> None:
+        self._used[directory] -= 1
+        if not self._used[directory]:
+            del self._used[directory]
+
+    def _make(self, directory: Path, mount: Mount, fill: Fill | None, stop: Stop) -> None:
+        """Made beside and renamed: a cache is there with its first content, or not at all."""
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = directory.with_suffix(_PART)
+        remove_tree(part)
+        part.mkdir(mode=0o700)
+        if fill is not None:
+            fill(part, stop)
+        if fill is None or mount.uid is not None or mount.gid is not None:
+            owners.give(os.fspath(part), mount.uid or 0, mount.gid or 0)
+        if fill is None or mount.mode is not None:
+            part.chmod(0o755 if mount.mode is None else mount.mode & 0o7777)
+        part.rename(directory)
+
+    def folders(self) -> list[Folder]:
+        """All that there are. Blocking: looks at every file."""
+        found = []
+        for path in self._directories():
+            try:
+                marked = path.with_suffix(_MARK).stat()
+                size = _size(path)
+            except FileNotFoundError:  # removed, or not yet whole
+                continue
+            found.append(Folder(path, size, marked.st_atime, marked.st_mtime))
+        return found
+
+    def in_use(self, path: Path) -> bool:
+        """Whether a step has it mounted."""
+        return path in self._used
+
+    def remove(self, path: Path) -> None:
+        """Removes one that no step has mounted: aside by rename at once, then file by file. Blocking."""
+        part = path.with_suffix(_PART)
+        remove_tree(part)
+        path.rename(part)
+        path.with_suffix(_MARK).unlink(missing_ok=True)
+        remove_tree(part)
+
+    def sweep(self) -> None:
+        """Removes what a killed service left half-made. Blocking."""
+        if self._place.is_dir():
+            for path in self._place.glob(f"*{_PART}"):
+                remove_tree(path)
+
+    def _directories(self) -> Iterator[Path]:
+        if self._place.is_dir():
+            yield from (path for path in self._place.iterdir() if not path.suffix)
+
+
+def cache_id(mount: Mount) -> str:
+    """What a cache is called: its id, or the path it is mounted at."""
+    return posixpath.normpath(mount.id or mount.target)
+
+
+def _mark(directory: Path) -> None:
+    mark = directory.with_suffix(_MARK)
+    try:
+        made = mark.stat().st_atime_ns
+    except FileNotFoundError:
+        mark.touch()
+        return
+    os.utime(mark, ns=(made, time.time_ns()))
+
+
+def _size(top: Path) -> int:
+    total, waiting = 0, [os.fspath(top)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # a step is at work in it
+    return total

@@ -1,0 +1,84 @@
+"""`--secret` and `--ssh`: read on this side, sent to the engine ahead of the build, for one build."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dosirak.magics.errors import DosirakError, UsageError
+
+if TYPE_CHECKING:
+    from dosirak.magics.engine import Engine
+
+
+def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str]) -> str | None:
+    """Sends what the flags name; the word to build with, None when they name nothing.
+
+    Raises UsageError, and DosirakError when a secret can't be read.
+    """
+    document: dict[str, Any] = {}
+    for text in secrets:
+        name, content = read_secret(text)
+        document.setdefault("Secrets", {})[name] = base64.b64encode(content).decode()
+    for text in agents:
+        name, path = find_agent(text)
+        document.setdefault("Agents", {})[name] = path
+    if not document:
+        return None
+    word: str = engine.post("/dosirak/build/inputs", body=document)["ID"]
+    return word
+
+
+def read_secret(text: str) -> tuple[str, bytes]:
+    """`id=NAME[,src=FILE|,env=VARIABLE]` → its name and content; without a source, the variable or file so called."""
+    fields = _fields(text, "secret")
+    known = {"id", "src", "source", "env", "type"}
+    for key in fields:
+        if key not in known:
+            raise UsageError(f"unexpected key '{key}' in '{key}={fields[key]}'")
+    kind, name = fields.get("type", ""), fields.get("id", "")
+    if kind not in ("", "file", "env"):
+        raise UsageError(f"unsupported secret type {kind!r}")
+    path, variable = fields.get("src") or fields.get("source") or "", fields.get("env", "")
+    if kind == "env" and path and not variable:
+        path, variable = "", path
+    name = name or (Path(path).name if path else variable)
+    if not name:
+        raise UsageError(f"invalid secret {text!r}: an id is needed")
+    if not variable and not path and kind != "file" and name in os.environ:
+        variable = name
+    if variable:
+        return name, os.environb.get(os.fsencode(variable), b"")
+    try:
+        return name, Path(path or name).expanduser().read_bytes()
+    except OSError as error:
+        raise DosirakError(f"failed to stat {path or name}: {(error.strerror or str(error)).lower()}") from error
+
+
+def find_agent(text: str) -> tuple[str, str]:
+    """`default`, `NAME` or `NAME=SOCKET` → its name and the agent's socket."""
+    name, _, path = text.partition("=")
+    path = path or os.environ.get("SSH_AUTH_SOCK", "")
+    if not path:
+        raise UsageError(f"invalid empty ssh agent socket for {name!r}: make sure SSH_AUTH_SOCK is set")
+    if not Path(path).is_socket():
+        raise UsageError(f"--ssh {text}: {path} is not an agent's socket: add the key to an agent (ssh-add)")
+    return name, os.fspath(Path(path).absolute())
+
+
+def _fields(text: str, what: str) -> dict[str, str]:
+    try:
+        row = next(csv.reader([text], strict=True))
+    except (csv.Error, StopIteration):
+        raise UsageError(f"failed to parse csv {what}: {text!r}") from None
+    fields = {}
+    for field in row:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise UsageError(f"invalid field '{field}' must be a key=value pair")
+        fields[key.strip().lower()] = value
+    return fields
