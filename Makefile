@@ -1,4 +1,5 @@
-# Dosirak: `make` shows the targets. Needs root and Debian (or the packages named below, however they got there).
+# Dosirak: `make` shows the targets. Needs Debian (or the packages named below, however they got there), and root for all
+# but `demo` and `lab`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -31,11 +32,11 @@ help: ## Show these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: root $(READY) ## Run the first tutorial for real; print its tables, write it as one HTML page
+demo: able $(READY) ## Run the first tutorial for real; print its tables, write it as one HTML page
 	@$(BIN)/python notebooks/runner.py notebooks/01-first-containers.ipynb --html build/01-first-containers.html
 
 .PHONY: lab
-lab: root $(READY) ## Open JupyterLab on the tutorials
+lab: able $(READY) ## Open JupyterLab on the tutorials
 	@cd notebooks && ../$(BIN)/jupyter lab --allow-root $(ARGS)
 
 .PHONY: test
@@ -64,7 +65,7 @@ AS_USER := tests/engine/rootless tests/engine/api/test_docker_cli.py tests/engin
 AS_ROOT_INSIDE := tests/engine/containers tests/engine/images tests/engine/build tests/engine/layers tests/engine/volumes
 
 .PHONY: test-rootless
-test-rootless: root docker user $(READY) ## Run the tests of containers, images and builds as an ordinary user
+test-rootless: root docker user clients $(READY) ## Run the tests of containers, images and builds as an ordinary user
 	@PYTHONPATH=tests $(BIN)/python -m support.rootless outside -n auto --maxprocesses 4 --dist loadgroup $(AS_USER) $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m support.rootless inside -n auto --maxprocesses 4 --dist loadgroup $(AS_ROOT_INSIDE) $(ARGS)
 
@@ -78,8 +79,8 @@ bench: root peers $(READY) ## Time starting one container and many, side by side
 	@$(BIN)/python tests/benchmarks/many.py --peers
 
 .PHONY: images
-images: root $(READY) ## Make the images of tutorials (ubuntu:14.04, nginx…) from Debian's packages; serve them as the Hub's mirror
-	@$(BIN)/python tests/images/make.py $(ARGS)
+images: root $(READY) ## Make the images of tutorials (ubuntu:14.04, mysql, wordpress…) from Debian's packages; serve them as the Hub's mirror
+	@$(BIN)/python tests/images/make.py --all $(ARGS)
 
 .PHONY: bench-all
 bench-all: bench registry clients ## The other tables as well: streams, files, networks, images, layers (half an hour)
@@ -105,6 +106,12 @@ clean: ## Remove what was built: pages, caches, the virtual environment
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "This needs root for now (namespaces, mounts, control groups): sudo make $(MAKECMDGOALS)" >&2; exit 1; }
 
+# Root, or an ordinary user with the programs of USER_PACKAGES.
+.PHONY: able
+able:
+	@[ "$$(id -u)" = 0 ] || { command -v newuidmap && { command -v pasta || command -v slirp4netns; }; } > /dev/null || \
+	  { echo "Without root this needs newuidmap and pasta: sudo apt-get install $(USER_PACKAGES) (or sudo make $(MAKECMDGOALS))" >&2; exit 1; }
+
 .PHONY: system
 system:
 	@$(call install,$(SYSTEM_PACKAGES))
@@ -124,7 +131,7 @@ machine: root $(READY)
 
 .PHONY: user
 user:
-	@$(call install,$(USER_PACKAGES))
+	@$(call install,$(USER_PACKAGES) slirp4netns)
 
 # A real docker client is one of the suite's two clients, and it pulls from a real registry. Where there is none, only
 # the program is taken out of Debian's package: no daemon is installed or started.

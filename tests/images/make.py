@@ -2,7 +2,7 @@
 
     python tests/images/make.py --list                     what stands behind each name
     python tests/images/make.py                            makes the small ones, and serves them until Ctrl-C
-    python tests/images/make.py --all                      mysql too
+    python tests/images/make.py --all                      mysql and wordpress too
     python tests/images/make.py --registry 127.0.0.1:5000  pushes them to a registry that runs already
     python tests/images/make.py busybox nginx              only these
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from images import roots
+from images import building, roots
 from images.recipes import LABEL, RECIPES, Recipe
 
 from support import registries
@@ -42,9 +42,12 @@ def chosen(names: Sequence[str], *, large: bool) -> list[Recipe]:
 
 def push(recipe: Recipe, registry: registries.Remote, cache: Path = CACHE) -> None:
     """Makes an image and puts it into a registry under all its names."""
-    layers = roots.layers(recipe, cache)
-    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    config = {"Env": [path], "Labels": {LABEL: recipe.stands_for}, **recipe.config}
+    if recipe.folder:
+        layers, config = building.contents(building.archive(recipe, cache))
+    else:
+        layers = roots.layers(recipe, cache)
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        config = {"Env": [path], "Labels": {LABEL: recipe.stands_for}, **recipe.config}
     for name in recipe.names:
         registry.image(name if "/" in name else f"library/{name}", layers, config=config)
 

@@ -12,25 +12,6 @@ LABEL = "dosirak.tests.what-this-is"
 _MINIMAL = "Debian 12 (bookworm), minimal"
 _BUSYBOX = "Debian's busybox-static with its applets"
 
-_MYSQL = """#!/bin/sh
-# What the official image's entry point does of it: a first start makes the database and its root password.
-set -e
-mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld /var/lib/mysql
-if [ ! -e /var/lib/mysql/.prepared ]; then
-    # Debian's package leaves a database of its own; an empty volume has none.
-    [ -d /var/lib/mysql/mysql ] || mariadb-install-db --user=mysql --datadir=/var/lib/mysql >/dev/null
-    {
-        echo "FLUSH PRIVILEGES;"  # one statement a line, as --bootstrap reads
-        echo "ALTER USER root@localhost IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
-        echo "CREATE USER root@'%' IDENTIFIED BY '${MYSQL_ROOT_PASSWORD:-}';"
-        echo "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
-        [ -z "${MYSQL_DATABASE:-}" ] || echo "CREATE DATABASE IF NOT EXISTS $MYSQL_DATABASE;"
-    } | mariadbd --user=mysql --bootstrap
-    touch /var/lib/mysql/.prepared
-fi
-exec "$@" --user=mysql --bind-address=0.0.0.0
-"""
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -38,7 +19,9 @@ class Recipe:
 
     `names`: all of its names on the Hub. `stands_for`: what it really is. `packages`: Debian's, on top of the minimal
     system; None makes it of busybox alone. `files`: path → text, executable if the text begins with "#!"; `links`:
-    path → target. `config`: the image's configuration (Cmd, Env, …). `large`: made only when it is asked for.
+    path → target. `config`: the image's configuration (Cmd, Env, …).
+    `folder`: instead of all that, a folder beside this with a Dockerfile, which our own builder makes.
+    `large`: made only when it is asked for.
     """
 
     names: tuple[str, ...]
@@ -47,6 +30,7 @@ class Recipe:
     files: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     config: dict[str, object] = field(default_factory=dict)
+    folder: str = ""
     large: bool = False
 
     @property
@@ -96,15 +80,13 @@ RECIPES = (
     Recipe(
         ("mysql:5.7", "mysql:latest", "mariadb:latest"),
         f"{_MINIMAL}, with Debian's mariadb-server 10.11; not MySQL",
-        ("mariadb-server", "mariadb-client"),
-        files={"usr/local/bin/docker-entrypoint.sh": _MYSQL},
-        links={"usr/local/bin/mysql": "/usr/bin/mariadb"},
-        config={
-            "Entrypoint": ["docker-entrypoint.sh"],
-            "Cmd": ["mariadbd"],
-            "ExposedPorts": {"3306/tcp": {}},
-            "Volumes": {"/var/lib/mysql": {}},
-        },
+        folder="mysql",
+        large=True,
+    ),
+    Recipe(
+        ("wordpress:latest", "wordpress:6", "wordpress:php8.2-apache"),
+        f"{_MINIMAL}, with Debian's wordpress 6.1, apache2 and PHP 8.2; not the official image: it asks nobody outside",
+        folder="wordpress",
         large=True,
     ),
 )

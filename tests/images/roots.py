@@ -36,10 +36,14 @@ def layers(recipe: Recipe, cache: Path) -> list[bytes]:
     return found
 
 
+def cached(packages: tuple[str, ...], cache: Path) -> bool:
+    """Whether such a system was made already."""
+    return _path(packages, cache).exists()
+
+
 def debian(packages: tuple[str, ...], cache: Path) -> Path:
     """A minimal system with these packages."""
-    key = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
-    path = cache / f"{_SUITE}-{key}.tar"
+    path = _path(packages, cache)
     if path.exists():
         return path
     program = shutil.which("mmdebstrap")
@@ -61,6 +65,11 @@ def debian(packages: tuple[str, ...], cache: Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _path(packages: tuple[str, ...], cache: Path) -> Path:
+    key = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
+    return cache / f"{_SUITE}-{key}.tar"
 
 
 def added(base: Path, whole: Path) -> bytes:
