@@ -53,6 +53,7 @@ __all__ = [
     "Library",
     "Structure",
     "addressof",
+    "at",
     "byref",
     "c_char",
     "c_char_p",
@@ -102,3 +103,8 @@ class Library:
 def callback(function: Any) -> Any:
     """A C function `int f(void *)` that calls this."""
     return _Callback(function)
+
+
+def at(address: int) -> Any:
+    """The function at this address, to be given its types; it keeps the GIL while it runs."""
+    return _HeldFunction(address)

@@ -16,7 +16,7 @@ import time
 
 from dosirak.engine.runtime import cgroups, child, devices
 from dosirak.engine.runtime.container import Process
-from dosirak.engine.supervision import clients, logs, starter, streams, wire
+from dosirak.engine.supervision import clients, logs, settling, starter, streams, wire
 from dosirak.engine.supervision import loop as loops
 from dosirak.engine.supervision.logs.compressor import Compressor
 from dosirak.engine.supervision.services import Services, report
@@ -37,6 +37,8 @@ _REHEARSALS = 10
 
 # Docker's back-off between restarts: doubles from 100 ms to a minute, starts again after 10 s of running.
 _FIRST_DELAY, _LONGEST_DELAY, _GOOD_RUN = 0.1, 60.0, 10.0
+# Seconds after a start for what it has touched to be given back: most containers of a moment have ended by then.
+_SETTLED = 0.5
 
 
 class Monitor:
@@ -152,6 +154,7 @@ class Monitor:
             if there:
                 setattr(process, name, fds.pop(0))
         self._process, self._mounts, self._started_at = process, process.mounts, told["at"]
+        self._loop.after(_SETTLED, settling.settle)
         self._pump.start(process)
         self._loop.watch(process.pidfd, loops.IN, lambda _events: self._exited())
         if self._request.again:  # else the starter has done it
@@ -352,8 +355,17 @@ def _reap(*pids: int) -> None:
 def rehearse() -> None:
     """In the launcher: go through a start. What the interpreter notes while code is new (specialised instructions,
     where a type's methods are) is then shared by all monitors, each of which would write it to pages of its own."""
+    place = os.memfd_create("log", os.MFD_CLOEXEC)
+    log = {
+        "driver": "json-file",
+        "path": f"/proc/self/fd/{place}",
+        "max_size": 0,
+        "max_files": 1,
+        "compress": False,
+        "attributes": None,
+    }
     document = {
-        **{"op": "exec", "bundle": "/", "log": None, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
+        **{"op": "exec", "bundle": "/", "log": log, "stdin_once": False, "attach": [], "join": [], "size": (0, 0)},
         **{
             "filter": False,
             "init": False,
@@ -377,10 +389,11 @@ def rehearse() -> None:
             for fd in ends:
                 os.close(fd)
         monitor._loop.run()
-        for fd in (request.target, monitor._bundle):
+        for fd in (request.target, monitor._bundle, monitor._log_file()):
             os.close(fd)
         for sock in (status, service, starter_end):
             sock.close()
+    os.close(place)
 
 
 def main(requests: wire.Socket, on_taken: Callable[[], None], *, for_execs: bool) -> NoReturn:
