@@ -40,7 +40,7 @@ lab: able $(READY) ## Open JupyterLab on the tutorials
 	@cd notebooks && ../$(BIN)/jupyter lab --allow-root $(ARGS)
 
 .PHONY: test
-test: root docker registry clients $(READY) ## Run the test suite
+test: root docker registry clients user $(READY) ## Run the test suite
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 # What concerns an attack or a wall, wherever it stands.
@@ -65,7 +65,7 @@ AS_USER := tests/engine/rootless tests/engine/api/test_docker_cli.py tests/engin
 AS_ROOT_INSIDE := tests/engine/containers tests/engine/images tests/engine/build tests/engine/layers tests/engine/volumes
 
 .PHONY: test-rootless
-test-rootless: root docker user clients $(READY) ## Run the tests of containers, images and builds as an ordinary user
+test-rootless: root docker user $(READY) ## Run the tests of containers, images and builds as an ordinary user
 	@PYTHONPATH=tests $(BIN)/python -m support.rootless outside -n auto --maxprocesses 4 --dist loadgroup $(AS_USER) $(ARGS)
 	@PYTHONPATH=tests $(BIN)/python -m support.rootless inside -n auto --maxprocesses 4 --dist loadgroup $(AS_ROOT_INSIDE) $(ARGS)
 

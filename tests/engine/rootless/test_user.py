@@ -1,4 +1,4 @@
-"""An ordinary user's engine, whole: only for `make test-rootless`, which is that user."""
+"""An ordinary user's engine, whole: `test_as_user` and `make test-rootless` run it as that user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from support.engines import Engine, alive, wait_for
 from support.rootless import FIRST, UID, VARIABLE
 
-pytestmark = pytest.mark.skipif(os.environ.get(VARIABLE) != "outside", reason="make test-rootless runs it")
+pytestmark = pytest.mark.skipif(os.environ.get(VARIABLE) != "outside", reason="test_as_user runs it")
 
 SERVE = "echo $0 > /index.html; httpd -f -p 80 -h /"
 

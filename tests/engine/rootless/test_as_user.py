@@ -1,0 +1,37 @@
+"""An ordinary user's engine, in the suite that root runs: `test_user` as that user, in a session of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.engines import BASE_VARIABLE
+from support.patience import patient
+from support.rootless import VARIABLE
+
+TESTS = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or VARIABLE in os.environ, reason="only root can become somebody else")
+@pytest.mark.skipif(
+    not all(shutil.which(name) for name in ("newuidmap", "newgidmap", "pasta", "docker")),
+    reason="needs newuidmap, pasta (Debian: uidmap passt) and the docker command",
+)
+@pytest.mark.timeout(patient(300))
+def test_an_ordinary_users_engine_does_what_roots_does() -> None:
+    # Not as a worker of this session, nor with its folder.
+    session = {name: os.environ[name] for name in os.environ if name != BASE_VARIABLE and "PYTEST" not in name}
+    done = subprocess.run(
+        [sys.executable, "-m", "support.rootless", "outside", "-q", TESTS / "engine/rootless/test_user.py"],
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+        env={**session, "PYTHONPATH": str(TESTS)},
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
