@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dosirak.engine.api import build_inputs, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.build import BuildRequest, Limits, Renderer
+from dosirak.engine.build.cache import Room
 from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
 
 if TYPE_CHECKING:
@@ -131,10 +132,10 @@ def _ulimit(limit: dict[str, str | int]) -> tuple[str, int, int]:
 
 
 async def prune(call: Call) -> StreamResponse:
-    """`POST /build/prune`. How much to keep is BuildKit's question; here a prune takes all that its filters let it."""
-    for name in ("reserved-space", "keep-storage", "max-used-space", "min-free-space"):
-        call.integer(name)
-    found = await call.rooms.builder.prune(call.filters(), all=call.flag("all"))
+    """`POST /build/prune`."""
+    least = call.integer("reserved-space") or call.integer("keep-storage") or None
+    room = Room(least, call.integer("max-used-space") or None, call.integer("min-free-space") or None)
+    found = await call.rooms.builder.prune(call.filters(), all=call.flag("all"), room=room)
     return reply.json({"CachesDeleted": found.removed or None, "SpaceReclaimed": found.reclaimed})
 
 

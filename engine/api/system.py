@@ -211,23 +211,23 @@ async def disk_usage(call: Call) -> StreamResponse:
     if "volume" in wanted:
         document["Volumes"] = await volumes.documents(call)
     if "build-cache" in wanted:
-        document["BuildCache"] = [_cache_record(usage) for usage in call.rooms.builder.usage()]
+        document["BuildCache"] = [_cache_record(usage) for usage in await call.rooms.builder.usage()]
     if call.version < (1, 42):
-        document["BuilderSize"] = sum(usage.size for usage in call.rooms.builder.usage() if not usage.shared)
+        document["BuilderSize"] = sum(usage.size for usage in await call.rooms.builder.usage() if not usage.shared)
     return reply.json(document)
 
 
 def _cache_record(usage: Usage) -> dict[str, Any]:
     return {
         "ID": usage.id,
-        "Type": "regular",
-        "Description": "",
-        "InUse": False,
+        "Type": usage.kind,
+        "Description": usage.description,
+        "InUse": usage.in_use,
         "Shared": usage.shared,
         "Size": usage.size,
         "CreatedAt": times.rfc3339(usage.created),
         "LastUsedAt": times.rfc3339(usage.used),
-        "UsageCount": 1,
+        "UsageCount": usage.uses,
     }
 
 

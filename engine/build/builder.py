@@ -16,13 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dosirak.engine.build.cache import StepCache, Usage
+from dosirak.engine.build.cache import CacheKeeper, Room, StepCache, Usage
 from dosirak.engine.build.inputs import Offers
+from dosirak.engine.build.mounts.caches import CacheMounts
 from dosirak.engine.content.placement import spread_below
-from dosirak.engine.errors import Conflict, HostLimit
+from dosirak.engine.errors import HostLimit
 from dosirak.engine.layers.removal import remove_tree
 from dosirak.engine.layers.threads import outlast
-from dosirak.engine.state.pruning import Pruned, choice
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dosirak.engine.layers import Layers
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Filters
+    from dosirak.engine.state.pruning import Pruned
 
 
 class Builder:
@@ -51,7 +52,8 @@ class Builder:
         self._containers = containers
         self._cache = StepCache(database)
         self._place = settings.data / "build"
-        self._mounts = settings.data / "build-mounts"
+        self._mounts = CacheMounts(settings.data / "build-mounts")
+        self._keeper = CacheKeeper(self._cache, self._mounts, images, containers, settings.data)
         self._memory = settings.run / "build"
         self.offers = Offers()
         self._running: set[str] = set()
@@ -61,7 +63,7 @@ class Builder:
 
     async def start(self) -> None:
         """Begins to delete, in the background, what builds of an earlier service left half-made."""
-        left = [self._memory, *self._mounts.glob("*.part")]
+        left = [self._memory, *self._mounts.unfinished()]
         left += self._place.iterdir() if self._place.is_dir() else []
         if left:
             self._sweeping = asyncio.ensure_future(asyncio.to_thread(_remove, left))
@@ -89,46 +91,21 @@ class Builder:
         try:
             place.mkdir(mode=0o700, parents=True)
             spread_below(self._place)
-            return await build_image(self._shared, build, Places(place, self._memory / build), request, progress)
+            async with self._keeper.building():
+                return await build_image(self._shared, build, Places(place, self._memory / build), request, progress)
         except OSError as error:
             raise HostLimit(f"build: {error.strerror or error}: {error.filename or ''}") from error
         finally:
             await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place, self._memory / build])))
             self._running.discard(build)
 
-    def usage(self) -> list[Usage]:
-        """The build cache, a finished step each: several keys may lead to one."""
-        in_images = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
-        found: dict[str, Usage] = {}
-        for _, record, used_at in self._cache.entries():
-            if record is None:
-                continue
-            layer = record.layer
-            size, shared = (layer.size, layer.diff_id in in_images) if layer is not None else (0, False)
-            used = max(used_at, found[record.state].used if record.state in found else 0.0)
-            found[record.state] = Usage(record.state, size, shared, record.created_ns / 1e9, used)
-        return list(found.values())
+    async def usage(self) -> list[Usage]:
+        """What the build cache holds."""
+        return await self._keeper.usage()
 
-    async def prune(self, filters: Filters, *, all: bool) -> Pruned:
-        """Forgets what finished steps led to, unless an image stands on it; with `all` that too. Keys and bytes.
-
-        Raises InvalidRequest for an unknown filter, Conflict while a build runs, which needs what it found.
-        """
-        if self.active:
-            raise Conflict("the build cache is in use: a build is under way")
-        chosen = choice(filters)
-        used = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
-        keys, sizes = [], {}
-        for key, record, used_at in self._cache.entries():
-            layer = record.layer if record is not None else None
-            if chosen.takes(int(used_at * 1e9), {}) and (all or layer is None or layer.diff_id not in used):
-                keys.append(key)
-                if layer is not None:
-                    sizes[layer.diff_id] = layer.size
-        self._cache.forget_all(keys)
-        await self._images.collect()
-        left = used.union(self._cache.digests(), self._containers.kept_layers())
-        return Pruned(keys, sum(size for diff_id, size in sizes.items() if diff_id not in left))
+    async def prune(self, filters: Filters, *, all: bool, room: Room = Room()) -> Pruned:
+        """See `CacheKeeper.prune`."""
+        return await self._keeper.prune(filters, all=all, room=room)
 
     async def close(self) -> None:
         """Waits for the layers still being packed in the background and records them."""
@@ -136,13 +113,13 @@ class Builder:
             await self._shared.settle()
         if self._sweeping is not None:
             await self._sweeping
+        await self._keeper.close()
 
     @cached_property
     def _shared(self) -> Shared:
-        from dosirak.engine.build.mounts.caches import CacheMounts
         from dosirak.engine.build.shared import Shared
 
-        return Shared(self._images, self._layers, self._containers, self._cache, CacheMounts(self._mounts), self.fetch)
+        return Shared(self._images, self._layers, self._containers, self._cache, self._mounts, self.fetch)
 
 
 def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:

@@ -74,7 +74,10 @@ class CopyFiles:
     excludes: tuple[str, ...] = ()
 
 
-Vertex = Base | Context | Execute | MakeDirectory | CopyFiles
+Work = Execute | MakeDirectory | CopyFiles
+"""Vertices that make a layer."""
+
+Vertex = Base | Context | Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,17 +99,17 @@ class Shared:
         future.set_result(outcome)  # and it stays until `record` has written it down
         return outcome
 
-    def record(self, outcome: Outcome, keys: Sequence[str]) -> asyncio.Task[None]:
+    def record(self, outcome: Outcome, keys: Sequence[str], description: str) -> asyncio.Task[None]:
         """Records a finished step under its keys once its layer is in the store; goes on if the build is cancelled."""
-        task = asyncio.create_task(self._record(outcome, keys))
+        task = asyncio.create_task(self._record(outcome, keys, description))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
         return task
 
-    async def _record(self, outcome: Outcome, keys: Sequence[str]) -> None:
+    async def _record(self, outcome: Outcome, keys: Sequence[str], description: str) -> None:
         try:
             info = None if outcome.layer is None else await outcome.layer.diff()
-            self.cache.put(keys, Record(outcome.state, info, outcome.created_ns))
+            self.cache.put(keys, Record(outcome.state, info, outcome.created_ns, description))
         finally:
             underway = self._underway.get(outcome.state)
             if underway is not None and underway.done():

@@ -15,7 +15,7 @@ from dosirak.engine.build import copying, states
 from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.files import Selection
-from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex
+from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDirectory, Vertex, Work
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.mounts.step import Places, StepMounts
 from dosirak.engine.build.paths import shown
@@ -215,7 +215,7 @@ class Solver:
 
     async def _derived(
         self,
-        vertex: Vertex,
+        vertex: Work,
         parent: Root,
         state: str,
         keys: list[str],
@@ -235,11 +235,19 @@ class Solver:
     def _is_fresh(self, vertex: Vertex) -> bool:
         return self._request.no_cache or id(vertex) in self._fresh
 
-    def _done(self, vertex: Vertex, parent: Root, outcome: Outcome, keys: list[str], *, fresh: bool = False) -> Root:
+    def _done(
+        self,
+        vertex: Work,
+        parent: Root,
+        outcome: Outcome,
+        keys: list[str],
+        *,
+        fresh: bool = False,
+    ) -> Root:
         if outcome.cached:
             self._reporter.cached(vertex)
         if keys and not (outcome.cached and len(keys) == 1):
-            self._recording.append(self._shared.record(outcome, keys))
+            self._recording.append(self._shared.record(outcome, keys, states.described(vertex)))
         layers = parent.layers if outcome.layer is None else (*parent.layers, outcome.layer)
         return Root(outcome.state, layers, outcome, fresh)
 

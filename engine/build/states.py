@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from dosirak.engine.build.graph import CopyFiles, Execute, MakeDirectory
+from dosirak.engine.build.graph import CopyFiles, Execute, MakeDirectory, Work
+
+_SHOWN = 200
 
 
 def digest(*parts: object) -> str:
@@ -42,6 +44,19 @@ def copy_state(vertex: CopyFiles, parent: str, checksum: str) -> str:
 def copy_shortcut(vertex: CopyFiles, parent: str, source: str) -> str:
     """Another key for a COPY out of a file system: by that one's state, so that no file has to be looked at."""
     return digest("copy-from", parent, source, vertex.paths, _copy_work(vertex))
+
+
+def described(vertex: Work) -> str:
+    """What the work was, for people, in the words of BuildKit's disk usage."""
+    match vertex:
+        case Execute():
+            text = f"mount / from exec {' '.join(vertex.argv)}"
+        case CopyFiles():
+            text = f"{vertex.instruction} {' '.join([*vertex.paths, *(name for name, _ in vertex.contents)])}"
+            text += f" {vertex.destination}"
+        case MakeDirectory():
+            text = f"WORKDIR {vertex.path}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _copy_work(vertex: CopyFiles) -> tuple[object, ...]:

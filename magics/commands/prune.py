@@ -12,7 +12,7 @@ from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import UsageError
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.listing import filter_map
-from dosirak.magics.grammar.values import FILTER
+from dosirak.magics.grammar.values import FILTER, SIZE
 from dosirak.magics.look import words
 from dosirak.magics.objects.lines import Lines
 
@@ -144,13 +144,15 @@ def _image_filters(filters: Filters, all_: bool) -> Filters:
 @click.command("prune", cls=Command, usage="[OPTIONS]", at_most=0)
 @switch("-a", "--all", "all_", help="Remove all of it, also what images stand on.")
 @_FORCE
-@flag("--filter", "filters", type=FILTER, many=True, help="Filter, until=24h.")
+@flag("--filter", "filters", type=FILTER, many=True, help="Filter, until=24h, type=…, id=…, description=~….")
+@flag("--keep-storage", "--reserved-space", "keep", type=SIZE, default=0, help="How much to keep, the latest.")
 @click.pass_obj
-def cache(session: Session, all_: bool, force: bool, filters: tuple[tuple[str, str], ...]) -> Result:
+def cache(session: Session, all_: bool, force: bool, filters: tuple[tuple[str, str], ...], keep: int) -> Result:
     """Remove the build cache; the value is a list of what went."""
     if not _agreed(session, force, f"This will remove all {'' if all_ else 'dangling '}build cache."):
         return Result()
-    return _result(session, _prune(session, _CACHE, _map(filters), all=all_))
+    wanted = {"all": all_, "keep-storage": keep or None}
+    return _result(session, _prune(session, _CACHE, _map(filters), **wanted))
 
 
 @click.command("prune", cls=Command, usage="[OPTIONS]", at_most=0)

@@ -1,4 +1,4 @@
-"""The step cache: what came of finished steps, kept in the state database under their states (see `states`)."""
+"""Records of finished steps, kept in the state database under their states (see `states`)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import msgspec
 from dosirak.engine.layers import LayerInfo
 from dosirak.engine.state import Database
 
+_USED = """
+    UPDATE build_cache SET used_at = ?,
+        value = json_set(CAST(value AS TEXT), '$.uses', coalesce(json_extract(CAST(value AS TEXT), '$.uses'), 1) + 1)
+    WHERE key = ?
+"""
+
 
 class Record(msgspec.Struct, frozen=True):
-    """A finished step: the state it led to, its layer (None: it changed nothing), when (unix time, nanoseconds)."""
+    """A finished step: the state it led to, its layer (None: it changed nothing), when (unix time, nanoseconds).
+
+    `description`: what was done, for people. `uses`: how many builds it was of use to, the one that made it included.
+    """
 
     state: str
     layer: LayerInfo | None
     created_ns: int
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """A record as `system df` shows it: bytes of its layer, whether an image has that layer too, unix times."""
-
-    id: str
-    size: int
-    shared: bool
-    created: float
-    used: float
+    description: str = ""
+    uses: int = 1
 
 
 class StepCache:
@@ -35,6 +36,8 @@ class StepCache:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._used: set[str] = set()
+        self.held: set[str] = set()
+        """Keys that builds have found or recorded since none was under way: they stay."""
         self._decoder = msgspec.json.Decoder(Record)
 
     def get(self, key: str) -> Record | None:
@@ -44,13 +47,17 @@ class StepCache:
             return None
         self._used.add(key)
         try:
-            return self._decoder.decode(row[0])
+            record = self._decoder.decode(row[0])
         except msgspec.ValidationError:  # written by another version
             return None
+        self.held.add(key)
+        return record
 
     def put(self, keys: Iterable[str], record: Record) -> None:
         """Records a finished step under each of its keys."""
         value, now = msgspec.json.encode(record), time.time()
+        keys = tuple(keys)
+        self.held.update(keys)
         with self._database.transaction():
             for key in keys:
                 self._database.execute(
@@ -65,7 +72,7 @@ class StepCache:
         now = time.time()
         with self._database.transaction():
             for key in used:
-                self._database.execute("UPDATE build_cache SET used_at = ? WHERE key = ?", (now, key))
+                self._database.execute(_USED, (now, key))
 
     def entries(self) -> list[tuple[str, Record | None, float]]:
         """All keys with their records (None: another version's) and when they were last of use (unix seconds)."""

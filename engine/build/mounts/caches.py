@@ -22,19 +22,23 @@ if TYPE_CHECKING:
 
 _PART = ".part"
 _MARK = ".used"
-"""A file beside each: its access time is when the cache was made, its modification time when it was last of use."""
+"""A file beside each: its access time is when the cache was made, its modification time when it was last of use, its
+size how often before."""
 
 Fill = Callable[[Path, Stop], None]
 """Puts a new cache's first content into a directory. Blocking."""
 
 
 class Folder(NamedTuple):
-    """A cache as it lies there: its directory, bytes on disk, when it was made and last of use (unix times)."""
+    """A cache as it lies there: its directory, bytes on disk, whether a step has it mounted, when it was made and last
+    of use (unix times), how often."""
 
     path: Path
     size: int
+    in_use: bool
     created: float
     used: float
+    uses: int
 
 
 class CacheMounts:
@@ -45,6 +49,7 @@ class CacheMounts:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._private: set[Path] = set()
         self._used: defaultdict[Path, int] = defaultdict(int)
+        self._sizes: dict[Path, tuple[int, int]] = {}
 
     async def enter(self, mount: Mount, stack: AsyncExitStack, origin: str = "", fill: Fill | None = None) -> Path:
         """The directory of a cache mount, held as its sharing says until `stack` is left.
@@ -94,34 +99,46 @@ class CacheMounts:
         part.rename(directory)
 
     def folders(self) -> list[Folder]:
-        """All that there are. Blocking: looks at every file."""
+        """All that there are. Blocking: looks at every file of those that were used since the last time."""
         found = []
         for path in self._directories():
             try:
-                marked = path.with_suffix(_MARK).stat()
-                size = _size(path)
+                mark = path.with_suffix(_MARK).stat()
+                size = self._measure(path, mark.st_mtime_ns)
             except FileNotFoundError:  # removed, or not yet whole
                 continue
-            found.append(Folder(path, size, marked.st_atime, marked.st_mtime))
+            found.append(Folder(path, size, path in self._used, mark.st_atime, mark.st_mtime, mark.st_size + 1))
         return found
 
-    def in_use(self, path: Path) -> bool:
-        """Whether a step has it mounted."""
-        return path in self._used
+    def _measure(self, path: Path, used_ns: int) -> int:
+        known = self._sizes.get(path)
+        if known is not None and known[0] == used_ns and path not in self._used:
+            return known[1]
+        size = _size(path)
+        self._sizes[path] = (used_ns, size)
+        return size
 
-    def remove(self, path: Path) -> None:
-        """Removes one that no step has mounted: aside by rename at once, then file by file. Blocking."""
+    def remove(self, name: str) -> int:
+        """Removes one unless a step has it mounted; returns the bytes it had. Blocking.
+
+        Aside by rename at once, then file by file: whoever asks for it meanwhile gets a new one.
+        """
+        path = self._place / name
         part = path.with_suffix(_PART)
+        if path in self._used:
+            return 0
         remove_tree(part)
-        path.rename(part)
+        try:
+            path.rename(part)
+        except FileNotFoundError:
+            return 0
         path.with_suffix(_MARK).unlink(missing_ok=True)
         remove_tree(part)
+        return self._sizes.pop(path, (0, 0))[1]
 
-    def sweep(self) -> None:
-        """Removes what a killed service left half-made. Blocking."""
-        if self._place.is_dir():
-            for path in self._place.glob(f"*{_PART}"):
-                remove_tree(path)
+    def unfinished(self) -> list[Path]:
+        """What a killed service left half-made."""
+        return list(self._place.glob(f"*{_PART}"))
 
     def _directories(self) -> Iterator[Path]:
         if self._place.is_dir():
@@ -134,13 +151,15 @@ def cache_id(mount: Mount) -> str:
 
 
 def _mark(directory: Path) -> None:
+    """Writes down that a cache is of use now."""
     mark = directory.with_suffix(_MARK)
     try:
-        made = mark.stat().st_atime_ns
+        before = mark.stat()
     except FileNotFoundError:
         mark.touch()
         return
-    os.utime(mark, ns=(made, time.time_ns()))
+    os.truncate(mark, before.st_size + 1)
+    os.utime(mark, ns=(before.st_atime_ns, time.time_ns()))
 
 
 def _size(top: Path) -> int:

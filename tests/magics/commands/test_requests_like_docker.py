@@ -79,6 +79,7 @@ system prune -f
 system prune -af --volumes --filter label=a
 builder prune -f
 builder prune -af --filter until=24h
+builder prune -f --keep-storage 1GB
 system df
 events --until 100
 events --since 100 --until 200 --filter type=container --filter event=die --filter event=start
