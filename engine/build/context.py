@@ -26,10 +26,12 @@ _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class BuildContext:
-    """An open context. `dockerfile` is the Dockerfile's text, `filename` its name for errors. To be closed."""
+    """An open context. `dockerfile` is the Dockerfile's text, `filename` its name for errors, `ignored` the patterns
+    of what is left out. To be closed."""
 
-    def __init__(self, source: Source, dockerfile: str | bytes, filename: str) -> None:
+    def __init__(self, source: Source, dockerfile: str | bytes, filename: str, ignored: list[str]) -> None:
         self.source = source
+        self.ignored = tuple(ignored)
         self.dockerfile = dockerfile
         self.filename = filename
 
@@ -77,7 +79,7 @@ def _open(request: BuildRequest, directory: Path, apply_ignore: bool) -> BuildCo
         name, text = _dockerfile(root, request)
         patterns = _ignore_patterns(root, name)
         ignore = Ignore(patterns) if apply_ignore else _hiding(name, patterns)
-        return BuildContext(Source(root, ignore, context=True), text, name)
+        return BuildContext(Source(root, ignore, context=True), text, name, patterns)
     except BaseException:
         os.close(root)
         raise

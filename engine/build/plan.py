@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -21,16 +20,13 @@ from dosirak.engine.build.paths import absolute
 from dosirak.engine.build.stages import SCRATCH, ImageRef, Reference, StageRef, Stages
 from dosirak.engine.errors import NotSupported
 
-_SECRET = re.compile(r"(_|^)(apikey|auth|credentials?|key|password|pword|passwd|secret|token)(_|$)", re.IGNORECASE)
-_PUBLIC = re.compile(r"(_|^)public(_|$)", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a build will do.
 
     `steps` in the file's order; `result` is the target's file system, `config` and `history` what its image will say,
-    `base` the image it stands on ("": scratch). `warnings` are (line, text).
+    `base` the image it stands on ("": scratch). `warnings` are what the caller should hear of.
     """
 
     steps: tuple[Step, ...]
@@ -38,7 +34,7 @@ class Plan:
     config: Config
     history: tuple[History, ...]
     base: str
-    warnings: tuple[tuple[int, str], ...]
+    warnings: tuple[str, ...]
 
 
 def make_plan(
@@ -58,10 +54,8 @@ def make_plan(
     target = planner.states[stages.target]
     config = replace(target.config, labels={**target.config.labels, **(labels or {})})
     unused = stages.arguments.unused()
-    warnings = [(remark.lines.first, remark.message) for remark in stages.file.remarks] + planner.warnings
-    if unused:
-        warnings.append((0, f"One or more build-args [{' '.join(unused)}] were not consumed"))
-    return Plan(tuple(planner.steps), target.vertex, config, tuple(target.history), target.base, tuple(warnings))
+    warnings = (f"One or more build-args [{' '.join(unused)}] were not consumed",) if unused else ()
+    return Plan(tuple(planner.steps), target.vertex, config, tuple(target.history), target.base, warnings)
 
 
 @dataclass(slots=True)
@@ -88,7 +82,6 @@ class _Planner:
         self.network = network
         self.states: dict[int, _State] = {}
         self.steps: list[Step] = []
-        self.warnings: list[tuple[int, str]] = []
         self._roots: dict[str, Base] = {}
         self._context = Context()
         self._mode = Mode(escape=stages.file.escape)
@@ -152,7 +145,6 @@ class _Planner:
         said = []
         for raw, default in arg.args:
             name = expand(raw, state.variables, self._mode)
-            self._warn_of_secret("ARG", name, arg)
             value = self.stages.arguments.value(name, default, state.variables)
             if value is not None:
                 state.variables[name] = value
@@ -160,18 +152,10 @@ class _Planner:
             said.append(name if value is None else f"{name}={value}")
         state.history.append(History(f"ARG {' '.join(said)}", None))
 
-    def _warn_of_secret(self, keyword: str, name: str, instruction: typed.Instruction) -> None:
-        """Values of ARG and ENV stay in the image, for everybody who has it to read."""
-        if _SECRET.search(name) and not _PUBLIC.search(name):
-            problem = "SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data"
-            self.warnings.append((instruction.lines.first, f'{problem} ({keyword} "{name}")'))
-
     def _configure(self, state: _State, instruction: typed.Instruction) -> None:
         state.config, said = apply(state.config, instruction)
         if isinstance(instruction, typed.Env):
             state.variables |= {pair.key: pair.value for pair in instruction.pairs}
-            for pair in instruction.pairs:
-                self._warn_of_secret("ENV", pair.key, instruction)
         layer = None
         if isinstance(instruction, typed.Workdir) and state.config.working_dir != "/":
             layer = state.vertex = MakeDirectory(state.vertex, state.config.working_dir, state.config.user)

@@ -20,6 +20,9 @@ PROXIES = frozenset(
 )
 """Arguments that need no ARG, are in RUN's environment, and change neither the cache nor the history."""
 
+FRONTEND = frozenset(("BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SYNTAX", "SOURCE_DATE_EPOCH"))
+"""Arguments that speak to the builder: no ARG has to ask for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -74,5 +77,5 @@ class Arguments:
         return {name: value for name, value in self.given.items() if name in PROXIES}
 
     def unused(self) -> list[str]:
-        """The arguments given that no ARG asked for, sorted."""
-        return sorted(self._unused - PROXIES)
+        """The arguments given that nobody asked for, sorted."""
+        return sorted(self._unused - PROXIES - FRONTEND)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dosirak.engine.build.cache import Record
+from dosirak.engine.build.checks import Report, Setting, of_build
 from dosirak.engine.build.config import Config
 from dosirak.engine.build.context import BuildContext, open_context
 from dosirak.engine.build.dockerfile import parse
 from dosirak.engine.build.dockerfile.text import suggestion
-from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.model import BuildRequest, ProgressSink
 from dosirak.engine.build.plan import Plan, make_plan
@@ -48,7 +48,7 @@ async def build_image(
     try:
         # in threads: a hostile Dockerfile may take its time, the loop has none
         stages = await asyncio.to_thread(_read_stages, context, request)
-        return await _Build(shared, build, places, request, context.source, stages).run(tags, progress)
+        return await _Build(shared, build, places, request, context, stages).run(tags, progress)
     finally:
         context.close()
 
@@ -60,13 +60,14 @@ def _read_stages(context: BuildContext, request: BuildRequest) -> Stages:
 
 class _Build:
     def __init__(
-        self, shared: Shared, build: str, places: Places, request: BuildRequest, context: Source, stages: Stages
+        self, shared: Shared, build: str, places: Places, request: BuildRequest, context: BuildContext, stages: Stages
     ) -> None:
         self._shared = shared
         self._build = build
         self._places = places
         self._request = request
-        self._context = context
+        self._context = context.source
+        self._ignored = context.ignored
         self._stages = stages
         self._images: dict[str, Image] = {}
 
@@ -79,11 +80,15 @@ class _Build:
 
     async def _solve(self, tags: Mapping[str, str], progress: ProgressSink) -> Image:
         request = self._request
-        plan = await asyncio.to_thread(make_plan, self._stages, self._configs(), request.labels, request.network)
+        plan, report = await asyncio.to_thread(self._plan)
         reporter = Reporter(self._build, plan, progress)
         try:
-            for line, warning in plan.warnings:
-                reporter.warning(line, warning)
+            for warning in plan.warnings:
+                reporter.warning(0, warning)
+            for finding in report.findings:
+                reporter.warning(finding.lines.first, finding.message)
+            if report.error is not None:
+                raise report.error
             solver = Solver(
                 self._shared,
                 request,
@@ -103,6 +108,13 @@ class _Build:
         await self._clean()
         reporter.build_finished(image.id, tuple(tags.values()))
         return image
+
+    def _plan(self) -> tuple[Plan, Report]:
+        """What is to be done, and what the build checks say to it."""
+        request, configs = self._request, self._configs()
+        plan = make_plan(self._stages, configs, request.labels, request.network)
+        setting = Setting(host_platform(), request.args, request.target, configs, self._ignored)
+        return plan, of_build(self._stages, self._stages.needed(configs)[0], setting)
 
     async def _clean(self) -> None:
         """When a client hears of the build's end, nothing of it is left."""

@@ -125,7 +125,7 @@ class _Parser:
             parts.append(line)
         logical = "".join(parts)
         if blank_at:
-            place = Lines(blank_at, blank_at)
+            place = Lines(self.position, self.position)
             self.remarks.append(Remark(f"Empty continuation line found in: {logical}", place))
         return logical
 
