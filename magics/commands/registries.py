@@ -57,6 +57,7 @@ def _login(server: str, user: str, where: str) -> dict[str, str]:
 @flag("-u", "--username", "user", help="Let in only this user; the password is asked for.")
 @flag("-p", "--password", help="The user's password; better leave it out and be asked.")
 @switch("--password-stdin", "from_stdin", help="Take the password from stdin.")
+@flag("--htpasswd", help="Let in the users of this file (bcrypt, as htpasswd -B makes it); read again when it changes.")
 @flag("--tlscert", help="Speak TLS with this certificate (a PEM file).")
 @flag("--tlskey", help="The certificate's key (a PEM file).")
 @click.pass_obj
@@ -68,6 +69,7 @@ def serve(
     user: str,
     password: str,
     from_stdin: bool,
+    htpasswd: str,
     tlscert: str,
     tlskey: str,
 ) -> Result:
@@ -89,12 +91,15 @@ def serve(
         "ReadOnly": read_only,
         "User": user,
         "Password": password,
+        "Htpasswd": str(Path(htpasswd).resolve()) if htpasswd else "",
         "Certificate": str(Path(tlscert).resolve()) if tlscert else "",
         "Key": str(Path(tlskey).resolve()) if tlskey else "",
     }
     address = str(_engine(session).post(_PATH, body=body)["Address"])
-    if not user and not read_only and not _is_loopback(address):
-        session.door.note(f"WARNING: whoever reaches {address} can push images to this engine (see --readonly, -u)")
+    if not (user or htpasswd) and not read_only and not _is_loopback(address):
+        session.door.note(
+            f"WARNING: whoever reaches {address} can push images to this engine (see --readonly, -u, --htpasswd)"
+        )
     return Result(address, address)
 
 

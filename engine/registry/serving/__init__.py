@@ -1,7 +1,7 @@
 """A private registry over the local store: the distribution spec (v1.1), for sharing images in a classroom.
 
-`shelf` says what of the store is shown under which name, `pushes` takes what others bring, `routes` speaks HTTP,
-`listener` is one registry on one port; `Serving` starts and stops them.
+`shelf` says what of the store is shown under which name, `pushes` takes what others bring, `passwords` says who may,
+`routes` speaks HTTP, `listener` is one registry on one port; `Serving` starts and stops them.
 
 An image is shown by the name a person here knows it by: `docker.io/library/ubuntu` as `ubuntu` (and `library/ubuntu`,
 as a mirror of the Hub is asked), `ghcr.io/a/b` as itself. What others push is kept as `localhost:PORT/…`, so nobody

@@ -34,6 +34,8 @@ class Serving:
         """Serves a registry. Raises InvalidRequest, Conflict when its port is taken."""
         if bool(wanted.user) != bool(wanted.password):
             raise InvalidRequest("a registry with a login needs both a user's name and a password")
+        if wanted.htpasswd and wanted.user:
+            raise InvalidRequest("a registry lets in one user or those of an htpasswd file, not both")
         # Imported here: most engines never serve one.
         from dosirak.engine.registry.serving.listener import listen
 

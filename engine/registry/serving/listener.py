@@ -14,6 +14,7 @@ from aiohttp.web_server import Server
 from dosirak.engine.errors import Conflict, InvalidRequest, host_limit
 from dosirak.engine.layers.threads import in_thread
 from dosirak.engine.registry.serving.model import Served, Wanted
+from dosirak.engine.registry.serving.passwords import Passwords
 from dosirak.engine.registry.serving.pushes import Pushes
 from dosirak.engine.registry.serving.routes import Routes
 from dosirak.engine.registry.serving.shelf import Shelf
@@ -39,8 +40,10 @@ class Listener:
     async def close(self) -> None:
         """Ends the listener, its connections and its unfinished uploads."""
         self._server.close()
-        await self._http.shutdown(_PATIENCE)
-        await self._pushes.close()
+        try:
+            await self._http.shutdown(_PATIENCE)
+        finally:
+            await self._pushes.close()
 
 
 async def listen(wanted: Wanted, images: Images, store: Store) -> Listener:
@@ -49,6 +52,7 @@ async def listen(wanted: Wanted, images: Images, store: Store) -> Listener:
     if not 0 <= wanted.port <= 65535:
         raise InvalidRequest(f"invalid port: {wanted.port}")
     context = await in_thread(_context, wanted)
+    passwords = await in_thread(Passwords.of, wanted)
     loop = asyncio.get_running_loop()
     routes: list[Routes] = []
     http = Server(
@@ -64,13 +68,18 @@ async def listen(wanted: Wanted, images: Images, store: Store) -> Listener:
             reason = os.strerror(error.errno).lower()
             raise Conflict(f"listen tcp {_joined(host, wanted.port)}: bind: {reason}") from error
         raise host_limit(f"listen tcp {_joined(host, wanted.port)}", error) from error
-    port = server.sockets[0].getsockname()[1]
-    shelf = Shelf(images, store, f"localhost:{port}")
-    pushes = Pushes(images, store, shelf)
-    await pushes.open()
-    routes.append(Routes(wanted, shelf, pushes, store))
-    await server.start_serving()
-    served = Served(_joined(host, port), wanted.read_only, wanted.user, context is not None)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        shelf = Shelf(images, store, f"localhost:{port}")
+        pushes = Pushes(images, store, shelf)
+        await pushes.open()
+        routes.append(Routes(wanted, shelf, pushes, store, passwords))
+        await server.start_serving()
+    except BaseException:
+        # Nobody would know of it any more, and its port would stay taken.
+        server.close()
+        raise
+    served = Served(_joined(host, port), wanted.read_only, passwords.told, context is not None)
     return Listener(served, server, http, pushes)
 
 

@@ -11,7 +11,7 @@ class Wanted(msgspec.Struct, frozen=True, rename="pascal"):
     """A registry to serve.
 
     `host`: the address to listen at; `port`: 0 for any. `read_only`: nobody can push. `user`, `password`: who may come
-    in, everybody if empty. `certificate`, `key`: paths of PEM files, for TLS.
+    in, everybody if empty; or `htpasswd`: the path of a file of such. `certificate`, `key`: paths of PEM files (TLS).
     """
 
     host: str = "127.0.0.1"
@@ -19,6 +19,7 @@ class Wanted(msgspec.Struct, frozen=True, rename="pascal"):
     read_only: bool = False
     user: str = ""
     password: str = ""
+    htpasswd: str = ""
     certificate: str = ""
     key: str = ""
 

@@ -60,6 +60,7 @@ class Pushes:
         self._waiting: dict[str, float] = {}
         self._kept: set[str] = set()
         self._keeping = AsyncExitStack()
+        self._discarding: set[asyncio.Future[None]] = set()
         self._counter = 0
 
     async def open(self) -> None:
@@ -68,10 +69,13 @@ class Pushes:
 
     async def close(self) -> None:
         """Throws away what is no image yet."""
-        for name in [*self._uploads]:
-            self._discard(name)
-        await self._keeping.aclose()
-        await self._images.discard(self._kept)
+        try:
+            for name in [*self._uploads]:
+                self._discard(name)
+        finally:
+            await self._keeping.aclose()
+            await asyncio.gather(*self._discarding, return_exceptions=True)
+            await self._images.discard(self._kept)
 
     def has(self, repository: str, digest: str) -> bool:
         """Whether a blob is there for a repository: an image's of its, or one that was just uploaded."""
@@ -223,7 +227,9 @@ class Pushes:
             del self._waiting[digest]
             self._kept.discard(digest)
         if old:
-            self._discarding = asyncio.ensure_future(self._images.discard(old))
+            discarding = asyncio.ensure_future(self._images.discard(old))
+            self._discarding.add(discarding)
+            discarding.add_done_callback(self._discarding.discard)
 
     def _discard(self, name: str) -> None:
         if upload := self._uploads.pop(name, None):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 import ipaddress
 import json
 import logging
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
     from dosirak.engine.content import Store
+    from dosirak.engine.registry.serving.passwords import Passwords
     from dosirak.engine.registry.serving.pushes import Pushes, Upload
     from dosirak.engine.registry.serving.shelf import Shelf
 
@@ -48,8 +46,9 @@ _Handler = Callable[["BaseRequest", str, str], Awaitable[StreamResponse]]
 class Routes:
     """Answers a served registry's requests."""
 
-    def __init__(self, wanted: Wanted, shelf: Shelf, pushes: Pushes, store: Store) -> None:
+    def __init__(self, wanted: Wanted, shelf: Shelf, pushes: Pushes, store: Store, passwords: Passwords) -> None:
         self._wanted = wanted
+        self._passwords = passwords
         self._shelf = shelf
         self._pushes = pushes
         self._store = store
@@ -85,7 +84,7 @@ class Routes:
 
     async def _dispatch(self, request: BaseRequest) -> StreamResponse:
         self._refuse_browsers(request)
-        if not self._may(request):
+        if not await self._passwords.admit(request.headers.get("Authorization", "")):
             realm = {"WWW-Authenticate": 'Basic realm="Dosirak"', **_VERSION}
             return _error(401, "UNAUTHORIZED", "authentication required", realm)
         path = unquote(request.rel_url.raw_path)
@@ -106,19 +105,9 @@ class Routes:
         rebinding); with a password or a certificate such a name does not help it."""
         if "Origin" in request.headers:
             raise Refused(403, "DENIED", "requested access to the resource is denied: not for web pages")
-        if not (self._wanted.user or self._wanted.certificate or _is_address(request.headers.get("Host", ""))):
+        if not (self._passwords.wanted or self._wanted.certificate or _is_address(request.headers.get("Host", ""))):
             reason = "reach this registry by its address or this machine's name, or serve it with a password or TLS"
             raise Refused(403, "DENIED", f"requested access to the resource is denied: {reason}")
-
-    def _may(self, request: BaseRequest) -> bool:
-        if not self._wanted.user:
-            return True
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        try:
-            said = base64.b64decode(given, validate=True) if scheme.lower() == "basic" else b""
-        except (binascii.Error, ValueError):
-            return False
-        return hmac.compare_digest(said, f"{self._wanted.user}:{self._wanted.password}".encode())
 
     async def _manifest(self, request: BaseRequest, name: str, rest: str) -> StreamResponse:
         found, data = await self._shelf.manifest(name, rest)
@@ -142,7 +131,7 @@ class Routes:
     async def _referrers(self, request: BaseRequest, name: str, rest: str) -> StreamResponse:
         """Nothing here refers to another image; the spec wants an empty index then."""
         text = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": []})
-        return Response(text=text, content_type=_INDEX, headers=_VERSION)
+        return Response(body=text.encode(), headers={"Content-Type": _INDEX, **_VERSION})
 
     async def _put_manifest(self, request: BaseRequest, name: str, rest: str) -> StreamResponse:
         data = bytearray()

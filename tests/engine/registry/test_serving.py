@@ -18,7 +18,7 @@ import pytest
 from dosirak.engine.images import platforms
 from support import tars
 from support.engines import Engine
-from support.registries import INDEX, digest
+from support.registries import HTPASSWD, INDEX, PASSWORD, USER, digest
 
 Docker = Callable[..., Any]
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -214,6 +214,42 @@ def test_who_may_not_is_told_so(engine: Engine, serve: Callable[..., str], busyb
     ):
         assert code(ask(reading, method, path)) == refusal, path
     assert "our secret" not in engine.log
+
+
+def test_the_users_of_an_htpasswd_file_come_in_and_no_others(
+    serve: Callable[..., str], busybox: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "htpasswd"
+    file.write_text(f"# pupils\n{HTPASSWD}")
+    address = serve(Htpasswd=str(file))
+
+    def come(user: str, password: str) -> int:
+        signed = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        return ask(address, "GET", "/v2/_catalog", Authorization=signed)[0]
+
+    assert ask(address, "GET", "/v2/_catalog")[0] == 401
+    assert come(USER, PASSWORD) == come(USER, PASSWORD) == 200
+    assert come(USER, PASSWORD + "x") == come("nobody", PASSWORD) == come("nobody", "") == come("", "") == 401
+    # It is read again when it changes; half of it, or none, changes nothing.
+    file.write_text("half of a li")
+    assert come(USER, PASSWORD) == 200
+    file.write_text(HTPASSWD.replace(USER, "another"))
+    assert (come(USER, PASSWORD), come("another", PASSWORD)) == (401, 200)
+    file.unlink()
+    assert come("another", PASSWORD) == 200
+
+
+def test_an_htpasswd_file_that_is_none_is_refused(engine: Engine, tmp_path: Path) -> None:
+    api, file = engine.client.api, tmp_path / "htpasswd"
+    for text, words in (
+        (None, "no such file or directory"),
+        ("", "names nobody"),
+        ("me:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=", "line 1: not a bcrypt password"),
+    ):
+        if text is not None:
+            file.write_text(text)
+        answer = api.post(f"{api.base_url}/dosirak/registries", json={"Port": 0, "Htpasswd": str(file)})
+        assert (answer.status_code, words in answer.text) == (400, True), answer.text
 
 
 def test_with_a_certificate_it_speaks_tls(
