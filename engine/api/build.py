@@ -96,6 +96,7 @@ def _request(call: Call) -> BuildRequest:
         extra_hosts=tuple(call.texts("extrahosts")),
         limits=_limits(call),
         credentials=_credentials(call),
+        rewrite_timestamp=call.flag("rewritetimestamp"),
         inputs=build_inputs.take(call),
     )
 

@@ -49,7 +49,8 @@ class BuildRequest:
     `args` maps a build argument to its value, or to None for one that was named without having a value.
     `target` is a stage's name or number. `network` is default, bridge, none, host or container:ID.
     `credentials`: by registry, for the images it stands on. `inputs`: secrets and agents for RUN --mount.
-    `no_cache_stages`: stages, by name or number, whose steps run whatever the cache has.
+    `no_cache_stages`: stages, by name or number, whose steps run whatever the cache has. `rewrite_timestamp`: no file
+    of the layers made is younger than the argument SOURCE_DATE_EPOCH.
     """
 
     context: Path | AsyncIterable[bytes] | None = None
@@ -68,6 +69,7 @@ class BuildRequest:
     credentials: Mapping[str, Credentials] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=Inputs)
     no_cache_stages: tuple[str, ...] = ()
+    rewrite_timestamp: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, tag_field="event"):

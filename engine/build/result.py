@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from dosirak.engine.build.config import Config
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.ast import Lines
@@ -13,6 +15,7 @@ from dosirak.engine.build.shared import Outcome
 from dosirak.engine.go import rfc3339
 from dosirak.engine.images import Healthcheck, ImageConfig, RunConfig
 from dosirak.engine.images import History as ImageHistory
+from dosirak.engine.state.moments import nanoseconds
 
 COMMENT = "dosirak.dockerfile.v0"
 """What the history says of who made an entry."""
@@ -64,12 +67,17 @@ def image_config(
     base: ImageConfig | None,
     platform: Platform,
     created_ns: int,
+    *,
+    fixed: bool = False,
 ) -> ImageConfig:
     """The image's document. Its layers are for `Images.commit` to name.
 
     Parameters: `outcome` tells what came of a step; `created_ns` is when the image was first made (unix time): the
-    same work from the cache gives the same document.
+    same work from the cache gives the same document. `fixed`: so the caller wants it: nothing in it is younger.
     """
+    inherited = list((base.history if base else None) or ())
+    if fixed:
+        inherited = [_no_younger(entry, created_ns) for entry in inherited]
     return ImageConfig(
         architecture=base.architecture if base else platform.architecture,
         os=base.os if base else platform.os,
@@ -77,19 +85,25 @@ def image_config(
         created=rfc3339(created_ns),
         author=config.author,
         config=write_config(config, base.config if base else None),
-        history=[*((base.history if base else None) or ()), *_history(history, outcome, created_ns)],
+        history=[*inherited, *_history(history, outcome, created_ns, fixed)],
     )
 
 
+def _no_younger(entry: ImageHistory, created_ns: int) -> ImageHistory:
+    made = nanoseconds(entry.created)
+    young = made is not None and made > created_ns
+    return msgspec.structs.replace(entry, created=rfc3339(created_ns)) if young else entry
+
+
 def _history(
-    history: Sequence[History], outcome: Callable[[Vertex], Outcome | None], created_ns: int
+    history: Sequence[History], outcome: Callable[[Vertex], Outcome | None], created_ns: int, fixed: bool
 ) -> list[ImageHistory]:
     """Times never go back: a step that made no layer has the time of the next one that did."""
     entries: list[ImageHistory] = []
     time_ns = created_ns
     for entry in reversed(history):
         came = outcome(entry.vertex) if entry.vertex is not None else None
-        if came is not None:
+        if came is not None and not fixed:
             time_ns = min(time_ns, came.created_ns)
         entries.append(
             ImageHistory(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dosirak.engine.build import copying, states
+from dosirak.engine.build import copying, epoch, states
 from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.files import Selection
@@ -78,6 +78,7 @@ class Solver:
         self._recording: list[asyncio.Task[None]] = []
         self._empty = place / "empty"
         self._failure: EngineError | None = None
+        self._latest = epoch.source_date(request.args) if request.rewrite_timestamp else None
 
     async def solve(self, target: Vertex) -> Root:
         """The target's file system.
@@ -151,7 +152,7 @@ class Solver:
         mounts = StepMounts(vertex, self._context, lowers, self._shared.digests, self._request.inputs)
         with _host_errors():
             inputs = (*(root.state for root in mounted), *await mounts.checksums())
-        state = states.run_state(vertex, parent.state, inputs, self._request.extra_hosts)
+        state = self._named(states.run_state(vertex, parent.state, inputs, self._request.extra_hosts))
 
         async def work() -> Ready | Pending | None:
             workspace, shared = self._workspace(parent), self._shared
@@ -162,7 +163,7 @@ class Solver:
                 )
                 if code:
                     raise CommandFailed(" ".join(vertex.argv), code)
-                return self._adopt(workspace)
+                return await self._adopt(workspace)
 
         return await self._derived(vertex, parent, state, [state], work, fresh=fresh)
 
@@ -173,7 +174,7 @@ class Solver:
             return await self._copy_from(vertex, parent, self._context, [])
         parent, source = await self._inputs(vertex.parent, vertex.source)
         self._reporter.started(vertex)
-        shortcut = states.copy_shortcut(vertex, parent.state, source.state)
+        shortcut = self._named(states.copy_shortcut(vertex, parent.state, source.state))
         fresh = source.fresh or parent.fresh or self._is_fresh(vertex)
         found = None if fresh else self._shared.find([shortcut])
         if found is not None:
@@ -186,25 +187,25 @@ class Solver:
             selection: Selection = await in_thread(
                 lambda stop: copying.select_files(vertex, source, self._shared.digests, stop)
             )
-        state = states.copy_state(vertex, parent.state, selection.checksum)
+        state = self._named(states.copy_state(vertex, parent.state, selection.checksum))
 
         async def work() -> Ready | Pending | None:
             workspace = self._workspace(parent)
             with copying.wording(vertex.instruction), _host_errors():
                 await in_thread(lambda stop: copying.copy_files(vertex, selection, source, workspace, stop))
-                return self._adopt(workspace)
+                return await self._adopt(workspace)
 
         return await self._derived(vertex, parent, state, [state, *keys], work)
 
     async def _make_directory(self, vertex: MakeDirectory) -> Root:
         (parent,) = await self._inputs(vertex.parent)
-        state = states.directory_state(vertex, parent.state)
+        state = self._named(states.directory_state(vertex, parent.state))
 
         async def work() -> Ready | Pending | None:
             workspace = self._workspace(parent)
             with copying.wording("WORKDIR"), _host_errors():
                 await in_thread(lambda stop: copying.make_directory(vertex, workspace, stop))
-                return self._adopt(workspace)
+                return await self._adopt(workspace)
 
         return await self._derived(vertex, parent, state, [state], work)
 
@@ -232,6 +233,9 @@ class Solver:
             outcome = self._shared.find([state]) or await self._shared.once(state, work)
         return self._done(vertex, parent, outcome, keys, fresh=fresh)
 
+    def _named(self, state: str) -> str:
+        return state if self._latest is None else states.clamped(state, self._latest)
+
     def _is_fresh(self, vertex: Vertex) -> bool:
         return self._request.no_cache or id(vertex) in self._fresh
 
@@ -251,9 +255,13 @@ class Solver:
         layers = parent.layers if outcome.layer is None else (*parent.layers, outcome.layer)
         return Root(outcome.state, layers, outcome, fresh)
 
-    def _adopt(self, workspace: Workspace) -> Pending | None:
+    async def _adopt(self, workspace: Workspace) -> Pending | None:
         """The step's upper directory as a layer, by rename; None when the step changed nothing."""
-        return None if workspace.unchanged else self._shared.layers.adopt(workspace.upper)
+        if workspace.unchanged:
+            return None
+        if (latest := self._latest) is not None:
+            await in_thread(lambda stop: epoch.clamp(workspace.upper, latest, stop))
+        return self._shared.layers.adopt(workspace.upper)
 
     def _workspace(self, parent: Root) -> Workspace:
         return Workspace(self._place / str(next(self._numbers)), parent.lowers or [self._empty_layer()])

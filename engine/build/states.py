@@ -46,6 +46,11 @@ def copy_shortcut(vertex: CopyFiles, parent: str, source: str) -> str:
     return digest("copy-from", parent, source, vertex.paths, _copy_work(vertex))
 
 
+def clamped(state: str, seconds: int) -> str:
+    """A state whose newest layer has no file younger than that (unix seconds)."""
+    return digest("clamped", state, seconds)
+
+
 def described(vertex: Work) -> str:
     """What the work was, for people, in the words of BuildKit's disk usage."""
     match vertex:
