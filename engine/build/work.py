@@ -15,6 +15,7 @@ from dosirak.engine.build.config import Config
 from dosirak.engine.build.context import BuildContext, open_context
 from dosirak.engine.build.dockerfile import parse
 from dosirak.engine.build.dockerfile.text import suggestion
+from dosirak.engine.build.epoch import source_date
 from dosirak.engine.build.errors import CommandFailed
 from dosirak.engine.build.model import BuildRequest, ProgressSink
 from dosirak.engine.build.plan import Plan, make_plan
@@ -44,6 +45,7 @@ async def build_image(
 ) -> Image:
     """See `Builder.build`."""
     tags = _tags(request.tags)
+    source_date(request.args)  # a wrong one is said before anything is done
     context = await open_context(request, places.disk)
     try:
         # in threads: a hostile Dockerfile may take its time, the loop has none
@@ -167,6 +169,7 @@ class _Build:
             base.config if base else None,
             host_platform(),
             self._created(plan, root),
+            fixed=source_date(self._request.args) is not None,
         )
         image = await self._shared.images.commit(config, infos, names)
         self._shared.cache.touch()
@@ -174,6 +177,8 @@ class _Build:
 
     def _created(self, plan: Plan, root: Root) -> int:
         """When this very image was first made: building it again from the cache gives the same image."""
+        if (seconds := source_date(self._request.args)) is not None:
+            return seconds * 10**9
         key = digest("image", root.state, plan.base, plan.config, tuple(entry.created_by for entry in plan.history))
         known = None if self._request.no_cache else self._shared.cache.get(key)
         if known is not None:
