@@ -9,6 +9,7 @@ the virtual environment, the docker client and the tests are those of here, and 
 - `kernel.py`   the kernel from Debian's package, and the initramfs made for it
 - `guest/`      what runs inside: `init` of the initramfs, then `setup`, or systemd with `systemd-setup`
 - `chosen.txt`  the tests
+- `short.txt`   those of them that `.ci/run` runs after the suite
 - `systemd.txt` the tests for the second boot, under systemd as PID 1
 
 The tests wait longer there (`support.patience`). One boot without systemd runs most of them: the engine then makes its

@@ -1,9 +1,9 @@
 """Run the chosen tests, or any, in a machine whose only cgroup hierarchy is v2; ends with their status.
 
-    lane.py [--fetch] [--init plain|systemd] [--limit SECONDS] [pytest's arguments…]
+    lane.py [--fetch] [--short] [--init plain|systemd] [--limit SECONDS] [pytest's arguments…]
 
 Without tests among pytest's arguments: what `chosen.txt` names, and in a second boot, under systemd, what `systemd.txt`
-does.
+does; `--short` is one boot with what `short.txt` names.
 `--fetch` only fetches the kernel; status 77 then says that it can't be had here. Needs qemu-system-x86 and busybox.
 """
 
@@ -30,12 +30,14 @@ SLOWER = 10.0
 _KEPT = ("PATH", "LANG", "HOME", "PYTHONPATH", "DOSIRAK_TESTS_SLOWER")
 NOT_TO_BE_HAD = 77
 SYSTEMD = Path("/lib/systemd/systemd")
+_LISTS = {"plain": "chosen.txt", "systemd": "systemd.txt"}
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fetch", action="store_true")
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--init", choices=("plain", "systemd"), default=None)
     parser.add_argument("--limit", type=float, default=1800.0)
     options, arguments = parser.parse_known_args()
@@ -51,16 +53,18 @@ def main() -> int:
     if options.fetch:
         return 0
     machine = Machine(kernel, CACHE)
-    boots = [options.init] if options.init else ["plain", "systemd"]
-    return max(_boot(machine, init, arguments, options.limit) for init in boots)
+    if options.short:
+        return _boot(machine, "plain", arguments, options.limit, "short.txt")
+    boots = [options.init] if options.init else list(_LISTS)
+    return max(_boot(machine, init, arguments, options.limit, _LISTS[init]) for init in boots)
 
 
-def _boot(machine: Machine, init: str, arguments: list[str], limit: float) -> int:
+def _boot(machine: Machine, init: str, arguments: list[str], limit: float, tests_of: str) -> int:
     if init == "systemd" and not SYSTEMD.exists():
         say("under systemd: skipped, this machine has no systemd to boot")
         return 0
     named = any((PROJECT / argument.partition("::")[0]).exists() for argument in arguments)
-    tests = [*arguments, *([] if named else _listed("chosen.txt" if init == "plain" else "systemd.txt"))]
+    tests = [*arguments, *([] if named else _listed(tests_of))]
     kvm, began = machine.kvm, time.monotonic()
     slower = 1.0 if kvm else SLOWER
     say(f"cgroup v2, {init} init, {'KVM' if kvm else 'TCG'}: booting")

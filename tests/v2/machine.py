@@ -24,7 +24,7 @@ _PROBE_PATIENCE = 15.0
 _KERNEL_ARGUMENTS = (
     *("console=ttyS0", "quiet", "loglevel=3", "panic=-1", "cgroup_no_v1=all", "mitigations=off", "audit=0"),
     *("init_on_alloc=0", "nokaslr", "nowatchdog", "rcupdate.rcu_expedited=1", "random.trust_cpu=on"),
-    *("apparmor=0", "selinux=0", "systemd.unified_cgroup_hierarchy=1"),
+    *("selinux=0", "systemd.unified_cgroup_hierarchy=1"),
 )
 
 
