@@ -13,6 +13,7 @@ from aiohttp.web_exceptions import HTTPException
 from dosirak.engine.api import (
     archive,
     build,
+    build_checks,
     build_inputs,
     commit,
     containers,
@@ -62,6 +63,7 @@ _RESOURCES = (
     registry,
     serving,
     build,
+    build_checks,
     build_inputs,
     events,
     networks,

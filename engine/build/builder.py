@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -81,8 +81,7 @@ class Builder:
         wrong; CommandFailed when a RUN step's command fails; EngineError otherwise. A failure after the first event
         is an event too.
         """
-        if "dosirak.engine.build.work" not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, "dosirak.engine.build.work")
+        await _load()
         from dosirak.engine.build.work import Places, build_image
 
         build = secrets.token_hex(16)
@@ -98,6 +97,25 @@ class Builder:
         finally:
             await outlast(asyncio.ensure_future(asyncio.to_thread(_remove, [place, self._memory / build])))
             self._running.discard(build)
+
+    async def check(
+        self, text: str, filename: str, args: Mapping[str, str | None], target: str, ignored: str
+    ) -> Mapping[str, object]:
+        """What the build checks say to a Dockerfile, as `/dosirak/build/check` tells it; nothing is built or fetched.
+
+        Parameters: `filename` names it in errors; `args` are build arguments; `target` is a stage, "" for all of
+        them; `ignored` is the text of the context's `.dockerignore`. Raises InvalidRequest for a pattern of that.
+        """
+        await _load()
+        from dosirak.engine.build.checks import Setting
+        from dosirak.engine.build.checks.asked import document, look
+        from dosirak.engine.build.ignore import Ignore, read_patterns
+        from dosirak.engine.build.work import host_platform
+
+        patterns = read_patterns(ignored)
+        Ignore(patterns)
+        setting = Setting(host_platform(), args, target, ignored=tuple(patterns))
+        return document(await look(self._images, text, filename, setting))
 
     async def usage(self) -> list[Usage]:
         """What the build cache holds."""
@@ -120,6 +138,12 @@ class Builder:
         from dosirak.engine.build.shared import Shared
 
         return Shared(self._images, self._layers, self._containers, self._cache, self._mounts, self.fetch)
+
+
+async def _load() -> None:
+    """Imports the language and the solver, in a thread when that is new."""
+    if "dosirak.engine.build.work" not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, "dosirak.engine.build.work")
 
 
 def _apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:

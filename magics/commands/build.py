@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dosirak.magics.building import context, inputs, outputs
+from dosirak.magics.building import checks, context, inputs, outputs
 from dosirak.magics.building.steps import Build
+from dosirak.magics.commands.present import LazyFrame
 from dosirak.magics.doors import Result, Session
 from dosirak.magics.errors import DosirakError, Interrupted, NotSupported, UsageError
 from dosirak.magics.grammar.create.keyvalues import pair_map
@@ -57,6 +58,8 @@ _FLAGS = [
     flag("--no-cache-filter", type=LIST, many=True, help="Stages to build without the cache."),
     flag("-o", "--output", "outputs", type=LIST, many=True, help="Where the result goes, type=…,dest=… or a folder."),
     flag("--metadata-file", help="Write the image's digests to a file, as JSON."),
+    switch("--check", help="Build nothing: tell what is wrong with the Dockerfile (--call=check)."),
+    flag("--call", default="build", help="build, or check.", hidden=True),
     flag("--progress", default="auto", help="auto or plain.", hidden=True),
     *(
         flag(f"--{name}", name.replace("-", "_"), type=LIST, many=True, help="Not supported yet.", hidden=True)
@@ -84,6 +87,8 @@ def build(session: Session, /, path: str, dockerfile: str, **flags: Any) -> Resu
     _refuse(flags)
     if path.startswith(("http://", "https://", "git@", "git://", "github.com/")):
         raise NotSupported(f"build context {path}: remote contexts are not supported by Dosirak yet")
+    if flags["check"]:
+        return _check(session, path, dockerfile, flags)
     if path == "-":
         name, archive = _from_input(session)
     elif dockerfile == "-":
@@ -108,6 +113,8 @@ def dockerfile(session: Session, /, path: str | None, **flags: Any) -> Result:
         raise UsageError("%dockerfile: the Dockerfile is the cell's body: write %%dockerfile -t NAME, and it below", 1)
     if not text.strip():
         raise UsageError("%%dockerfile: the cell's body is empty: write the Dockerfile below the first line", 1)
+    if flags["check"]:
+        return _checked(session, text, "Dockerfile", checks.ignored(Path(path or "."), ""), flags)
     name, archive = context.stream(Path(path or "."), "", text)
     return _run(session, name, archive, flags)
 
@@ -116,6 +123,34 @@ def _refuse(flags: dict[str, Any]) -> None:
     for name in _LACKING:
         if flags[name]:
             raise NotSupported(f"--{name.replace('_', '-')}: not supported by Dosirak yet")
+    if flags["call"] not in ("build", "check"):
+        raise NotSupported(f"--call={flags['call']}: not supported by Dosirak yet; build and check are")
+    flags["check"] = flags["check"] or flags["call"] == "check"
+
+
+def _check(session: Session, path: str, dockerfile: str, flags: dict[str, Any]) -> Result:
+    """Tell what is wrong with the Dockerfile that a build of these would take."""
+    if path == "-":
+        return _checked(session, _lone_text(session), "Dockerfile", "", flags)
+    folder = Path(path)
+    if dockerfile == "-":
+        return _checked(session, _input_text(session), "Dockerfile", checks.ignored(folder, ""), flags)
+    name, text = _located(folder, dockerfile)
+    text = checks.read(folder, name) if text is None else text
+    return _checked(session, text, name or dockerfile, checks.ignored(folder, name), flags)
+
+
+def _checked(session: Session, text: str, name: str, ignored: str, flags: dict[str, Any]) -> Result:
+    report = checks.ask(session.engine, text, name, _arguments(flags), flags["target"], ignored)
+    warnings, error = report["Warnings"], report["Error"]
+    plain = checks.words(warnings, text, name)
+    if error:
+        if warnings:
+            session.door.say(f"{plain}\n")
+        raise DosirakError(error, 1)
+    if session.door.escalates and not warnings:
+        session.door.say(plain)
+    return Result(LazyFrame(checks.listing(warnings)), plain, 1 if warnings else 0)
 
 
 def _located(folder: Path, dockerfile: str) -> tuple[str, str | None]:
@@ -143,6 +178,22 @@ def _input_text(session: Session) -> str:
     return sys.stdin.read() if body is None else body
 
 
+def _input_is_archive() -> bool:
+    import sys
+
+    reader: Any = sys.stdin.buffer
+    head = reader.peek(263)
+    return head[257:262] == b"ustar" or head[:2] in (b"\x1f\x8b", b"BZ") or head[:4] == b"\x28\xb5\x2f\xfd"
+
+
+def _lone_text(session: Session) -> str:
+    """Return the Dockerfile that standard input is."""
+    text = None if not session.door.escalates and _input_is_archive() else _input_text(session)
+    if text is None:
+        raise NotSupported("build --check -: an archive can't be checked; give a folder or a Dockerfile")
+    return text
+
+
 def _from_input(session: Session) -> tuple[str, Any]:
     """Return a context whose tar, or whose lone Dockerfile, comes from standard input."""
     import sys
@@ -150,26 +201,29 @@ def _from_input(session: Session) -> tuple[str, Any]:
 
     if session.door.escalates:
         raise UsageError("build -: a cell has no standard input; use %%dockerfile", 1)
-    reader: Any = sys.stdin.buffer
-    head = reader.peek(263)
-    if head[257:262] == b"ustar" or head[:2] in (b"\x1f\x8b", b"BZ") or head[:4] == b"\x28\xb5\x2f\xfd":
+    if _input_is_archive():
         return "Dockerfile", iter(lambda: sys.stdin.buffer.read(1 << 20), b"")
     with tempfile.TemporaryDirectory() as empty:
         name, archive = context.stream(Path(empty), "", sys.stdin.read())
         return name, iter(list(archive))
 
 
-def _query(name: str, flags: dict[str, Any], delivery: Delivery, word: str | None) -> dict[str, Any]:
+def _arguments(flags: dict[str, Any]) -> dict[str, str | None]:
+    """Return the build arguments; one without a value takes this process's variable of that name."""
     arguments: dict[str, str | None] = {}
     if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
         arguments["SOURCE_DATE_EPOCH"] = epoch
     for argument in flags["arguments"]:
         key, equals, value = argument.partition("=")
         arguments[key] = value if equals else os.environ.get(key)
+    return arguments
+
+
+def _query(name: str, flags: dict[str, Any], delivery: Delivery, word: str | None) -> dict[str, Any]:
     return {
         "dockerfile": name,
         "t": delivery.names,
-        "buildargs": arguments or None,
+        "buildargs": _arguments(flags) or None,
         "target": flags["target"] or None,
         "nocache": flags["no_cache"],
         "pull": flags["pull"],

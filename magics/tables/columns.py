@@ -159,6 +159,12 @@ _DOCTOR = [
     Column("COST"),
     Column("REMEDY"),
 ]
+_CHECKS = [
+    Column("LINE", "int64", right=True),
+    Column("RULE", "category"),
+    Column("DETAIL"),
+    Column("URL"),
+]
 _SEARCH = [
     Column("NAME"),
     Column("DESCRIPTION", word=description),
@@ -183,6 +189,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "events": _EVENTS,
         "search": _SEARCH,
         "doctor": _DOCTOR,
+        "checks": _CHECKS,
     }.items()
 }
 """Every listing's columns, by kind and title. A title that is not here is text."""
