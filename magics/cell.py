@@ -10,7 +10,7 @@ import click
 from dosirak.magics.commands import tree
 from dosirak.magics.commands.present import LazyFrame
 from dosirak.magics.doors import Door, Result, Session
-from dosirak.magics.errors import DosirakError, Interrupted, NotSupported, UsageError
+from dosirak.magics.errors import DosirakError, Interrupted, UsageError
 from dosirak.magics.grammar.flags import Group, load
 from dosirak.magics.invoke import invoke, takes_body
 from dosirak.magics.line import split
@@ -20,6 +20,8 @@ _SINGLE = {
     "layers": "magics.commands.layers:layers",
     "dockerfile": "magics.commands.build:dockerfile",
 }
+
+_KEEP_GOING = "--keep-going"
 
 
 def run(magic: str, line: str, body: str | None, names: Mapping[str, Any], door: Callable[[str | None], Door]) -> Any:
@@ -45,8 +47,10 @@ def _invoke(
 ) -> Result:
     command = _command(magic)
     args = split(line, names)
-    if body is not None and not args and magic == "docker":
-        raise NotSupported("%%docker: a page of commands is not supported by Dosirak yet; use %docker for each line", 1)
+    if body is not None and magic == "docker" and args in ([], [_KEEP_GOING]):
+        from dosirak.magics import pages
+
+        return Result(pages.run(body, door, keep_going=bool(args)))
     if body is not None and not takes_body(command, args):
         raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
     return invoke(command, magic if magic == "docker" else f"%{magic}", args, Session(door(body), magic, line))

@@ -91,6 +91,10 @@ class DosirakMagics(Magics):
 
         The same commands, flags, columns and messages as the docker command, on Dosirak's own engine (or the one
         that DOCKER_HOST names), and with Python values as results.
+
+        ``%%docker`` alone runs a tutorial's page, pasted as it is: prompts, continued lines, pipes,
+        ``$(docker ps -aq)`` and other shell lines. It stops at the first command that fails, unless told to
+        ``--keep-going``.
         """
         return self._run("docker", line, cell, local_ns)
 

@@ -71,7 +71,7 @@ class Pump:
         self._open = False
         self._on_signal = on_signal
         self._on_tick = on_tick
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # epoll has no use for a file, and `< FILE` is one
         self.detached = False
 
     def run(self, ended: Any = None) -> None:
