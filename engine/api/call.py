@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from dosirak.engine.api import malformed
 from dosirak.engine.api.framing import CutOff
 from dosirak.engine.errors import InvalidRequest
 
@@ -158,7 +159,8 @@ def _decode(body: bytes, type: type[T], what: str) -> T:
     except RecursionError as error:
         raise InvalidRequest(f"{what}: too deeply nested") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{what}: {error}") from error
+        said = malformed.explain(body) or str(error)
+        raise InvalidRequest(said if said == malformed.TRAILING else f"{what}: {said}") from error
 
 
 def _check_values(value: Any) -> None:

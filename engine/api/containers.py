@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.api import container_view, older, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import CreateRequest, wire
-from dosirak.engine.errors import EngineError, InvalidRequest
+from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
 
     from dosirak.engine.api.call import Call
+
+_CHECKPOINT = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 async def listing(call: Call) -> StreamResponse:
@@ -39,12 +42,15 @@ async def inspect(call: Call) -> StreamResponse:
 async def create(call: Call) -> StreamResponse:
     """`POST /containers/create`."""
     body = await call.json(dict[str, Any])
-    if body is None:
+    if not (body or {}).keys() - {"HostConfig", "NetworkingConfig"}:
         raise InvalidRequest("config cannot be empty in order to create a container")
+    assert body is not None
     request, unknown = wire.parse(CreateRequest, body)
     warnings = older.understand(request, call.version)
     platform = call.text("platform") if call.version >= (1, 41) else ""
-    created = await call.rooms.containers.create(request, call.text("name") or None, platform=platform or None)
+    created = await call.rooms.containers.create(
+        request, call.text("name") or None, platform=platform or None, flat_readonly=call.version < (1, 44)
+    )
     warnings += [f"{field}: unknown field, ignored" for field in unknown]
     return reply.json({"Id": created.id, "Warnings": [*created.warnings, *warnings]}, 201)
 
@@ -56,6 +62,10 @@ async def start(call: Call) -> StreamResponse:
         raise InvalidRequest(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
         )
+    if checkpoint := call.text("checkpoint"):
+        if _CHECKPOINT.fullmatch(checkpoint) is None:
+            raise InvalidRequest(f'invalid checkpoint ID "{checkpoint[:80]}"')
+        raise NotSupported("docker start --checkpoint is not supported by this engine yet")
     await call.rooms.containers.start(call.vars["name"])
     return reply.empty()
 
@@ -118,11 +128,12 @@ async def resize(call: Call) -> StreamResponse:
 def size(call: Call, name: str, what: str) -> int:
     """A terminal's dimension. Raises InvalidRequest in Docker's words."""
     value = call.text(name)
-    if not value.isascii() or not value.isdigit():
+    digits = value.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit():
         raise InvalidRequest(f'invalid resize {what} "{value[:20]}": invalid syntax')
-    if int(value) > 0xFFFF:
+    if digits != value or len(digits) > 10 or int(digits) > 0xFFFF:
         raise InvalidRequest(f'invalid resize {what} "{value[:20]}": value out of range')
-    return int(value)
+    return int(digits)
 
 
 async def top(call: Call) -> StreamResponse:

@@ -39,7 +39,9 @@ async def create(call: Call) -> StreamResponse:
         raise HostLimit(f"Invalid escape keys ({hijack.shown(config.detach_keys)}) provided") from None
     if not config.cmd:
         raise InvalidRequest("No exec command specified")
-    return reply.json({"Id": call.rooms.containers.exec_create(call.vars["name"], config)}, 201)
+    containers, name = call.rooms.containers, call.vars["name"]
+    await containers.exec_check_user(name, config.user)
+    return reply.json({"Id": containers.exec_create(name, config)}, 201)
 
 
 async def start(call: Call) -> StreamResponse:

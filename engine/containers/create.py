@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 _CONFIG_FIELDS = tuple(ContainerConfig.__struct_fields__)
 
 
-async def create(room: Room, body: CreateRequest, name: str | None, platform: str | None) -> Created:
+async def create(
+    room: Room, body: CreateRequest, name: str | None, platform: str | None, *, flat_readonly: bool
+) -> Created:
     """See `Containers.create`."""
     config, host, networking = _own(body)
     warnings = checks.check(config, host, networking, room.facts)
@@ -47,7 +49,7 @@ async def create(room: Room, body: CreateRequest, name: str | None, platform: st
     _check_platform(platform, image)
     # Until the record stands, only this keeps the layers from being removed with their image.
     with room.images.hold(image.diff_ids):
-        container_id = await _create(room, image, name, config, host, networking, warnings)
+        container_id = await _create(room, image, name, config, host, networking, flat_readonly=flat_readonly)
     live = room.table.find(container_id)
     room.tell(live, "create")
     return Created(container_id, warnings)
@@ -60,7 +62,8 @@ async def _create(
     config: ContainerConfig,
     host: HostConfig,
     networking: NetworkingConfig,
-    warnings: list[str],
+    *,
+    flat_readonly: bool,
 ) -> str:
     """Name, record, directory, volumes. Returns the id."""
     layers = await room.images.lower_dirs(image)
@@ -78,6 +81,7 @@ async def _create(
         record.manifest = _manifest(image)
         record.links = links.choose(room, host)
         joining.allot(room, record)
+        record.mount_plans = _plan_mounts(room, record, flat_readonly=flat_readonly)
         await _make(room, record)
     except BaseException:
         room.table.release(name)
@@ -96,15 +100,11 @@ def _manifest(image: Image) -> Descriptor:
 
 def _check_platform(platform: str | None, image: Image) -> None:
     """`--platform OS[/ARCHITECTURE[/VARIANT]]` must be the image's."""
-    wanted, have = platforms.parse(platform or ""), platforms.normalized(image.config.platform)
-    if wanted is None:
-        return
-    pairs = ((wanted.os, have.os), (wanted.architecture, have.architecture), (wanted.variant, have.variant))
-    if any(asked != found for asked, found in pairs if asked and found):
-        shown = "/".join(part for part in (image.config.os, image.config.architecture, image.config.variant) if part)
+    wanted = platforms.parse(platform or "")
+    if wanted is not None and not platforms.fits(image.config.platform, wanted):
         raise NotFound(
-            f"image with reference {image.names[0] if image.names else image.id} was found but its platform ({shown})"
-            f" does not match the specified platform ({platform})"
+            f"image with reference {image.names[0] if image.names else image.id} was found but its platform "
+            f"({image.config.platform}) does not match the specified platform ({platform})"
         )
 
 
@@ -152,7 +152,6 @@ def _record(
 
 async def _make(room: Room, record: Container) -> None:
     """Directory, volumes, record: in that order, so that a record never names what isn't there."""
-    record.mount_plans = _plan_mounts(room, record)
     directory = room.bundles.make(record.id, record.layers)
     storage.bound(directory, record.id, record.host_config.storage_opt or {})
     if record.host_config.log_config.type == "local":
@@ -186,12 +185,12 @@ def _record_all(room: Room, record: Container) -> None:
     room.table.add(record)
 
 
-def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:
+def _plan_mounts(room: Room, record: Container, *, flat_readonly: bool) -> list[MountPlan]:
     config, host = record.config, record.host_config
     inherited: list[MountPlan] = []
     for text in host.volumes_from or ():
         ref, writable = mounts.parse_volumes_from(text)
-        for plan in room.table.find(ref).record.mount_plans:
+        for plan in _donor(room, ref).mount_plans:
             if plan.type != "tmpfs":
                 inherited.append(
                     msgspec.structs.replace(plan, rw=plan.rw and writable, copy=False, anonymous=False, create=False)
@@ -203,7 +202,17 @@ def _plan_mounts(room: Room, record: Container) -> list[MountPlan]:
         mounts=host.mounts or (),
         tmpfs=host.tmpfs or {},
         volume_driver=host.volume_driver,
+        root=str(room.settings.data),
+        flat_readonly=flat_readonly,
     )
+
+
+def _donor(room: Room, ref: str) -> Container:
+    """The container of a `--volumes-from`: that there is none is the request's fault, not the path's."""
+    try:
+        return room.table.find(ref).record
+    except NotFound as error:
+        raise InvalidRequest(str(error)) from error
 
 
 async def _prepare_volume(room: Room, record: Container, plan: MountPlan, held: ExitStack) -> None:
@@ -215,7 +224,7 @@ async def _prepare_volume(room: Room, record: Container, plan: MountPlan, held: 
     held.enter_context(room.volumes.hold(volume.name))
     plan.name, plan.source, plan.driver = volume.name, volume.mountpoint, volume.driver
     if plan.copy:
-        await room.volumes.fill(volume.name, record.layers, plan.destination)
+        await room.volumes.fill(volume.name, record.layers, plan.destination, part=plan.subpath)
 
 
 async def _prepare_image(room: Room, plan: MountPlan, held: ExitStack) -> None:

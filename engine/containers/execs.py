@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import select
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dosirak.engine.containers import checks, launching, merge, names, security, spec
-from dosirak.engine.containers.live import Live, LiveExec
+from dosirak.engine.containers.live import Live, LiveExec, alive
 from dosirak.engine.containers.model import Container, Exec, ExecConfig
 from dosirak.engine.containers.networking import links
 from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.security import apparmor
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, StartFailed
+from dosirak.engine.layers.threads import run_thread
+from dosirak.engine.runtime import users
 from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Attach, Exit, Launch
 
 # Seconds for which a resize waits for a command to be started (moby daemon/resize.go).
 _START_SECONDS = 10.0
+_NUMBERS = re.compile(r"\d+(:\d+)?")
 
 
 def create(room: Room, live: Live, ref: str, config: ExecConfig) -> str:
@@ -38,6 +44,29 @@ def create(room: Room, live: Live, ref: str, config: ExecConfig) -> str:
     room.execs[record.id] = LiveExec(record)
     _tell(room, live, record, "exec_create")
     return record.id
+
+
+async def check_user(live: Live, ref: str, user: str) -> None:
+    """See `Containers.exec_check_user`."""
+    _check_running(live, ref)
+    task = live.task
+    if user and task is not None and not _NUMBERS.fullmatch(user):
+        # A thread of its own: whoever is in there may make a file that nobody ever finishes reading.
+        await run_thread(partial(_look_up, task, user))
+
+
+def _look_up(task: Task, user: str) -> None:
+    try:
+        root = os.open(f"/proc/{task.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return  # it is ending
+    try:
+        if alive(task.pidfd):  # else the number may be another process's by now
+            users.resolve(root, user)
+    except users.UnknownUser as error:
+        raise InvalidRequest(str(error)) from error
+    finally:
+        os.close(root)
 
 
 def _check_running(live: Live, ref: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from dosirak.engine.containers.documents import Mount, MountPoint
-from dosirak.engine.errors import InvalidRequest, NotSupported
+from dosirak.engine.errors import InvalidRequest, NotFound, NotSupported
 
 _PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _MODES: tuple[frozenset[str], ...] = (
@@ -68,14 +68,18 @@ def plan(
     mounts: Sequence[Mount],
     tmpfs: Mapping[str, str],
     volume_driver: str = "",
+    root: str = "",
+    flat_readonly: bool = False,
 ) -> list[MountPlan]:
     """All mounts of a container, by depth of their destination.
 
     Parameters: `image_volumes`: the destinations of VOLUME and of `-v /path`; `inherited`: of `--volumes-from`;
-    `binds`: "-v" strings; `mounts`: `--mount`s; `tmpfs`: destinations and options of `--tmpfs`. Raises InvalidRequest.
+    `binds`: "-v" strings; `mounts`: `--mount`s; `tmpfs`: destinations and options of `--tmpfs`; `root`: the engine's
+    own directory; `flat_readonly`: read-only has never meant the mounts below to who asks (before API 1.44).
+    Raises InvalidRequest, NotFound for a volume driver.
     """
     if volume_driver not in ("", "local"):
-        raise NotSupported(f'volume driver "{volume_driver}" is not supported: only "local" is')
+        raise _no_driver(volume_driver)
     places: dict[str, MountPlan] = {entry.destination: entry for entry in inherited}
     asked: set[str] = set()
     taken = {clean(path): options for path, options in tmpfs.items()}
@@ -84,6 +88,9 @@ def plan(
     for entry in [parse_bind(bind) for bind in binds] + [parse_mount(mount) for mount in mounts]:
         if entry.destination in asked or entry.destination in taken:
             raise InvalidRequest(f"Duplicate mount point: {entry.destination}")
+        if entry.type == "bind":
+            entry.propagation = _propagation(entry, root)
+            entry.flat_readonly = entry.flat_readonly or (flat_readonly and not entry.rw)
         asked.add(entry.destination)
         places[entry.destination] = entry
     for path in image_volumes:
@@ -102,6 +109,21 @@ def depth(path: str) -> int:
 def clean(path: str) -> str:
     """An absolute path without "..", "//" and trailing "/"."""
     return "/" + posixpath.normpath(path).lstrip("/") if path.startswith("/") else path
+
+
+def _propagation(entry: MountPlan, root: str) -> str:
+    """What the kind of a bind's propagation becomes: a private view of the engine's directory would hold other
+    containers' mounts in there for as long as this one lives. Raises InvalidRequest."""
+    below, above = (posixpath.join(path, "") for path in (entry.source, root))
+    if not root or not (below.startswith(above) or above.startswith(below)):
+        return entry.propagation or "rprivate"
+    if entry.propagation not in ("", "rslave", "rshared"):
+        raise InvalidRequest(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within'
+            f' the daemon root, daemon root: "{root}", bind mount source: "{entry.source}", propagation:'
+            f' "{entry.propagation}"'
+        )
+    return entry.propagation or "rslave"
 
 
 def _anonymous(destination: str) -> MountPlan:
@@ -133,7 +155,7 @@ def parse_bind(text: str) -> MountPlan:
     propagation = next((word for word in words if word in _PROPAGATIONS), "")
     entry = MountPlan(destination=clean(destination), mode=mode, rw="ro" not in words)
     if source.startswith("/"):
-        entry.type, entry.source, entry.propagation = "bind", clean(source), propagation or "rprivate"
+        entry.type, entry.source, entry.propagation = "bind", clean(source), propagation
         entry.create, entry.idmap = True, "idmap" in words
         return entry
     if propagation:
@@ -190,7 +212,7 @@ def _bind(mount: Mount) -> MountPlan:
     return MountPlan(
         type="bind",
         source=clean(mount.source),
-        propagation=propagation or "rprivate",
+        propagation=propagation,
         recursive=not (options and options.non_recursive),
         flat_readonly=bool(options and options.read_only_non_recursive),
         create=bool(options and options.create_mountpoint),
@@ -206,19 +228,25 @@ def _volume(mount: Mount) -> MountPlan:
     if mount.read_only and not mount.source:
         raise InvalidRequest("must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options else None
-    if driver and (driver.name not in ("", "local") or driver.options):
-        raise NotSupported("volume drivers and their options are not supported yet")
+    if driver and driver.name not in ("", "local"):
+        raise _no_driver(driver.name)
+    if driver and driver.options:
+        raise NotSupported("options of volume drivers are not supported yet")
     return MountPlan(
         type="volume",
         name=mount.source,
         driver="local",
         mode="z",
-        # What an image has where a part of a volume is mounted says nothing about that part.
-        copy=not (options and (options.no_copy or options.subpath)),
+        copy=not (options and options.no_copy),
         anonymous=not mount.source,
         subpath=options.subpath if options else "",
         labels=dict((options.labels if options else None) or {}),
     )
+
+
+def _no_driver(name: str) -> NotFound:
+    """Docker takes a driver that it has not for a plugin that could be there."""
+    return NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found')
 
 
 def _image(mount: Mount) -> MountPlan:

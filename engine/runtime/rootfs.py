@@ -139,13 +139,27 @@ def _clone_source(entry: dict[str, Any], options: MountOptions, user: int) -> in
     else:
         whole = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        part = inroot.open_in_root(whole, entry[SUBPATH], os.O_PATH)
+        part = _open_part(whole, entry)
         try:
             return places.clone_tree(f"/proc/self/fd/{part}", options)
         finally:
             os.close(part)
     finally:
         os.close(whole)
+
+
+def _open_part(whole: int, entry: dict[str, Any]) -> int:
+    """Raises OSError with Docker's words; a link that leads out of the source is not followed to anywhere."""
+    source, part = entry.get("source", ""), entry[SUBPATH]
+    try:
+        return sys.openat2(
+            whole, part, os.O_PATH | os.O_CLOEXEC, resolve=sys.RESOLVE_BENEATH | sys.RESOLVE_NO_MAGICLINKS
+        )
+    except OSError as error:
+        reason = f"cannot access path {source}/{part}: {os.strerror(error.errno or 0).lower()}"
+        if error.errno == errno.EXDEV:
+            reason = f"path concatenation escapes the base directory, base: {source}, subpath: {part}"
+        raise OSError(error.errno, reason) from None
 
 
 def _is_bind(entry: dict[str, Any], options: MountOptions) -> bool:

@@ -16,6 +16,7 @@ from dosirak.engine.errors import HostLimit
 from dosirak.engine.runtime import owners
 from dosirak.engine.runtime.inroot import open_in_root
 from dosirak.engine.runtime.overlay import open_overlay
+from dosirak.engine.runtime.syscalls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 
 _CHUNK = 1 << 24
 # Two descriptors a level stay open; no program's files lie deeper, hostile images' may.
@@ -24,14 +25,36 @@ _DEEPEST = 128
 _OWN_XATTRS = ("trusted.overlay.", "user.overlay.")
 
 
-def copy_up(lower: Sequence[str], path: str, target: str) -> bool:
+def copy_up(lower: Sequence[str], path: str, target: str, part: str = "") -> bool:
     """Fill the empty directory `target` with what the image has at `path`; True if something was copied.
 
-    Parameters: `lower`: the image's overlay lower directories, the topmost first. A file at `path`, or nothing, copies
-    nothing. Raises HostLimit when the host refuses (disk full).
+    Parameters: `lower`: the image's overlay lower directories, the topmost first; `part`: a directory below `target`
+    that is meant. A file at `path`, or nothing, copies nothing. Raises HostLimit when the host refuses (disk full).
     """
-    if not lower or next(os.scandir(target), None) is not None:
-        return False
+    into = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if part and (into := _below(into, part)) < 0:
+            return False
+        if not lower or next(os.scandir(into), None) is not None:
+            return False
+        return _copy(lower, path, into)
+    finally:
+        if into >= 0:
+            os.close(into)
+
+
+def _below(top: int, part: str) -> int:
+    """The directory `part` of `top`, which is closed; -1 if it is none. Containers write there: no link is followed
+    out of it."""
+    try:
+        return openat2(top, part, os.O_RDONLY | os.O_DIRECTORY, resolve=RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    except OSError:
+        return -1
+    finally:
+        os.close(top)
+
+
+def _copy(lower: Sequence[str], path: str, into: int) -> bool:
     root = open_overlay(lower)
     try:
         try:
@@ -40,12 +63,10 @@ def copy_up(lower: Sequence[str], path: str, target: str) -> bool:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return False
             raise
-        into = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _directory(source, into)
         finally:
             os.close(source)
-            os.close(into)
         return True
     except OSError as error:
         raise HostLimit(f"volume at {path}: copying the image's content failed: {error.strerror}") from error

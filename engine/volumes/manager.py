@@ -194,14 +194,15 @@ class Volumes:
         """Delete the data of a volume that has no record any more."""
         await asyncio.to_thread(self._delete, name)
 
-    async def fill(self, name: str, lower: Sequence[str], path: str) -> None:
+    async def fill(self, name: str, lower: Sequence[str], path: str, *, part: str = "") -> None:
         """Copy-up: what the image has at `path` goes into the volume, if the volume is empty.
 
-        Parameters: `lower`: the image's overlay lower directories, the topmost first. Raises HostLimit (disk full).
+        Parameters: `lower`: the image's overlay lower directories, the topmost first; `part`: the directory of the
+        volume that is meant, if it is there. Raises HostLimit (disk full).
         """
         volume = self.get(name)
         async with self._filling.setdefault(name, asyncio.Lock()):
-            await asyncio.to_thread(copy_up, list(lower), path, volume.mountpoint)
+            await asyncio.to_thread(copy_up, list(lower), path, volume.mountpoint, part)
 
     async def sweep(self) -> None:
         """Remove directories that no record names, and records whose directory is gone."""

@@ -119,21 +119,27 @@ def _open(room: Room, record: Container, kind: str, ref: str) -> int:
         text = f"Container {other.record.id} is restarting, wait until the container is running"
         raise Conflict(f"cannot join network namespace of container: {text}" if kind == "network" else text)
     task = other.task
-    text = f"container {other.record.id} is not running"
-    if kind == "network":
-        text = f"container {other.record.name} is {other.record.state.status}"
-        text = f"cannot join network namespace of a non running container: {text}"
+    refusal = _down(kind, other.record)
     if task is None or task.pidfd < 0:
-        raise Conflict(text)
+        raise refusal
     try:
         fd = os.open(f"/proc/{task.pid}/ns/{_FILES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise Conflict(text) from error
+        raise refusal from error
     if task.exited or not alive(task.pidfd):
         # The number may be another process's by now.
         os.close(fd)
-        raise Conflict(text)
+        raise refusal
     return fd
+
+
+def _down(kind: str, other: Container) -> EngineError:
+    """The refusal for a container that does not run, in Docker's words and with its status."""
+    if kind == "network":
+        text = f"container {other.name} is {other.state.status}"
+        return Conflict(f"cannot join network namespace of a non running container: {text}")
+    text = f"container {other.id} is not running"
+    return EngineError(f"failed to join {kind.upper()} namespace: {text}") if kind in ("pid", "ipc") else Conflict(text)
 
 
 async def _make_user(maps: Sequence[IdMap], existing: int | None) -> tuple[int, int]:

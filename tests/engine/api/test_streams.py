@@ -201,8 +201,8 @@ def test_flags_of_exec(docker: Docker, busybox: str, tmp_path: Any) -> None:
     assert more > plain
     nobody = docker("exec", "-u", "nosuch", "box", "true", check=False)
     assert (nobody.returncode, nobody.stdout + nobody.stderr) == (
-        126,
-        "unable to find user nosuch: no matching entries in passwd file\n",
+        1,
+        "Error response from daemon: unable to find user nosuch: no matching entries in passwd file\n",
     )
     assert docker("exec", "box", "nosuch", check=False).returncode == 127
     assert docker("exec", "box", "/etc/passwd", check=False).returncode == 126

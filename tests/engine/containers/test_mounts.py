@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from dosirak.engine.containers import mounts
-from dosirak.engine.containers.documents import BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeOptions
+from dosirak.engine.containers.documents import (
+    BindOptions,
+    DriverConfig,
+    ImageOptions,
+    Mount,
+    TmpfsOptions,
+    VolumeOptions,
+)
 from dosirak.engine.containers.mounts import MountPlan
-from dosirak.engine.errors import EngineError, InvalidRequest
+from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
 
 
 def plan(**parts):
@@ -93,13 +100,48 @@ def test_mounts_are_as_asked():
     bind = mounts.parse_mount(
         Mount(type="bind", source="/a", target="/b", read_only=True, bind_options=BindOptions(non_recursive=True))
     )
-    assert (bind.rw, bind.recursive, bind.create, bind.propagation) == (False, False, False, "rprivate")
+    assert (bind.rw, bind.recursive, bind.create) == (False, False, False)
     volume = mounts.parse_mount(Mount(type="volume", target="/b", volume_options=VolumeOptions(no_copy=True)))
     assert volume.anonymous and not volume.copy
     tmpfs = mounts.parse_mount(
         Mount(type="tmpfs", target="/b", read_only=True, tmpfs_options=TmpfsOptions(size_bytes=4096, mode=0o700))
     )
     assert tmpfs.options == ["noexec", "nosuid", "nodev", "ro", "mode=700", "size=4096"]
+
+
+def test_what_shows_the_engine_s_own_directory_lets_its_unmounts_through():
+    def propagation(source, mode="", root="/var/lib/engine"):
+        return plan(binds=[f"{source}:/in{mode}"], root=root)[0].propagation
+
+    assert [propagation(source) for source in ("/", "/var/lib", "/var/lib/engine/", "/var/lib/engine/x")] == [
+        "rslave"
+    ] * 4
+    assert [propagation(source) for source in ("/srv", "/var/lib/engines", "/var/lib/e")] == ["rprivate"] * 3
+    assert propagation("/var/lib/engine", ":rshared") == "rshared"
+    assert propagation("/srv", ":slave") == "slave"
+    asked = Mount(
+        type="bind", source="/var/lib/engine/x", target="/in", bind_options=BindOptions(propagation="private")
+    )
+    for bad in ({"binds": ["/:/in:slave"]}, {"mounts": [asked]}):
+        with pytest.raises(InvalidRequest, match='must use either propagation mode "rslave" or "rshared"'):
+            plan(root="/var/lib/engine", **bad)
+
+
+def test_before_1_44_read_only_did_not_mean_the_mounts_below():
+    asked = Mount(type="bind", source="/s", target="/t", read_only=True)
+    for flat in (True, False):
+        found = plan(binds=["/a:/a:ro", "/b:/b"], mounts=[asked], flat_readonly=flat)
+        assert [entry.flat_readonly for entry in found] == [flat, False, flat]
+
+
+def test_a_volume_driver_that_is_not_there():
+    driver = VolumeOptions(driver_config=DriverConfig(name="nfs"))
+    for asked in (
+        {"mounts": [Mount(type="volume", target="/in", volume_options=driver)]},
+        {"binds": ["x:/in"], "volume_driver": "nfs"},
+    ):
+        with pytest.raises(NotFound, match='plugin "nfs" not found'):
+            plan(**asked)
 
 
 def test_later_sources_of_a_mount_win_and_the_order_is_by_depth():
