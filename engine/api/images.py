@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dosirak.engine.api import image_view, registry, reply
+from dosirak.engine.api.progress import bar
 from dosirak.engine.api.router import Route
 from dosirak.engine.content import Platform
-from dosirak.engine.errors import EngineError, InvalidRequest, NotFound, NotSupported
-from dosirak.engine.images import parse
+from dosirak.engine.errors import EngineError, InvalidRequest, NotFound
+from dosirak.engine.images import parse, platforms
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from dosirak.engine.api.versions import Version
     from dosirak.engine.images import Image
     from dosirak.engine.images.model import Removed
+    from dosirak.engine.registry.download import Download
+
+_OFTEN = 0.1
+"""Seconds between two lines of a progress."""
 
 
 async def listing(call: Call) -> StreamResponse:
@@ -39,15 +45,20 @@ async def _resolve(call: Call, name: str, since: Version) -> Image:
     Raises NotFound in Docker's words, InvalidRequest for a platform that is none.
     """
     image = await call.rooms.images.resolve(name)
-    config = image.config
-    for wanted in call.texts("platform") if call.version >= since else ():
-        platform = call.parse_json(wanted, Platform, "invalid platform")
-        have = (config.os, config.architecture, config.variant)
-        if have[:2] != (platform.os, platform.architecture) or platform.variant not in ("", config.variant):
-            raise NotFound(
-                f"image with reference {name} was found but does not provide the specified platform ({platform})"
-            )
+    platform = _platform(call, since)
+    if platform is not None and not platforms.fits(image.config.platform, platform):
+        raise NotFound(
+            f"image with reference {name} was found but does not provide the specified platform ({platform})"
+        )
     return image
+
+
+def _platform(call: Call, since: Version) -> Platform | None:
+    """The parameter `platform`, a JSON document since that version. Raises InvalidRequest."""
+    given = call.texts("platform") if call.version >= since else []
+    if len(given) > 1:
+        raise InvalidRequest("multiple platform parameters are not supported in this API version")
+    return call.parse_json(given[0], Platform, "invalid platform") if given and given[0] else None
 
 
 async def inspect(call: Call) -> StreamResponse:
@@ -105,13 +116,10 @@ def named(repository: str, tag: str) -> str:
 
 async def load(call: Call) -> StreamResponse:
     """`POST /images/load`: an archive in, a line for each image out."""
-    if call.version >= (1, 48) and call.text("platform"):
-        raise NotSupported(
-            "docker load --platform is not supported by this engine yet: it takes what fits this machine"
-        )
+    platform = _platform(call, since=(1, 48))
     call.connection.end_with_client()
     response: StreamResponse | None = None
-    lines = call.rooms.images.load(call.body())
+    lines = call.rooms.images.load(call.body(), platform)
     try:
         async for line in lines:
             if response is None:
@@ -130,7 +138,7 @@ async def save(call: Call) -> StreamResponse:
     names = [name] if name else call.texts("names")
     if not names:
         raise InvalidRequest("no images to save: the parameter names is missing")
-    if call.version >= (1, 48) and call.texts("platform"):
+    if _platform(call, since=(1, 48)) is not None:
         for wanted in names:
             await _resolve(call, wanted, since=(1, 48))
     pieces = call.rooms.images.save(names)
@@ -147,18 +155,48 @@ async def create(call: Call) -> StreamResponse:
     if call.text("fromImage"):
         return await registry.pull(call)
     source = call.text("fromSrc")
-    if source != "-":
-        raise NotSupported(f"importing from a URL ({source[:80]}) is not supported by this engine yet")
     call.connection.end_with_client()
-    image = await call.rooms.images.import_(
-        call.body(),
-        named(call.text("repo"), call.text("tag")),
-        changes=call.texts("changes"),
-        message=call.text("message") or f"Imported from {source}",
-    )
-    response = await reply.stream(call)
+    if source != "-":
+        async with call.rooms.registry().download(source) as found:
+            response = await reply.stream(call)
+            await response.write(reply.encode({"status": f"Downloading from {found.url}"}))
+            return await _import(call, _told(found, response), found.url, response)
+    return await _import(call, call.body(), source, None)
+
+
+async def _import(
+    call: Call, body: AsyncIterable[bytes], source: str, response: StreamResponse | None
+) -> StreamResponse:
+    """Makes an image of a root filesystem's tar; `response`: where the stream has begun already."""
+    try:
+        image = await call.rooms.images.import_(
+            body,
+            named(call.text("repo"), call.text("tag")),
+            changes=call.texts("changes"),
+            message=call.text("message") or f"Imported from {source}",
+            platform=platforms.parse(call.text("platform")) if call.version >= (1, 32) else None,
+        )
+    except EngineError as error:
+        if response is None:
+            raise
+        await _fail(response, error)
+        return response
+    response = response or await reply.stream(call)
     await response.write(reply.encode({"status": image.id}))
     return response
+
+
+async def _told(found: Download, response: StreamResponse) -> AsyncIterator[bytes]:
+    """A download's body, its progress told meanwhile."""
+    current, said = 0, 0.0
+    async for piece in found.body:
+        current += len(piece)
+        if (now := time.monotonic()) - said > _OFTEN or current == found.size:
+            said = now
+            detail = {"current": current, **({"total": found.size} if found.size else {})}
+            line = {"status": "Importing", "progressDetail": detail, "progress": bar(current, found.size)}
+            await response.write(reply.encode(line))
+        yield piece
 
 
 async def _fail(response: StreamResponse, error: EngineError) -> None:

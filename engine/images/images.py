@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from dosirak.engine.content import Descriptor, Index, Store, media_types
+from dosirak.engine.content import Descriptor, Index, Platform, Store, media_types
 from dosirak.engine.errors import Conflict, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.images import documents, filters, removal
 from dosirak.engine.images.archives import load as loading
@@ -215,18 +215,18 @@ class Images(Inventory):
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return removed, reclaimed
 
-    async def load(self, stream: AsyncIterable[bytes]) -> AsyncIterator[str]:
-        """Loads a docker or OCI archive (plain, gzip, zstd…): all its images, or none.
+    async def load(self, stream: AsyncIterable[bytes], platform: Platform | None = None) -> AsyncIterator[str]:
+        """Loads a docker or OCI archive (plain, gzip, zstd…): all its images, or none; or only those for a platform.
 
         Yields Docker's lines ("Loaded image: busybox:latest\n"). Raises InvalidRequest (CorruptArchive), HostLimit.
         """
-        for line in await self._load(stream):
+        for line in await self._load(stream, platform):
             yield line
 
-    async def _load(self, stream: AsyncIterable[bytes]) -> builtins.list[str]:
+    async def _load(self, stream: AsyncIterable[bytes], platform: Platform | None) -> builtins.list[str]:
         members = Members(self._store)
         try:
-            incoming = await loading.read(stream, members)
+            incoming = await loading.read(stream, members, platform)
             async with self._keeping.making(loading.digests(incoming)) as made:
                 await loading.unpack(incoming, self._layers)
                 async with self._keeping.changing:
@@ -240,18 +240,23 @@ class Images(Inventory):
         return [*loading.report(loaded, before)]
 
     async def import_(
-        self, stream: AsyncIterable[bytes], name: str = "", changes: Sequence[str] = (), message: str = ""
+        self,
+        stream: AsyncIterable[bytes],
+        name: str = "",
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: Platform | None = None,
     ) -> Image:
         """Makes an image of a root filesystem's tar (compressed or not).
 
-        Parameters: `changes` are Dockerfile instructions ("CMD sh"), `message` is the history's comment. Raises
-        InvalidRequest (CorruptArchive), HostLimit.
+        Parameters: `changes` are Dockerfile instructions ("CMD sh"), `message` is the history's comment,
+        `platform` what it is made for, this machine by default. Raises InvalidRequest (CorruptArchive), HostLimit.
         """
         names = [str(_tag(name))] if name else []
         config = self.apply_changes(RunConfig(), changes)
         async with self._keeping.making(set()) as made:
             layer = await import_root(stream, self._store, self._layers, made)
-            image = await self.commit(import_config(config, message), [layer], names)
+            image = await self.commit(import_config(config, message, platform), [layer], names)
         self._publish("import", image.id, image.id)
         return image
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, BinaryIO
 
-from dosirak.engine.content import BlobWriter, Store, media_types
+from dosirak.engine.content import BlobWriter, Platform, Store, media_types
 from dosirak.engine.images import platforms, times
 from dosirak.engine.images.config import History, ImageConfig, RunConfig
 from dosirak.engine.layers import LayerInfo, Layers
@@ -54,10 +54,10 @@ async def import_root(stream: AsyncIterable[bytes], store: Store, layers: Layers
     return await consume(stream, work)
 
 
-def import_config(config: RunConfig, message: str) -> ImageConfig:
-    """The document of an imported image; `message` is the history's comment."""
+def import_config(config: RunConfig, message: str, platform: Platform | None = None) -> ImageConfig:
+    """The document of an imported image; `message` is the history's comment, `platform` this machine's by default."""
     created = times.now()
-    platform = platforms.host()
+    platform = platform or platforms.host()
     return ImageConfig(
         architecture=platform.architecture,
         os=platform.os,

@@ -65,6 +65,13 @@ def normalized(platform: Platform) -> Platform:
     return msgspec.structs.replace(platform, os=platform.os.lower(), architecture=architecture, variant=variant)
 
 
+def fits(have: Platform, wanted: Platform) -> bool:
+    """Whether what was made for `have` is what somebody asks for who says `wanted`; a part left out is any."""
+    found, asked = normalized(have), normalized(wanted)
+    pairs = ((asked.os, found.os), (asked.architecture, found.architecture), (asked.variant, found.variant))
+    return not any(one != other for one, other in pairs if one and other)
+
+
 def choose(manifests: Iterable[Descriptor], wanted: Platform | None = None) -> Descriptor | None:
     """The manifest for the platform (this machine's by default) among those of an image index; None if there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,6 +20,7 @@ from dosirak.engine.registry.certificates import DIRECTORIES, Certificates
 from dosirak.engine.registry.client import Client
 from dosirak.engine.registry.connection import Connection
 from dosirak.engine.registry.credentials import Credentials, domain_of
+from dosirak.engine.registry.download import Download, download
 from dosirak.engine.registry.model import Message, Pushed, Tell
 from dosirak.engine.registry.retries import TRIES
 from dosirak.engine.registry.serving import Serving
@@ -49,6 +50,10 @@ class Registry:
         """Ends what is served, and the connections."""
         await self.serving.close()
         await self._transport.close()
+
+    def download(self, url: str) -> AbstractAsyncContextManager[Download]:
+        """Inside, the file of a URL can be read as it comes. Raises as `download.download`."""
+        return download(self._transport, url)
 
     async def pull(
         self, reference: Reference, tell: Tell, *, platform: Platform | None = None, credentials: Credentials = _NOBODY

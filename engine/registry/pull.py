@@ -174,7 +174,7 @@ def _refuse_schema1(top: Descriptor, reference: Reference) -> None:
 def platform_warning(found: Found, wanted: Platform, name: str) -> Message | None:
     """What is said of an image that is there for one platform only, and for another than asked."""
     have = found.config.platform
-    if (have.os, have.architecture) == (wanted.os, wanted.architecture) and wanted.variant in ("", have.variant):
+    if platforms.fits(have, wanted):
         return None
     return Message(
         f"WARNING: image with reference {name} was found but its platform ({have}) does not match the specified "

@@ -32,7 +32,7 @@ def load(session: Session, source: str, platform: str, quiet: bool) -> Result:
     loaded: list[str] = []
     with _open(session, source) as stream:
         headers = {"Content-Type": "application/x-tar"}
-        query = {"quiet": "1" if quiet else "0", "platform": platform or None}
+        query = {"quiet": "1" if quiet else "0", "platform": _platform(platform)}
         engine = session.engine
         response = engine.call("POST", "/images/load", query, data=_pieces(stream), headers=headers, stream=True)
         for event in engine.lines(response):

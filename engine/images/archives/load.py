@@ -7,8 +7,9 @@ from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from dosirak.engine.content import Descriptor, Store, media_types
-from dosirak.engine.images import documents
+from dosirak.engine.content import Descriptor, Platform, Store, media_types
+from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.images import documents, platforms
 from dosirak.engine.images.archives import docker, oci
 from dosirak.engine.images.archives.incoming import Incoming, IncomingLayer
 from dosirak.engine.images.archives.members import Members
@@ -23,8 +24,8 @@ from dosirak.engine.layers.threads import in_thread
 _AT_ONCE = 2
 
 
-async def read(stream: AsyncIterable[bytes], members: Members) -> list[Incoming]:
-    """Spools the archive into `members` and reads what images are in it.
+async def read(stream: AsyncIterable[bytes], members: Members, platform: Platform | None = None) -> list[Incoming]:
+    """Spools the archive into `members` and reads what images are in it; with `platform` only those made for it.
 
     Raises InvalidRequest (CorruptArchive), HostLimit.
     """
@@ -32,12 +33,21 @@ async def read(stream: AsyncIterable[bytes], members: Members) -> list[Incoming]
     def work(source: BinaryIO) -> list[Incoming]:
         members.read(source)
         if docker.MANIFEST in members:
-            return docker.images(members)
+            return _for(platform, docker.images(members))
         if oci.INDEX in members:
-            return oci.images(members)
+            return _for(platform, oci.images(members, platform))
         raise CorruptArchive(f"invalid archive: does not contain a {docker.MANIFEST} or an {oci.INDEX}")
 
     return await consume(stream, work)
+
+
+def _for(platform: Platform | None, images: list[Incoming]) -> list[Incoming]:
+    if platform is None:
+        return images
+    found = [image for image in images if platforms.fits(image.config.platform, platform)]
+    if not found:
+        raise InvalidRequest(f"no image for {platform} in the archive")
+    return found
 
 
 def digests(images: Sequence[Incoming]) -> set[str]:

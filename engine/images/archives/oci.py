@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dosirak.engine.content import BlobWriter, Descriptor
+from dosirak.engine.content import BlobWriter, Descriptor, Platform
 from dosirak.engine.content.digests import hex_part
 from dosirak.engine.errors import InvalidRequest
 from dosirak.engine.images import documents, platforms
@@ -20,10 +20,10 @@ _ATTESTATION = "vnd.docker.reference.type"
 _MAX_DEPTH = 2
 
 
-def images(members: Members) -> list[Incoming]:
+def images(members: Members, platform: Platform | None = None) -> list[Incoming]:
     """The images of an archive that has an index.json. Blocking. Raises InvalidRequest (CorruptArchive).
 
-    An image that is there for several platforms comes in for this machine's.
+    An image that is there for several platforms comes in for `platform`, by default this machine's.
     """
     data = members.content(INDEX, documents.MAX_MANIFEST)
     index = documents.decode(data, documents.ImageIndex, f"archive: {INDEX}")
@@ -33,14 +33,14 @@ def images(members: Members) -> list[Incoming]:
     for entry in index.manifests:
         if _is_attestation(entry):
             continue
-        digest, image = _image(entry, members, _MAX_DEPTH)
+        digest, image = _image(entry, members, platform, _MAX_DEPTH)
         name = _name(entry)
         names = (*(merged[digest].names if digest in merged else ()), *((name,) if name else ()))
         merged[digest] = Incoming(image.config_bytes, image.config, image.layers, names, image.manifest)
     return list(merged.values())
 
 
-def _image(entry: Descriptor, members: Members, depth: int) -> tuple[str, Incoming]:
+def _image(entry: Descriptor, members: Members, platform: Platform | None, depth: int) -> tuple[str, Incoming]:
     """The image a descriptor leads to, and its manifest's digest."""
     data = _document(entry, members, documents.MAX_MANIFEST)
     manifest = documents.read_manifest(data)
@@ -48,10 +48,10 @@ def _image(entry: Descriptor, members: Members, depth: int) -> tuple[str, Incomi
         if depth == 0:
             raise CorruptArchive("invalid image index: nested too deep")
         there = [one for one in manifest.manifests if not _is_attestation(one) and _path(one) in members]
-        chosen = platforms.choose(there)
+        chosen = platforms.choose(there, platform)
         if chosen is None:
-            raise InvalidRequest(f"no image for {platforms.host()} in the archive")
-        return _image(chosen, members, depth - 1)
+            raise InvalidRequest(f"no image for {platform or platforms.host()} in the archive")
+        return _image(chosen, members, platform, depth - 1)
     config_bytes = _document(manifest.config, members, documents.MAX_CONFIG)
     config = documents.read_config(config_bytes)
     if config.os != "linux":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.engines import Engine
+from support.rootfs import busybox_tar
 
 Docker = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -116,6 +119,78 @@ def test_save_load_and_import(docker: Docker, busybox: str, tmp_path: Path) -> N
     assert docker("load", "-i", tmp_path / "archive.tar").stdout.strip() == "Loaded image: saved:1"
     assert docker("run", "--rm", "saved:1", "echo", "back").stdout == "back\n"
     docker("rmi", "saved:1")
+
+
+def test_save_and_load_take_a_platform(docker: Docker, busybox: str, tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar"
+    docker("tag", busybox, "saved:1")
+    docker("save", "--platform", "linux/amd64", "-o", archive, "saved:1")
+    done = docker("save", "--platform", "linux/s390x", "-o", tmp_path / "no.tar", "saved:1", check=False)
+    assert done.returncode == 1 and "does not provide the specified platform (linux/s390x)" in done.stderr
+    docker("rmi", "saved:1")
+    done = docker("load", "--platform", "linux/s390x", "-i", archive, check=False)
+    assert done.returncode == 1 and "no image for linux/s390x in the archive" in done.stderr
+    assert docker("load", "--platform", "linux/amd64", "-i", archive).stdout.strip() == "Loaded image: saved:1"
+    docker("rmi", "saved:1")
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    """Gives out a root filesystem, and sends those who ask for /moved on to it."""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/root.tar")
+            self.end_headers()
+        elif self.path == "/root.tar":
+            data = busybox_tar()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        elif self.path == "/short.tar":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(busybox_tar()[:100_000])
+        else:
+            self.send_error(404, "not here")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def files() -> Iterator[str]:
+    """A server of files; its address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("url", ["http://{}/root.tar", "http://someone:secret@{}/moved"])
+def test_a_root_filesystem_is_imported_from_a_url(docker: Docker, files: str, url: str) -> None:
+    said = docker("import", "-c", "CMD echo fetched", "--platform", "linux/amd64", url.format(files), "fetched:1")
+    assert "Downloading from http://" in said.stdout and "secret" not in said.stdout
+    assert docker("run", "--rm", "fetched:1").stdout == "fetched\n"
+    comment = docker("history", "--format", "{{.Comment}}", "fetched:1").stdout
+    assert comment.startswith("Imported from http://") and "secret" not in comment
+    docker("rmi", "fetched:1")
+
+
+def test_what_can_not_be_fetched_is_one_clear_error(docker: Docker, files: str) -> None:
+    before = docker("images", "-aq").stdout
+    for url, words in (
+        (f"http://{files}/none", f"failed to GET http://{files}/none with status 404 not here"),
+        ("http://127.0.0.1:1/root.tar", "connection refused"),
+        (f"http://{files}/short.tar", "the answer broke off"),
+    ):
+        done = docker("import", url, check=False)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert docker("images", "-aq").stdout == before
 
 
 def test_a_corrupt_archive_is_one_clear_error(docker: Docker, engine: Engine, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ WORDS = st.one_of(
 PARAMETERS = [
     *("all", "limit", "size", "filters", "force", "v", "t", "signal", "name", "h", "w", "tail", "since", "until"),
     *("stdout", "stderr", "stdin", "follow", "stream", "logs", "detachKeys", "condition", "path", "names", "platform"),
-    *("fromImage", "fromSrc", "repo", "tag", "changes", "type", "one-shot", "ps_args", "manifests", "buildargs"),
+    # Not `fromSrc`: a URL would lead to other machines.
+    *("fromImage", "repo", "tag", "changes", "type", "one-shot", "ps_args", "manifests", "buildargs"),
     *("dockerfile", "remote", "container", "pause", "noOverwriteDirNonDir", "copyUIDGID", "digests", "shared-size"),
 ]
 FIELDS = sorted({name for kind in (ContainerConfig, HostConfig, Mount) for name in kind.__struct_encode_fields__})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dosirak.engine.content import Index, Store
+from dosirak.engine.content import Index, Platform, Store
 from dosirak.engine.images import Images
 from dosirak.engine.layers import Layers
 from dosirak.engine.state.events import Events
@@ -38,8 +38,8 @@ class Room:
             found += [os.path.relpath(os.path.join(here, name), self.path) for name in directories + files]
         return sorted(found)
 
-    async def load(self, data: bytes, piece: int = 65536) -> list[str]:
-        return [line async for line in self.images.load(stream(data, piece))]
+    async def load(self, data: bytes, piece: int = 65536, platform: Platform | None = None) -> list[str]:
+        return [line async for line in self.images.load(stream(data, piece), platform)]
 
 
 async def stream(data: bytes, piece: int = 65536) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ import zstandard
 
 from dosirak.engine.content import media_types
 from dosirak.engine.errors import HostLimit, InvalidRequest
+from dosirak.engine.images import platforms
 from support.tars import member, tar
 
 from .conftest import (
@@ -107,6 +108,35 @@ async def test_of_several_platforms_this_machine_s_comes_in(room: Room) -> None:
     outer = {"schemaVersion": 2, "manifests": [descriptor(inner, media_types.INDEX)]}
     members = other | mine | {"index.json": json.dumps(outer).encode(), f"blobs/sha256/{digest(inner)[7:]}": inner}
     assert await room.load(packed(members)) == [f"Loaded image ID: {digest(config([BASE]))}\n"]
+
+
+def of_two_platforms(first: bytes, second: bytes) -> bytes:
+    """An OCI archive whose one image is there for amd64 and for arm64."""
+    members, entries = {}, []
+    for data, architecture in ((first, "amd64"), (second, "arm64")):
+        members |= (mine := oci_members([data], architecture=architecture))
+        [entry] = json.loads(mine["index.json"])["manifests"]
+        entries.append(entry | {"platform": {"os": "linux", "architecture": architecture}})
+    inner = json.dumps({"schemaVersion": 2, "mediaType": media_types.INDEX, "manifests": entries}).encode()
+    outer = {"schemaVersion": 2, "manifests": [descriptor(inner, media_types.INDEX)]}
+    return packed(members | {"index.json": json.dumps(outer).encode(), f"blobs/sha256/{digest(inner)[7:]}": inner})
+
+
+async def test_the_platform_that_is_asked_for_comes_in(room: Room) -> None:
+    data = of_two_platforms(BASE, TOP)
+    wanted = digest(config([TOP], architecture="arm64"))
+    assert await room.load(data, platform=platforms.parse("linux/arm64")) == [f"Loaded image ID: {wanted}\n"]
+    [image] = room.images.list()
+    assert image.config.architecture == "arm64"
+    with pytest.raises(InvalidRequest, match="no image for linux/s390x in the archive"):
+        await room.load(data, platform=platforms.parse("linux/s390x"))
+
+
+async def test_of_a_docker_archive_only_the_images_for_a_platform_come_in(room: Room) -> None:
+    data = docker_archive((["a:1"], [BASE]), (["b:1"], [TOP]), architecture="arm", variant="v7")
+    assert len(await room.load(data, platform=platforms.parse("linux/arm/v7"))) == 2
+    with pytest.raises(InvalidRequest, match="no image for linux/arm/v6"):
+        await room.load(data, platform=platforms.parse("linux/arm/v6"))
 
 
 async def test_links_in_an_archive_are_names_of_members(room: Room) -> None:

@@ -69,3 +69,19 @@ def test_a_platform_is_read_as_docker_reads_it(text: str, found: str | None) -> 
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="is an invalid platform"):
         platforms.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "fitting"),
+    [
+        ("linux/amd64", "linux/x86_64", True),
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm/v7", "linux/arm/v6", False),
+        ("linux/arm64", "linux/amd64", False),
+        ("windows/amd64", "linux/amd64", False),
+    ],
+)
+def test_an_image_fits_what_is_asked_for(have: str, wanted: str, fitting: bool) -> None:
+    made, asked = platforms.parse(have), platforms.parse(wanted)
+    assert made is not None and asked is not None
+    assert platforms.fits(made, asked) is fitting
