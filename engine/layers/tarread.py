@@ -206,7 +206,9 @@ class TarReader:
             for _ in self.data():
                 pass
         if self._padding:
-            self._exactly(self._padding)
+            # Docker's client ends a context that it has added a Dockerfile to without the last entry's padding.
+            if 0 < len(self._source.read(self._padding)) < self._padding:
+                raise CorruptArchive("unexpected end of the archive")
             self._padding = 0
 
 

@@ -143,7 +143,7 @@ BAD = {
     "half a header": header(b"f", tarread.REGULAR)[:300],
     "a wrong checksum": header(b"f", tarread.REGULAR).replace(b"f", b"g", 1),
     "data cut off": tar([member("f", "file", "x" * 2000)])[:1500],
-    "padding cut off": tar([member("f", "file", "x" * 2000), member("g")])[: 512 + 2000],
+    "padding cut off": tar([member("f", "file", "x" * 2000), member("g")])[: 512 + 2001],
     "a negative size": broken(124, b"\xff" * 12),
     "an enormous size": broken(124, b"\x80" + b"\xff" * 11),
     "a size that is no number": broken(124, b"12x4567890\0\0"),
@@ -174,6 +174,11 @@ BAD = {
 def test_a_malformed_archive_is_refused(kind: str) -> None:
     with pytest.raises(CorruptArchive):
         read(BAD[kind])
+
+
+def test_the_last_entry_may_lack_its_padding() -> None:
+    archive = tar([member("f", "file", "x" * 2000), member("g")])[: 512 + 2000]
+    assert read(archive)[0][1] == b"x" * 2000
 
 
 def test_an_endless_sparse_map_in_the_data_is_refused() -> None:
