@@ -156,7 +156,7 @@ def _overlay(seen: Seen) -> Iterator[Finding]:
     else:
         remedy = "put the engine on a disk that can carry one: export DOSIRAK_ROOT=/a/folder/on/ext4/or/xfs"
         if seen.container:
-            remedy += f" (a volume: {remedies.outer(seen)})"
+            remedy += f"  # a volume: {remedies.outer(seen)}"
     found = f"{why} (on {seen.filesystem})" if why else ""
     yield _finding("overlay", found, good, f"no images, {_NOTHING_STARTS}", remedy)
 
@@ -195,7 +195,7 @@ def _ids(seen: Seen) -> Iterator[Finding]:
     cost = "one id is all there is: images with files of several owners can't be unpacked whole, USER is refused"
     if not (seen.ids.subuids and seen.ids.subgids):
         found = f"/etc/subuid and /etc/subgid give {seen.ids.name} nothing"
-        yield Finding("subuid, subgid", "limited", found, cost, remedies.ids(seen.ids.name))
+        yield Finding("subuid, subgid", "limited", found, cost, remedies.ids(seen.ids.name, seen.ids.free))
     else:
         size = min(seen.ids.subuids, seen.ids.subgids)
         yield Finding("subuid, subgid", "ok", f"{size} ids besides the own one")
@@ -267,7 +267,7 @@ def _extras(seen: Seen) -> Iterator[Finding]:
     cost = "--userns auto is refused"
     yield _finding("idmapped mounts", why, f"work on {seen.filesystem}", cost, remedy, otherwise="limited")
     why = "" if seen.quota else f"{seen.filesystem} keeps no project quota"
-    remedy = "an XFS mounted with prjquota, or ext4: sudo tune2fs -O project,quota -Q prjquota DEVICE (unmounted)"
+    remedy = "sudo tune2fs -O project,quota -Q prjquota DEVICE  # an ext4, unmounted; an XFS is mounted with prjquota"
     yield _finding("quota", why, "kept by project", "--storage-opt size= is refused", remedy, otherwise="limited")
 
 

@@ -60,9 +60,10 @@ def _who() -> Ids:
     if uid == 0 and 0 < size < _ALL_IDS:
         groups = sum(int(line.split()[2]) for line in _read("/proc/self/gid_map").splitlines())
         # Root in here is somebody outside.
-        return Ids(uid, _name(rows[0][1]), True, size - 1, groups - 1)
-    own = subids.of_user(uid, gid)
-    return Ids(uid, _name(uid), False, sum(one.size for one in own.uids), sum(one.size for one in own.gids))
+        free = subids.first_free(_read(subids.SUBUID), _read(subids.SUBGID))
+        return Ids(uid, _name(rows[0][1]), True, size - 1, groups - 1, free)
+    own, free = subids.of_user(uid, gid), subids.first_free(_read(subids.SUBUID), _read(subids.SUBGID))
+    return Ids(uid, _name(uid), False, sum(one.size for one in own.uids), sum(one.size for one in own.gids), free)
 
 
 def _name(uid: int) -> str:

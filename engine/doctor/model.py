@@ -19,13 +19,15 @@ class Cgroups(msgspec.Struct, frozen=True):
 
 
 class Ids(msgspec.Struct, frozen=True):
-    """Who runs this. `confined`: root of a user namespace. `subuids`, `subgids`: how many ids besides the own one."""
+    """Who runs this. `confined`: root of a user namespace. `subuids`, `subgids`: how many ids besides the own one;
+    `free`: from which one on nobody has any."""
 
     uid: int = 0
     name: str = "root"
     confined: bool = False
     subuids: int = 0
     subgids: int = 0
+    free: int = 100_000
 
     @property
     def ordinary(self) -> bool:

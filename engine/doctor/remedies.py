@@ -1,4 +1,4 @@
-"""The commands that give a host what it lacks, as its distribution spells them."""
+"""The commands that give a host what it lacks, as its distribution spells them; whole, to be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {
 }
 DELEGATE = (
     "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n'"
-    " | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload (then log in anew)"
+    " | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload  # then log in anew"
 )
 
 
@@ -41,9 +41,9 @@ def module(name: str) -> str:
     return f"sudo modprobe {name} && echo {name} | sudo tee -a /etc/modules-load.d/dosirak.conf"
 
 
-def ids(name: str) -> str:
-    """Give a user 65536 ids."""
-    return f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
+def ids(name: str, first: int) -> str:
+    """Give a user 65536 ids that nobody has. Parameters: `name`: also a number; `first`: of the ids."""
+    return f"echo {name}:{first}:65536 | sudo tee -a /etc/subuid /etc/subgid"
 
 
 def outside(seen: Seen, here: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
+_FIRST = 100_000
 
 
 class Range(NamedTuple):
@@ -52,13 +53,21 @@ def of_user(uid: int, gid: int) -> Ids:
 
 
 def parse(text: str, names: set[str]) -> tuple[Range, ...]:
-    """The ranges of one who has these names. A line that is none is passed over, as shadow does."""
-    found = []
+    """The ranges of one who has these names."""
+    return tuple(one for name, one in _lines(text) if name in names and one.size)
+
+
+def first_free(*tables: str) -> int:
+    """From which id on nobody has any, 100000 at least, as for useradd(8). Parameters: `tables`: both files' texts."""
+    return max([_FIRST, *(one.first + one.size for table in tables for _, one in _lines(table))])
+
+
+def _lines(text: str) -> Iterator[tuple[str, Range]]:
+    """A line that is none is passed over, as shadow does."""
     for line in text.splitlines():
         fields = line.strip().split(":")
-        if len(fields) == 3 and fields[0] in names and fields[1].isdecimal() and fields[2].isdecimal():
-            found.append(Range(int(fields[1]), int(fields[2])))
-    return tuple(one for one in found if one.size)
+        if len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
+            yield fields[0], Range(int(fields[1]), int(fields[2]))
 
 
 def _rows(own: int, ranges: Sequence[Range]) -> list[tuple[int, int, int]]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -60,6 +62,26 @@ def root_without_rights() -> None:
         except OSError:
             break
     syscalls.capset(0, 0, 0)
+
+
+def network() -> None:
+    """A network of its own, with settings of its own."""
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+
+
+def copy(path: str) -> None:
+    """A copy of this folder over it, in memory: what is written there goes with this process."""
+    made = tempfile.mkdtemp()
+    syscalls.mount("copy", made, "tmpfs", 0, "mode=755")
+    shutil.copytree(path, made, symlinks=True, dirs_exist_ok=True)
+    syscalls.mount(made, path, None, syscalls.MS_BIND)
+    syscalls.umount2(made, syscalls.MNT_DETACH)
+    os.rmdir(made)
+
+
+def run(command: str) -> None:
+    """What a shell makes of this line."""
+    subprocess.run(["/bin/sh", "-ec", command], check=True, stdout=subprocess.DEVNULL)
 
 
 def become(uid: str) -> None:

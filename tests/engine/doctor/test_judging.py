@@ -67,7 +67,7 @@ def test_a_good_host_lacks_nothing(seen: Seen) -> None:
         (CHANGED(GOOD, ids=USER, cgroups=Cgroups("v2", (), False)), "cgroups", "limited", "Delegate="),
         (CHANGED(GOOD, ids=USER, cgroups=Cgroups("hybrid", (), False)), "cgroups", "limited",
          "unified_cgroup_hierarchy"),
-        (CHANGED(GOOD, ids=CHANGED(USER, subgids=0)), "subuid, subgid", "limited", "--add-subgids 100000-165535 minsu"),
+        (CHANGED(GOOD, ids=CHANGED(USER, subgids=0)), "subuid, subgid", "limited", "echo minsu:100000:65536 | sudo"),
         (CHANGED(GOOD, ids=USER, programs={}), "newuidmap", "limited", "sudo apt-get install -y uidmap"),
         (CHANGED(GOOD, ids=USER, programs={}, family=("rocky", "rhel", "fedora")), "newuidmap", "limited",
          "sudo dnf install -y shadow-utils"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dosirak.engine.rootless import outward
-from dosirak.engine.rootless.ids import Ids, Range, parse
+from dosirak.engine.rootless.ids import Ids, Range, first_free, parse
 from dosirak.engine.runtime.privilege import Privilege
 
 TABLE = """\
@@ -31,6 +31,12 @@ alice:500000:10
 )
 def test_a_users_ranges_stand_under_name_or_number(names: set[str], expected: tuple[Range, ...]) -> None:
     assert parse(TABLE, names) == expected
+
+
+def test_what_nobody_has_begins_after_everybodys_last() -> None:
+    assert first_free(TABLE) == 500010
+    assert first_free("", "bob:7:3\nrubbish:x:y") == 100000
+    assert first_free("bob:100000:65536\n", "bob:100000:65536\neve:165536:65536\n") == 231072
 
 
 def test_root_is_the_user_and_the_ranges_follow() -> None:
