@@ -172,6 +172,14 @@ class Containers:
         """The containers made from an image, for `Images`' in-use check."""
         return [live.record for live in self._room.table if live.record.image == image_id]
 
+    def holding_image(self, image_id: str) -> builtins.list[Container]:
+        """The same, and those that mount it."""
+        return [
+            live.record
+            for live in self._room.table
+            if live.record.image == image_id or any(plan.source == image_id for plan in live.record.mount_plans)
+        ]
+
     def using_volume(self, name: str) -> builtins.list[Container]:
         """The containers that mount a named volume."""
         return [self.get(container_id) for container_id in removal.using_volume(self._room, name)]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
+import time
+from pathlib import Path
 
 from dosirak.engine.containers import pausing, signals
 from dosirak.engine.containers.live import Live
@@ -15,6 +19,8 @@ _SIGKILL = 9
 # How long a SIGKILLed process may take before we say that it did not work (a process in the kernel can't be killed).
 _KILL_SECONDS = 10
 _LOOK_SECONDS = 0.2
+# Seconds in which a program may not yet have come to its signal handlers.
+_YOUNG = 1.0
 
 
 async def kill(room: Room, live: Live, number: int) -> None:
@@ -91,9 +97,12 @@ async def stop_running(room: Room, live: Live, seconds: int, number: int) -> Non
     try:
         if live.task is not None:
             await live.task.stop_restarting()
+        early = time.time() - live.record.state.started_at < _YOUNG and not _catches(live, number)
         await send(room, live, number)
         try:
             async with asyncio.timeout(seconds if seconds >= 0 else None):
+                if early:
+                    await _send_again(live, number, waiter)
                 await asyncio.shield(waiter)
         except TimeoutError:
             if not waiter.done():  # else it ended at the very moment; by now it may even run anew
@@ -101,3 +110,27 @@ async def stop_running(room: Room, live: Live, seconds: int, number: int) -> Non
     finally:
         waiter.cancel()
     room.tell(live, "stop")
+
+
+async def _send_again(live: Live, number: int, waiter: asyncio.Future[WaitResult]) -> None:
+    """A stop right after the start finds a program that has not come to its handler, and the kernel drops a signal that
+    process 1 has none for (pid_namespaces(7)): it gets it again when it has."""
+    ends = time.monotonic() + _YOUNG
+    while time.monotonic() < ends:
+        await asyncio.wait([waiter], timeout=0.01)
+        if waiter.done() or live.task is None or live.record.state.paused:
+            return
+        if _catches(live, number):
+            with contextlib.suppress(ProcessLookupError):
+                live.task.kill(number)
+            return
+
+
+def _catches(live: Live, number: int) -> bool:
+    """Whether the container's process has a handler for a signal (proc_pid_status(5), SigCgt)."""
+    try:
+        status = Path(f"/proc/{live.record.state.pid}/status").read_bytes()
+    except OSError:
+        return True  # it ends
+    found = re.search(rb"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is None or bool(int(found[1], 16) >> (number - 1) & 1)

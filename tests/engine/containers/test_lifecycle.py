@@ -397,3 +397,12 @@ async def test_warnings_come_with_the_answer(rig):
     body = CreateRequest(image="busybox", host_config=HostConfig(kernel_memory=1 << 30, network_mode="none"))
     created = await rig.containers.create(body)
     assert any("Kernel memory" in line for line in created.warnings)
+
+
+async def test_a_stop_right_after_the_start_reaches_a_program_that_is_still_getting_ready(rig):
+    # Without a handler its first process never gets a signal from inside or out, but SIGKILL.
+    script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; trap 'exit 7' TERM; while :; do usleep 10000; done"
+    container_id = await rig.start("sh", "-c", script)
+    waiter = rig.containers.wait(container_id)
+    await rig.containers.stop(container_id, timeout=60)
+    assert (await waiter).code == 7
