@@ -145,6 +145,11 @@ class Engine:
         return Hijacked(self.call("POST", path, query, {} if body is None else body, headers=headers, stream=True))
 
     @property
+    def is_near(self) -> bool:
+        """Whether this is Dosirak's engine, on a socket of this machine: it may see the files that we see."""
+        return self.host.startswith("unix://") and self.is_dosirak
+
+    @property
     def is_dosirak(self) -> bool:
         """Whether this is Dosirak's own engine, which has the `/dosirak/…` requests."""
         return "dosirak" in engine_name(self.get("/version")).lower()

@@ -81,9 +81,11 @@ def _request(call: Call) -> BuildRequest:
         raise NotSupported(f"building from a URL ({call.text('remote')[:80]}) is not supported by this engine yet")
     if call.flag("squash"):
         raise NotSupported("squash is not supported by this engine")
+    inputs = build_inputs.take(call)
     return BuildRequest(
-        context=call.body(),
+        context=inputs.folder or call.body(),
         dockerfile=call.text("dockerfile"),
+        dockerfile_text=inputs.dockerfile,
         tags=tuple(call.texts("t")),
         args=call.json_parameter("buildargs", dict[str, str | None], {}),
         labels=call.json_parameter("labels", dict[str, str], {}),
@@ -97,7 +99,7 @@ def _request(call: Call) -> BuildRequest:
         limits=_limits(call),
         credentials=_credentials(call),
         rewrite_timestamp=call.flag("rewritetimestamp"),
-        inputs=build_inputs.take(call),
+        inputs=inputs,
     )
 
 

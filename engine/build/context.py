@@ -12,6 +12,7 @@ from typing import BinaryIO
 from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.ignore import Ignore, read_patterns
+from dosirak.engine.build.inputs import Folder
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.paths import inside
 from dosirak.engine.errors import InvalidRequest
@@ -70,19 +71,23 @@ async def _unpack(stream: AsyncIterable[bytes], directory: Path) -> None:
         os.close(fd)
 
 
-def _open(request: BuildRequest, directory: Path, apply_ignore: bool) -> BuildContext:
-    try:
-        root = os.open(directory, _OPEN_DIR)
-    except OSError as error:
-        raise InvalidRequest(f'unable to prepare context: path "{directory}": {error.strerror}') from error
+def _open(request: BuildRequest, directory: Path | Folder, apply_ignore: bool) -> BuildContext:
+    root = directory.open() if isinstance(directory, Folder) else _open_directory(directory)
     try:
         name, text = _dockerfile(root, request)
-        patterns = _ignore_patterns(root, name)
+        patterns = _ignore_patterns(root, name if request.dockerfile_text is None else "")
         ignore = Ignore(patterns) if apply_ignore else _hiding(name, patterns)
         return BuildContext(Source(root, ignore, context=True), text, name, patterns)
     except BaseException:
         os.close(root)
         raise
+
+
+def _open_directory(directory: Path) -> int:
+    try:
+        return os.open(directory, _OPEN_DIR)
+    except OSError as error:
+        raise InvalidRequest(f'unable to prepare context: path "{directory}": {error.strerror}') from error
 
 
 def _dockerfile(root: int, request: BuildRequest) -> tuple[str, str | bytes]:
@@ -112,7 +117,7 @@ def _read(root: int, name: str) -> bytes | None:
 
 
 def _ignore_patterns(root: int, dockerfile: str) -> list[str]:
-    """`NAME.dockerignore` beside the Dockerfile goes before `.dockerignore`."""
+    """`NAME.dockerignore` beside the Dockerfile, where it is a file of the context, goes before `.dockerignore`."""
     text = _read(root, f"{dockerfile}.dockerignore")
     if text is None:
         text = _read(root, ".dockerignore")

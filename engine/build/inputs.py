@@ -1,7 +1,8 @@
-"""What a caller hands to a build beside its context: secrets and agents. In memory only, and for one build."""
+"""What a caller hands to a build ahead of it: secrets, agents, folders of this machine. In memory, for one build."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,11 +17,38 @@ _MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory that caller and engine both see: `device` and `inode` are what the caller found at `path`, since
+    one path may lead two processes to different places (mount_namespaces(7))."""
+
+    path: str
+    device: int
+    inode: int
+
+    def open(self) -> int:
+        """A descriptor to read by. Raises InvalidRequest when it is not that directory here."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InvalidRequest(f'unable to prepare context: path "{self.path[:200]}": {reason}') from error
+        status = os.fstat(fd)
+        if self.path.startswith("/") and (status.st_dev, status.st_ino) == (self.device, self.inode):
+            return fd
+        os.close(fd)
+        raise InvalidRequest(f'unable to prepare context: path "{self.path[:200]}" is another directory here')
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
-    """`secrets`: content by id. `agents`: the path of an ssh agent's socket by id ("default" is the usual one)."""
+    """`secrets`: content by id. `agents`: the path of an ssh agent's socket by id ("default" is the usual one).
+    `folder`: the context, to be read where it lies. `dockerfile`: the Dockerfile's text, where it is no file of that.
+    """
 
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     agents: Mapping[str, str] = field(default_factory=dict)
+    folder: Folder | None = None
+    dockerfile: str | None = None
 
 
 class Offers:

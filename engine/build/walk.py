@@ -77,7 +77,9 @@ class _Walk:
             excluded, excluded_state = excludes.step(path, directory.excluded)
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode):
-            if not ignored and not excluded:
+            # a socket has no place in a context: Docker's clients leave it out of the tar
+            socket = self._reader.source.context and stat.S_ISSOCK(status.st_mode)
+            if not ignored and not excluded and not socket:
                 self._keep(directory)
                 self._entries.append(self._reader.entry(path, fd, name, status))
             return None

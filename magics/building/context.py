@@ -1,4 +1,5 @@
-"""A build's context: a folder as a tar stream, without what `.dockerignore` names, as the docker CLI sends it."""
+"""A build's context: a folder where it lies, or as a tar stream, without what `.dockerignore` names, as the docker CLI
+sends it."""
 
 from __future__ import annotations
 
@@ -9,11 +10,39 @@ import stat
 import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dosirak.magics.errors import DosirakError
 
 _PIECE = 1 << 20
+_RANDOM = ".dockerfile."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A build's context as this side has it.
+
+    `archive` is its tar stream, in which `name` is the Dockerfile. `folder` is where it lies, None when it is a stream
+    and nothing else; `dockerfile` is the Dockerfile's path in there, `text` the Dockerfile itself when it is no file
+    of the folder.
+    """
+
+    name: str
+    archive: Iterator[bytes]
+    folder: Path | None = None
+    dockerfile: str = "Dockerfile"
+    text: str | None = None
+
+    def words(self, message: str) -> str:
+        """A message of the engine's as a person knows things: a Dockerfile of a cell travels under a random name."""
+        return message.replace(self.name, "Dockerfile") if self.name.startswith(_RANDOM) else message
+
+
+def source(folder: Path, dockerfile: str, text: str | None = None) -> Source:
+    """Return a folder as a context; nothing of it is read until the stream is. Parameters and errors as `stream`."""
+    name, archive = stream(folder, dockerfile, text)
+    return Source(name, archive, folder, "Dockerfile" if text is not None else dockerfile, text)
 
 
 def stream(folder: Path, dockerfile: str, text: str | None = None) -> tuple[str, Iterator[bytes]]:
@@ -27,7 +56,7 @@ def stream(folder: Path, dockerfile: str, text: str | None = None) -> tuple[str,
     if not folder.is_dir():
         raise DosirakError(f"unable to prepare context: path {str(folder)!r} not found".replace("'", '"'))
     if text is not None:
-        name = f".dockerfile.{secrets.token_hex(10)}"
+        name = f"{_RANDOM}{secrets.token_hex(10)}"
         return name, _batched(_archive(folder, name, text))
     if not (folder / dockerfile).is_file():
         raise DosirakError(f"unable to evaluate symlinks in Dockerfile path: {folder / dockerfile}: no such file")

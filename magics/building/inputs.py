@@ -1,4 +1,4 @@
-"""`--secret` and `--ssh`: read on this side, sent to the engine ahead of the build, for one build."""
+"""What goes to the engine ahead of a build: secrets, ssh agents, and where the context lies on this machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 from dosirak.magics.errors import DosirakError, UsageError
 
 if TYPE_CHECKING:
+    from dosirak.magics.building.context import Source
     from dosirak.magics.engine import Engine
 
 
-def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str]) -> str | None:
-    """Sends what the flags name; the word to build with, None when they name nothing.
+def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str], source: Source) -> tuple[str | None, bool]:
+    """Sends what the flags name, and where `source` lies if the engine is on this machine.
+
+    Returns the word to build with, None when there is nothing to send, and whether the engine reads the context
+    where it lies: then it need not travel.
 
     Raises UsageError, and DosirakError when a secret can't be read.
     """
@@ -27,10 +31,22 @@ def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str]) -> str |
     for text in agents:
         name, path = find_agent(text)
         document.setdefault("Agents", {})[name] = path
+    if source.folder is not None and engine.is_near:
+        document |= _place(source.folder, source.text)
     if not document:
-        return None
-    word: str = engine.post("/dosirak/build/inputs", body=document)["ID"]
-    return word
+        return None, False
+    answer = engine.post("/dosirak/build/inputs", body=document)
+    return str(answer["ID"]), bool(answer.get("InPlace"))
+
+
+def _place(folder: Path, text: str | None) -> dict[str, Any]:
+    """A folder as this process sees it, so that the engine can tell whether it sees the same."""
+    real = folder.resolve()
+    if not str(real).isprintable():
+        return {}  # JSON has no word for bytes that are no text
+    status = real.stat()
+    place: dict[str, Any] = {"Context": {"Path": str(real), "Device": status.st_dev, "Inode": status.st_ino}}
+    return place | ({"Dockerfile": text} if text is not None else {})
 
 
 def read_secret(text: str) -> tuple[str, bytes]:

@@ -90,12 +90,12 @@ def build(session: Session, /, path: str, dockerfile: str, **flags: Any) -> Resu
     if flags["check"]:
         return _check(session, path, dockerfile, flags)
     if path == "-":
-        name, archive = _from_input(session)
+        source = _from_input(session)
     elif dockerfile == "-":
-        name, archive = context.stream(Path(path), "", _input_text(session))
+        source = context.source(Path(path), "", _input_text(session))
     else:
-        name, archive = context.stream(Path(path), *_located(Path(path), dockerfile))
-    return _run(session, name, archive, flags)
+        source = context.source(Path(path), *_located(Path(path), dockerfile))
+    return _run(session, source, flags)
 
 
 @click.command("dockerfile", cls=Command, usage="-t NAME [OPTIONS] [CONTEXT]", at_most=1, body="dockerfile")
@@ -115,8 +115,7 @@ def dockerfile(session: Session, /, path: str | None, **flags: Any) -> Result:
         raise UsageError("%%dockerfile: the cell's body is empty: write the Dockerfile below the first line", 1)
     if flags["check"]:
         return _checked(session, text, "Dockerfile", checks.ignored(Path(path or "."), ""), flags)
-    name, archive = context.stream(Path(path or "."), "", text)
-    return _run(session, name, archive, flags)
+    return _run(session, context.source(Path(path or "."), "", text), flags)
 
 
 def _refuse(flags: dict[str, Any]) -> None:
@@ -194,7 +193,7 @@ def _lone_text(session: Session) -> str:
     return text
 
 
-def _from_input(session: Session) -> tuple[str, Any]:
+def _from_input(session: Session) -> context.Source:
     """Return a context whose tar, or whose lone Dockerfile, comes from standard input."""
     import sys
     import tempfile
@@ -202,10 +201,10 @@ def _from_input(session: Session) -> tuple[str, Any]:
     if session.door.escalates:
         raise UsageError("build -: a cell has no standard input; use %%dockerfile", 1)
     if _input_is_archive():
-        return "Dockerfile", iter(lambda: sys.stdin.buffer.read(1 << 20), b"")
+        return context.Source("Dockerfile", iter(lambda: sys.stdin.buffer.read(1 << 20), b""))
     with tempfile.TemporaryDirectory() as empty:
         name, archive = context.stream(Path(empty), "", sys.stdin.read())
-        return name, iter(list(archive))
+        return context.Source(name, iter(list(archive)))
 
 
 def _arguments(flags: dict[str, Any]) -> dict[str, str | None]:
@@ -250,24 +249,24 @@ def _query(name: str, flags: dict[str, Any], delivery: Delivery, word: str | Non
     }
 
 
-def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Result:
+def _run(session: Session, source: context.Source, flags: dict[str, Any]) -> Result:
     progress = Build(name=", ".join(flags["tags"]))
     quiet: bool = flags["quiet"]
     view = None if quiet else session.door.build_view()
     engine = session.engine
     delivery = outputs.Delivery(tuple(outputs.parse(text) for text in flags["outputs"]), tuple(flags["tags"]))
     try:
-        word = inputs.send(engine, flags["secrets"], flags["agents"])
+        word, in_place = inputs.send(engine, flags["secrets"], flags["agents"], source)
+        name = source.dockerfile if in_place else source.name
         delivery.begin(engine)
-        archive = _counted(archive, progress, view)
+        archive = b"" if in_place else _counted(source.archive, progress, view)
         query = _query(name, flags, delivery, word)
         _follow(engine, query, archive, lambda message: _show(progress, view, message))
     except KeyboardInterrupt:
         progress.error = "interrupted"
         raise Interrupted("interrupted: the build was cancelled") from None
     except DosirakError as error:
-        # A Dockerfile of a cell travels under a random name; the person knows it as the Dockerfile.
-        error.args = (error.message.replace(name, "Dockerfile"),)
+        error.args = (source.words(error.message),)
         progress.error = progress.error or error.message
         raise
     finally:
@@ -275,7 +274,7 @@ def _run(session: Session, name: str, archive: Any, flags: dict[str, Any]) -> Re
         if view is not None:
             view.close(progress)
     if progress.error:
-        raise DosirakError(progress.error.replace(name, "Dockerfile"), progress.code or 1)
+        raise DosirakError(source.words(progress.error), progress.code or 1)
     from dosirak.magics.objects.image import Image
 
     image = Image.of(engine, progress.image or progress.tags[0])
