@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from support import registries
 from support.engines import Engine
 from support.rootfs import busybox_tar
 
@@ -57,6 +60,22 @@ def test_an_archive_that_does_not_fit_is_one_error_and_leaves_nothing(small: Eng
     assert "no space left on device" in done.stderr
     returns_to(small, before, "nothing to be left")
     assert "Loaded image: busybox:latest" in small.docker("load", "-i", archive).stdout
+
+
+@pytest.mark.skipif(registries.BINARY is None, reason="needs Debian's docker-registry")
+def test_a_pull_that_does_not_fit_is_one_error_and_leaves_nothing(small: Engine) -> None:
+    image = small.import_busybox()
+    with registries.running() as registry:
+        registry.image("big:1", [busybox_tar(), image_of(5), image_of(16)])
+        registry.image("small:1", [image_of(1)])
+        before, space = settled(small), free(small)
+        done = small.docker("pull", f"{registry.address}/big:1", check=False)
+        assert done.returncode == 1
+        assert "no space left on device" in done.stderr and "\n" not in done.stderr.strip()
+        returns_to(small, before, "nothing to be left")
+        assert abs(free(small) - space) < MEGABYTE
+        small.docker("pull", f"{registry.address}/small:1")
+    assert small.docker("run", "--rm", image, "echo", "still works").stdout == "still works\n"
 
 
 def test_a_build_that_fills_the_disk_is_one_error_and_leaves_nothing(small: Engine) -> None:
