@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +72,7 @@ def run(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: An
 def create(ctx: click.Context, /, image: str, command: tuple[str, ...], **flags: Any) -> Result:
     """Create a new container without starting it; the value is the container."""
     session: Session = ctx.obj
-    identity = make(session, _translate(ctx, image, command, flags))
+    identity = make(session, _translate(ctx, image, command, flags), refused=1)
     from dosirak.magics.objects.container import Container
 
     return Result(Container.of(session.engine, identity), identity)
@@ -85,37 +87,63 @@ def _translate(ctx: click.Context, image: str, command: tuple[str, ...], flags: 
     return build(flags, image, list(command), given=given)
 
 
-def make(session: Session, wanted: Create) -> str:
+def make(session: Session, wanted: Create, *, refused: int = 125) -> str:
     """Create the container and return its id; an image that is missing is pulled first, as `--pull` says.
 
-    Raises DosirakError with exit status 125, and the command line's own refusals.
+    Raises DosirakError with the exit status `refused`.
     """
+    try:
+        with _cidfile(wanted.cidfile) as write:
+            answer = _create(session, wanted)
+            for warning in answer.get("Warnings") or []:
+                session.door.note(f"WARNING: {warning}")
+            write(answer["Id"])
+    except DosirakError as error:
+        error.exit_code = refused
+        raise
+    return str(answer["Id"])
+
+
+def _create(session: Session, wanted: Create) -> Mapping[str, Any]:
     from dosirak.magics.engine import ApiFailure
 
-    cidfile = Path(wanted.cidfile) if wanted.cidfile else None
-    if cidfile and cidfile.exists():
-        raise UsageError(f"container ID file found, make sure the other container isn't running or delete {cidfile}")
-    engine = session.engine
+    def create() -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = session.engine.post("/containers/create", wanted.query, wanted.document)
+        return answer
+
+    if wanted.pull == "always":
+        _pull(session, wanted)
     try:
-        if wanted.pull == "always":
-            _pull(session, wanted)
-        try:
-            answer = engine.post("/containers/create", wanted.query, wanted.document)
-        except ApiFailure as error:
-            if error.status != 404 or wanted.pull != "missing" or not _is_image(error):
-                raise
-            session.door.note(f"Unable to find image '{_with_tag(wanted.image)}' locally")
-            _pull(session, wanted)
-            answer = engine.post("/containers/create", wanted.query, wanted.document)
-    except DosirakError as error:
-        error.exit_code = 125
+        return create()
+    except ApiFailure as error:
+        if error.status != 404 or wanted.pull != "missing" or not _is_image(error):
+            raise
+    session.door.note(f"Unable to find image '{_with_tag(wanted.image)}' locally")
+    _pull(session, wanted)
+    return create()
+
+
+@contextmanager
+def _cidfile(path: str) -> Iterator[Callable[[str], object]]:
+    """What writes a container's id into the file `path` ("": nowhere). The file is there before the container, and is
+    gone again if there is none. Raises UsageError, as docker."""
+    if not path:
+        yield lambda identity: None
+        return
+    written = Path(path)
+    try:
+        written.touch(exist_ok=False)
+    except FileExistsError:
+        found = f"container ID file found, make sure the other container isn't running or delete {path}"
+        raise UsageError(found) from None
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise UsageError(f"failed to create the container ID file: open {path}: {reason}") from None
+    try:
+        yield written.write_text
+    except BaseException:
+        written.unlink(missing_ok=True)
         raise
-    for warning in answer.get("Warnings") or []:
-        session.door.note(f"WARNING: {warning}")
-    identity = str(answer["Id"])
-    if cidfile:
-        cidfile.write_text(identity)
-    return identity
 
 
 def _is_image(error: ApiFailure) -> bool:
