@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dosirak.magics.doors import Door
 
 
+_OURS = "dosirak_describes"
+
+
 @magics_class
 class DosirakMagics(Magics):
     """Containers in a notebook. Each magic's `--help` lists its commands, each command's `--help` its flags."""
@@ -134,7 +137,8 @@ class DosirakMagics(Magics):
 
         ``%%dockerfile -t NAME [CONTEXT] [flags]``: the context (what COPY sees) is the notebook's folder unless
         given; its ``.dockerignore`` is honoured. Flags are those of ``docker build``: ``--build-arg``, ``--target``,
-        ``--no-cache``, ``--label``, ``--network``, ….
+        ``--no-cache``, ``--label``, ``--network``, …. ``--check`` only tells what is wrong with it. Tab completes
+        instructions, flags, stages and images; a line ``RUN?`` explains an instruction.
         """
         return self._run("dockerfile", line, cell, local_ns)
 
@@ -158,5 +162,44 @@ class DosirakMagics(Magics):
 
 
 def register(shell: InteractiveShell) -> None:
-    """Add the magics to `shell`."""
+    """Add the magics to `shell`, and what a `%%dockerfile` cell answers to Tab and Shift-Tab."""
     shell.register_magics(DosirakMagics)
+    completer: Any = shell.Completer
+    matchers = getattr(completer, "custom_matchers", None)
+    if matchers is not None and _dockerfile_matcher not in matchers:
+        matchers.append(_dockerfile_matcher)
+    if not hasattr(shell.object_inspect_mime, _OURS):
+        _add_help(shell)
+
+
+def _add_help(shell: Any) -> None:
+    """Let the notebook's tooltip explain a Dockerfile's instructions, where the name means nothing else."""
+    inspect = shell.object_inspect_mime
+
+    def inspect_or_describe(oname: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return inspect(oname, *args, **kwargs)
+        except KeyError:
+            from dosirak.magics.dockerfiles.notebook import inspected
+
+            if (found := inspected(oname)) is None:
+                raise
+            return found
+
+    setattr(inspect_or_describe, _OURS, True)
+    shell.object_inspect_mime = inspect_or_describe
+
+
+def _dockerfile_matcher(context: Any) -> Any:
+    """Complete a `%%dockerfile` cell; every other cell is left to IPython."""
+    if not context.full_text.startswith("%%dockerfile"):
+        return {"completions": []}
+    from dosirak.magics.dockerfiles.notebook import matches
+
+    return matches(context)
+
+
+# What IPython's decorator `context_matcher` sets, without importing the completer.
+_dockerfile_matcher.matcher_api_version = 2  # type: ignore[attr-defined]
+_dockerfile_matcher.matcher_priority = 1000  # type: ignore[attr-defined]
+_dockerfile_matcher.matcher_identifier = "dosirak.dockerfile"  # type: ignore[attr-defined]

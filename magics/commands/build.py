@@ -105,10 +105,14 @@ def build(session: Session, /, path: str, dockerfile: str, **flags: Any) -> Resu
 def dockerfile(session: Session, /, path: str | None, **flags: Any) -> Result:
     """Build an image; the cell's body is the Dockerfile, the value is the image.
 
-    CONTEXT is what COPY and ADD see: the notebook's folder unless given.
+    CONTEXT is what COPY and ADD see: the notebook's folder unless given. A line `RUN?` explains an instruction.
     """
     _refuse(flags)
+    from dosirak.magics.dockerfiles import asked
+
     text = session.door.body()
+    if (help := asked(text or f"{path or ''}?")) is not None:
+        return Result(help, repr(help))
     if text is None:
         raise UsageError("%dockerfile: the Dockerfile is the cell's body: write %%dockerfile -t NAME, and it below", 1)
     if not text.strip():
