@@ -92,7 +92,7 @@ async def test_setuid_works_and_no_new_privileges_stops_it(
     (layer / "prog").chmod(0o4755)
     bundle = {"lower": [layer], "user": "user", "mounts": python_mounts}
     plain = await box.run(["/prog", *command[1:]], **bundle)
-    assert plain.out == "(1000, 0, 0)\n", plain.err
+    assert plain.out == "(1000, 0, 0)\n", plain.err  # the control
     held = await box.run(
         ["/prog", *command[1:]], lower=[layer], user="user", mounts=python_mounts, noNewPrivileges=True
     )
