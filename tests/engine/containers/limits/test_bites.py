@@ -17,6 +17,7 @@ from dosirak.engine.containers.limits import group
 from dosirak.engine.runtime import cgroups
 from dosirak.engine.runtime.cgroups import v1
 from dosirak.engine.supervision.model import Attach
+from support.bundles import until
 
 MB = 1 << 20
 only_v1 = pytest.mark.skipif(cgroups.version() != "1", reason="this host has cgroup v2")
@@ -136,6 +137,49 @@ async def test_reads_are_held_to_their_number(rig, disk):
     held = await rig.run(*command, host=given(disk, blkio_device_read_iops=20))
     assert held.code == 0
     assert seconds(rig, held) > 1.5
+
+
+async def test_reads_are_held_to_their_rate(rig, disk):
+    held = await rig.run(
+        "dd", "if=/dev/disk", "of=/dev/null", "bs=64k", "count=32", "iflag=direct",
+        host=given(disk, blkio_device_read_bps=MB),
+    )  # fmt: skip
+    assert held.code == 0
+    assert seconds(rig, held) > 1.5
+
+
+async def test_writes_are_held_to_their_number_and_counted(rig, disk):
+    script = "dd if=/dev/zero of=/dev/disk bs=4k count=40 oflag=direct && touch /written && sleep 60"
+    container_id = await rig.start("sh", "-c", script, host=given(disk, blkio_device_write_iops=20))
+    begun = rig.containers.get(container_id).state.started_at
+    written = Path(rig.containers.paths(container_id).upper, "written")
+    await until(written.exists, seconds=30)
+    assert written.stat().st_mtime - begun > 1.5
+    number, shown = os.stat(disk).st_rdev, rig.containers.stats.sample(container_id).figures
+    for found, expected in ((shown.io_bytes, 40 * 4096), (shown.io_operations, 40)):
+        counted = {(entry.major, entry.minor, entry.kind.lower()): entry.count for entry in found}
+        assert counted[os.major(number), os.minor(number), "write"] == expected
+
+
+async def test_processor_time_is_shared_by_weight(rig):
+    """Both want all of one processor, which others may want too: what they get of it is as their shares."""
+    ids = {}
+    for shares in (1024, 128):
+        host = {"cpu_shares": shares, "cpuset_cpus": "0"}
+        ids[shares] = await rig.start("sh", "-c", "while :; do :; done", host=host)
+
+    def used(shares):
+        return rig.containers.stats.sample(ids[shares]).figures.cpu.total
+
+    before = {shares: used(shares) for shares in ids}
+    await until(lambda: used(1024) - before[1024] > 1_000_000_000, seconds=30)
+    much, little = (used(shares) - before[shares] for shares in (1024, 128))
+    assert 3 < much / little < 20
+    await rig.containers.limits.update(ids[128], UpdateRequest(cpu_shares=1024))
+    before = {shares: used(shares) for shares in ids}
+    await until(lambda: used(1024) - before[1024] > 1_000_000_000, seconds=30)
+    much, little = (used(shares) - before[shares] for shares in (1024, 128))
+    assert 0.5 < much / little < 2
 
 
 async def test_rates_change_while_it_runs(rig, disk):
