@@ -22,7 +22,7 @@ TEST_PACKAGES := docker-compose skopeo umoci podman chromium apparmor
 MACHINE_PACKAGES := qemu-system-x86 busybox-static apparmor
 # What an ordinary user's engine needs besides.
 USER_PACKAGES := uidmap passt
-PEER_PACKAGES := runc crun bubblewrap docker.io podman iproute2
+PEER_PACKAGES := runc crun bubblewrap docker.io podman buildah iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
 PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11
@@ -55,6 +55,10 @@ SECURITY := tests/security tests/isolation tests/engine/runtime/seccomp \
 .PHONY: test-security
 test-security: root docker registry clients $(READY) ## Try the known attacks, and say how many were tried
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --count-attacks $(SECURITY) $(ARGS)
+
+.PHONY: test-differential
+test-differential: root docker peers $(READY) ## Build the same Dockerfiles here, with Docker's classic builder and with buildah
+	@DOSIRAK_TESTS_DIFFERENTIAL=1 $(BIN)/pytest tests/engine/build/differential -p no:cacheprovider $(ARGS)
 
 .PHONY: test-v2
 test-v2: root docker machine user $(READY) ## Run what depends on cgroups in a virtual machine with cgroup v2 alone
