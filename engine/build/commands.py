@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.heredoc import opener
 from dosirak.engine.build.errors import DockerfileError
+from dosirak.engine.build.modes import parse_mode
 from dosirak.engine.build.paths import absolute
 from dosirak.engine.errors import NotSupported
 
 SCRIPTS = "/dev/pipes"
 """Where a here-document that is a script of its own stands while its RUN step runs."""
 
-_OCTAL = re.compile(r"[0-7]{1,5}", re.ASCII)
 _URL = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
 
 
@@ -53,9 +53,11 @@ def unpacks(copy: typed.Copy) -> bool:
 
 def check_copy(copy: typed.Copy, name: str) -> None:
     """Raises DockerfileError for what a COPY or ADD can't mean, NotSupported for what it can't do yet."""
-    if copy.chmod and not (_OCTAL.fullmatch(copy.chmod) and int(copy.chmod, 8) <= 0o7777):
-        problem = f"invalid chmod parameter: '{copy.chmod}'. it should be octal string and between 0 and 07777"
-        raise DockerfileError(problem)
+    if copy.chmod:
+        try:
+            parse_mode(copy.chmod)
+        except ValueError as error:
+            raise DockerfileError(str(error)) from error
     if any(not path for path in copy.sources):
         raise DockerfileError(f"{name} sources can not be empty")
     remote = next((path for path in copy.sources if _URL.match(path)), None)

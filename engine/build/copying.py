@@ -15,6 +15,7 @@ from dosirak.engine.build.entries import Source, Tree, open_file
 from dosirak.engine.build.files import Selection, select
 from dosirak.engine.build.graph import CopyFiles, MakeDirectory
 from dosirak.engine.build.ignore import Ignore
+from dosirak.engine.build.modes import parse_mode
 from dosirak.engine.build.owner import resolve_owner
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.build.trees import copy_tree
@@ -39,7 +40,7 @@ def copy_files(vertex: CopyFiles, selection: Selection, source: Source, workspac
     several = len(selection.trees) + len(vertex.contents) > 1
     with workspace.merged() as root:
         owner = resolve_owner(root, vertex.chown) if vertex.chown else ((0, 0) if source.context else None)
-        mode = int(vertex.chmod, 8) if vertex.chmod else None
+        mode = parse_mode(vertex.chmod) if vertex.chmod else None
         writer = Writer(root, Rules(owner, mode), stop)
         if several and not vertex.destination.endswith("/") and not writer.is_directory(vertex.destination):
             problem = f"When using {vertex.instruction} with more than one source file"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dosirak.engine.build.entries import BELOW, Entry, open_file
+from dosirak.engine.build.modes import Mode
 from dosirak.engine.build.paths import shown
 from dosirak.engine.build.threads import Stop
 from dosirak.engine.errors import InvalidRequest
@@ -32,12 +33,16 @@ class Rules:
     """What becomes of owners and modes: `owner` None keeps the source's, `mode` None too."""
 
     owner: tuple[int, int] | None = (0, 0)
-    mode: int | None = None
+    mode: Mode | None = None
 
     @property
     def made(self) -> Rules:
         """The rules for directories that have no source: root's unless the owner is given."""
         return Rules(self.owner or (0, 0), self.mode)
+
+    def changed(self, mode: int, *, directory: bool) -> int:
+        """The mode that a file with `mode` gets."""
+        return stat.S_IMODE(mode) if self.mode is None else self.mode(mode, directory)
 
 
 class Writer:
@@ -58,7 +63,7 @@ class Writer:
             try:
                 _write_all(fd, content)
                 owners.give(fd, *self._rules.made.owner or (0, 0))
-                os.fchmod(fd, 0o644 if self._rules.mode is None else self._rules.mode)
+                os.fchmod(fd, self._rules.changed(0o644, directory=False))
             finally:
                 os.close(fd)
 
@@ -145,7 +150,7 @@ class Writer:
             made = sys.openat2(fd, name, _OPEN_DIR | os.O_NOFOLLOW, resolve=BELOW)
             try:
                 owners.give(made, *self._rules.made.owner or (0, 0))
-                os.fchmod(made, 0o755 if self._rules.mode is None else self._rules.mode)
+                os.fchmod(made, self._rules.changed(0o755, directory=True))
             finally:
                 os.close(made)
         finally:
@@ -222,7 +227,8 @@ class Writer:
         return self._rules.owner or (entry.stat.st_uid, entry.stat.st_gid)
 
     def _mode(self, entry: Entry) -> int:
-        return stat.S_IMODE(entry.stat.st_mode) if self._rules.mode is None else self._rules.mode
+        mode = entry.stat.st_mode
+        return self._rules.changed(mode, directory=stat.S_ISDIR(mode))
 
 
 def _check_unchanged(fd: int, entry: Entry, name: str) -> None:
