@@ -99,6 +99,8 @@ def read_file(path: Path) -> dict[str, Any]:
         text = path.read_text()
     except OSError:
         return {}
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path}: not valid TOML: {error.reason}") from error
     import tomllib  # the service starts without it where there is no such file
 
     try:

@@ -78,11 +78,19 @@ async def search(call: Call) -> StreamResponse:
     return reply.json([msgspec.to_builtins(hit) for hit in hits])
 
 
-def configured(data: Path) -> dict[str, Any]:
-    """`RegistryConfig` of `GET /info`: what is configured for registries. Blocking. Raises InvalidRequest."""
+def configured(data: Path) -> tuple[dict[str, Any], list[str]]:
+    """`RegistryConfig` of `GET /info`: what is configured for registries; and a warning where that can't be read.
+
+    Blocking.
+    """
     from dosirak.engine.registry import configuration, hosts
 
-    known = configuration.read(data)
+    warnings = []
+    try:
+        known = configuration.read(data)
+    except InvalidRequest as error:
+        known = configuration.Registries()
+        warnings.append(f"WARNING: No registry can be asked: {error.message}")
     networks = [one for one in known.insecure if "/" in one]
     names = {hosts.HUB, *known.mirrors, *(one for one in known.insecure if "/" not in one)}
     indexes = {
@@ -94,11 +102,12 @@ def configured(data: Path) -> dict[str, Any]:
         }
         for name in sorted(names)
     }
-    return {
+    document = {
         "IndexConfigs": indexes,
         "InsecureRegistryCIDRs": [*hosts.LOOPBACK, *networks],
         "Mirrors": indexes[hosts.HUB]["Mirrors"] or None,
     }
+    return document, warnings
 
 
 async def auth(call: Call) -> StreamResponse:

@@ -78,6 +78,8 @@ async def info(call: Call) -> StreamResponse:
     warnings = limits.warnings(rooms.containers.limits.host)
     if not forwards:
         warnings.append("WARNING: IPv4 forwarding is disabled")
+    registries, unread = await in_thread(registry.configured, rooms.settings.data)
+    warnings += unread
     document: dict[str, Any] = {
         "ID": _identity(str(rooms.settings.data)),
         "Containers": len(containers),
@@ -107,7 +109,7 @@ async def info(call: Call) -> StreamResponse:
         "OSType": platform.system().lower(),
         "Architecture": os.uname().machine,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": await in_thread(registry.configured, rooms.settings.data),
+        "RegistryConfig": registries,
         "NCPU": host.cpus(),
         "MemTotal": host.memory_bytes(),
         "GenericResources": None,

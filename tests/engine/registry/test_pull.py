@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
 
 from support import tars
-from support.engines import Engine
+from support.engines import Engine, new_settings
 from support.registries import INDEX, Registry, digest
 from support.rootfs import busybox_tar
 
@@ -177,6 +178,74 @@ def test_a_mirror_answers_for_the_hub(fresh_engine: Engine, registry: Registry) 
     assert found["Platforms"] == [{"architecture": "amd64", "os": "linux"}]
     fresh_engine.docker("pull", "-q", "-a", "tutorial")
     assert fresh_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.strip() == "tutorial:14.04"
+
+
+def test_registries_conf_leads_a_pull_to_its_mirror(registry: Registry, tmp_path: Path, monkeypatch: Any) -> None:
+    registry.image("apart/tutorial:1", [busybox_tar()])
+    conf = tmp_path / "registries.conf"
+    conf.write_text(
+        'unqualified-search-registries = ["nowhere.example"]\n'
+        '[[registry]]\nprefix = "school.example/lab"\nlocation = "nowhere.example/lab"\n'
+        f'[[registry.mirror]]\nlocation = "{registry.address}/apart"\ninsecure = true\n'
+        '[[registry]]\nprefix = "bad.example"\nblocked = true\n'
+    )
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+    engine = Engine(new_settings("r"))
+    engine.start()
+    try:
+        engine.docker("pull", "school.example/lab/tutorial:1")
+        assert engine.docker("run", "--rm", "school.example/lab/tutorial:1", "echo", "hi").stdout == "hi\n"
+        done = engine.docker("pull", "bad.example/x", check=False)
+        assert done.returncode == 1 and f"registry bad.example is blocked in {conf}" in done.stderr
+    finally:
+        engine.stop()
+
+
+MALFORMED = (
+    (b"\xff\xfe", "not valid TOML"),
+    (b'[registries]\ninsecure = "one"\n', "dosirak.toml: registries: Expected `array`"),
+    (b"[registries]\nmirror = 1\n", "unknown field `mirror`"),
+    (b"[registries", "not valid TOML"),
+)
+
+
+def test_a_malformed_configuration_is_one_clear_line_where_it_is_needed(fresh_engine: Engine) -> None:
+    docker, busybox = fresh_engine.docker, fresh_engine.import_busybox()
+    login = ("login", "-u", "me", "-p", "x", "a.example")
+    for text, words in MALFORMED:
+        (fresh_engine.settings.data / "dosirak.toml").write_bytes(text)
+        for command in (("pull", "box"), ("push", busybox), ("search", "box"), login):
+            done = docker(*command, check=False)
+            [line] = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+            assert done.returncode == 1 and words in line, done
+        info = docker("info")
+        assert words in info.stderr and "Registry Mirrors" not in info.stdout
+    assert docker("run", "--rm", busybox, "echo", "runs").stdout == "runs\n"
+    # The next service starts with it, too.
+    fresh_engine.kill()
+    fresh_engine.start()
+    assert words in docker("info").stderr
+
+
+def test_search_takes_a_limit_and_filters(fresh_engine: Engine, registry: Registry) -> None:
+    for name in ("limited-a", "limited-b", "limited-c"):
+        registry.image(f"library/{name}:1", [busybox_tar()])
+    docker, where = fresh_engine.docker, registry.address
+
+    def found(*words: str) -> list[str]:
+        return sorted(docker("search", "--format", "{{.Name}}", *words, f"{where}/limited").stdout.split())
+
+    assert found() == [f"{where}/library/limited-{letter}" for letter in "abc"]
+    assert len(found("--limit", "2")) == 2
+    assert found("--filter", "stars=1") == [] == found("--filter", "is-official=true")
+    assert len(found("--filter", "is-official=false", "--limit", "100")) == 3
+    for words, said in (
+        (("--limit", "101"), "limit 101 is outside the range of [1, 100]"),
+        (("--filter", "stars=many"), "invalid filter 'stars=many'"),
+        (("--filter", "color=red"), "invalid filter"),
+    ):
+        done = docker("search", *words, f"{where}/limited", check=False)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
 
 
 def test_search_looks_in_the_list_of_repositories(fresh_engine: Engine, registry: Registry, box: str) -> None:
