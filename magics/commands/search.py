@@ -1,9 +1,7 @@
-"""`search` and `manifest inspect`: what registries have, without pulling it."""
+"""`search`: what registries have, without pulling it."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +13,6 @@ from dosirak.magics.doors import Result, Session
 from dosirak.magics.grammar.flags import Command, flag, switch
 from dosirak.magics.grammar.listing import filter_map
 from dosirak.magics.grammar.values import FILTER
-from dosirak.magics.look.text import as_json
 from dosirak.magics.tables.columns import Look, word
 from dosirak.magics.tables.listing import Listing
 
@@ -54,14 +51,3 @@ def _row(hit: Mapping[str, Any]) -> dict[str, Any]:
 def _fields(row: Mapping[str, Any], look: Look) -> dict[str, Any]:
     shown = {title: word(look.kind, title, row[title], look) for title in _TITLES}
     return dict(zip(("Name", "Description", "StarCount", "IsOfficial"), shown.values(), strict=True))
-
-
-@click.command("inspect", cls=Command, usage="MANIFEST", at_least=1, at_most=1)
-@click.argument("name")
-@click.pass_obj
-def inspect_manifest(session: Session, name: str) -> Result:
-    """Show the manifest, or the list of manifests, that a registry has under a name; the value is a dictionary."""
-    with session.engine.ours_alone("manifest inspect"):
-        answer = session.engine.call("GET", f"/dosirak/manifests/{name}", headers=authority(name)).json()
-    document = json.loads(base64.b64decode(answer["Raw"]))
-    return Result(document, as_json(document, indent="\t"))

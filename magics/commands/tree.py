@@ -108,7 +108,7 @@ dosirak = Group(
 manifest = Group(
     "manifest",
     help="Look at manifests in registries.",
-    loaders={"inspect": "magics.commands.search:inspect_manifest"},
+    loaders={"inspect": "magics.commands.manifests:inspect"},
     planned=dict.fromkeys(("annotate", "create", "push", "rm"), _NEVER_LISTS),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from dosirak.magics.errors import DosirakError
 from support import registries, tars
-from support.registries import Registry
+from support.registries import INDEX, Registry
 from support.rootfs import busybox_tar
 
 
@@ -118,6 +119,15 @@ def test_what_a_registry_has_is_searched_and_looked_at_without_pulling(
     assert frame["OFFICIAL"].dtype == bool and frame["STARS"].tolist() == [0]
     found = magic("docker", f"manifest inspect {registry.address}/look/at-me:1")
     assert found["mediaType"] == described["mediaType"] and len(found["layers"]) == 1
+    verbose = magic("docker", f"manifest inspect -v {registry.address}/look/at-me:1")
+    assert verbose["Ref"] == f"{registry.address}/look/at-me:1"
+    assert verbose["SchemaV2Manifest"] == found == json.loads(base64.b64decode(verbose["Raw"]))
+    platform = {"architecture": "amd64", "os": "linux"}
+    assert verbose["Descriptor"] == {**described, "platform": platform}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [{**described, "platform": platform}]}
+    registry.tag("look/at-me", "all", index)
+    [entry] = magic("docker", f"manifest inspect --verbose {registry.address}/look/at-me:all")
+    assert entry == {**verbose, "Ref": f"{registry.address}/look/at-me:all@{described['digest']}"}
     with pytest.raises(DosirakError, match="manifest unknown"):
         magic("docker", f"manifest inspect {registry.address}/look/at-me:2")
 
