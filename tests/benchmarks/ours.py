@@ -7,6 +7,8 @@ import contextlib
 import io
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from benchmarks.measure import NotHere, Prepare, quietly
 from benchmarks.peers import bundle
 from benchmarks.rawclient import Client
 from support.engines import BUSYBOX, Engine
+from support.rootfs import make_root
 
 _IDS = itertools.count()
 
@@ -79,6 +82,27 @@ def magic(engine: Engine, network: str) -> Prepare:
         del os.environ["DOCKER_HOST"]
 
     return prepare
+
+
+@contextmanager
+def floor(folder: Path) -> Iterator[Callable[[], None]]:
+    """What no runtime of ours could be faster than."""
+    import dosirak
+
+    for name in ("lower", "upper", "work", "merged"):
+        (folder / name).mkdir()
+    make_root(folder / "lower")
+    script, source = Path(__file__).with_name("floor.py"), Path(dosirak.__file__).parents[1]
+    command = [sys.executable, "-S", "-E", "-I", script, source, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin and process.stdout
+
+        def run() -> None:
+            process.stdin.write(b".")
+            assert process.stdout.read(1) == b"."
+
+        yield run
+        process.stdin.close()
 
 
 @contextmanager

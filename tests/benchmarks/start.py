@@ -39,6 +39,7 @@ def rows(engine: Engine, dockerd: peers.Dockerd) -> list[Case]:
         Case("dosirak docker CLI run --rm, net none", ours.docker_cli(engine, "none"), spent),
         Case("dosirak docker CLI run --rm, net bridge", ours.docker_cli(engine, "bridge"), spent),
         Case("dosirak bare runtime", ours.bare),
+        Case("clone, overlay, exec: our floor", ours.floor),
         Case("dosirak-runtime run", peers.runtime(str(Path(sys.executable).with_name("dosirak-runtime")))),
         Case(REFERENCE, peers.runtime("runc")),
         Case("crun run", peers.runtime("crun")),
