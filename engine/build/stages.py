@@ -10,7 +10,7 @@ from dosirak.engine.build.dockerfile import instruction, parse
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.ast import Dockerfile
 from dosirak.engine.build.dockerfile.convert import program
-from dosirak.engine.build.dockerfile.expand import Mode, expand
+from dosirak.engine.build.dockerfile.expand import Mode, examine, expand
 from dosirak.engine.build.dockerfile.mounts import source_stage
 from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.dockerfile.text import suggestion
@@ -137,9 +137,18 @@ class Stages:
         name = expand(base.base, self.arguments.globals, mode)
         if not name:
             raise DockerfileError(f"base name ({base.base}) should not be blank")
-        self.check_platform(expand(base.platform, self.arguments.globals, mode))
+        if base.platform:
+            self.check_platform(self._platform_of(base.platform, mode))
         found = self._by_name(name, index)
         return ImageRef(name) if found is None else StageRef(found)
+
+    def _platform_of(self, text: str, mode: Mode) -> str:
+        """What a FROM's `--platform` says, variables put in; none at all is most often a name written wrong."""
+        word = examine(text, self.arguments.globals, mode)
+        if not word.text:
+            hints = (suggestion(name, self.arguments.globals) for name in sorted(word.missing))
+            raise DockerfileError(f"empty platform value from expression {text}{next(filter(None, hints), '')}")
+        return word.text
 
     def check_platform(self, wanted: str) -> None:
         """Raises NotSupported unless `wanted` ("": any) is this machine's platform, or a part of it ("linux")."""

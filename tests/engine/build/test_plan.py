@@ -129,7 +129,7 @@ def test_blank_base_is_refused() -> None:
     assert problem("ARG X\nFROM $X\n") == "base name ($X) should not be blank"
 
 
-@pytest.mark.parametrize("line", ["ADD https://x/y /z", "ADD git@x:y /z", "RUN --security=insecure x"])
+@pytest.mark.parametrize("line", ["ADD https://x/y.git /z", "ADD git@x:y /z", "RUN --security=insecure x"])
 def test_what_is_not_there_yet_says_so(line: str) -> None:
     with pytest.raises(NotSupported, match="not supported"):
         plan(f"FROM busybox\n{line}\n")
@@ -140,6 +140,13 @@ def test_foreign_platform_is_refused_and_ones_own_accepted() -> None:
     plan("FROM --platform=linux busybox\n")
     with pytest.raises(NotSupported, match="platform linux/arm64 is not supported"):
         plan("FROM --platform=linux/arm64 busybox\n")
+
+
+def test_platform_of_a_name_written_wrong_is_told_with_the_right_one() -> None:
+    with pytest.raises(DockerfileError) as caught:
+        plan("ARG X\nFROM --platform=$BULIDPLATFORM busybox\n")
+    assert caught.value.first == 2
+    assert caught.value.problem == "empty platform value from expression $BULIDPLATFORM (did you mean BUILDPLATFORM?)"
 
 
 def test_platform_asked_for_must_be_this_machines() -> None:
