@@ -23,7 +23,10 @@ _PASTA = (
     *("--config-net", "--foreground", "--quiet", "--no-map-gw", "--dns-forward", "169.254.1.1"),
     *("-t", "none", "-u", "none", "-T", "none", "-U", "none", "--netns", "{namespace}"),
 )
-_SLIRP = ("--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path", "{namespace}", "tap0")
+_SLIRP = (
+    *("--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"),
+    *("--netns-type=path", "{namespace}", "tap0"),
+)
 
 
 def find() -> Outward | None:

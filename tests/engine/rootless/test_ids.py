@@ -80,4 +80,4 @@ def test_the_program_that_leads_outside_opens_no_port_by_itself_and_not_the_host
     assert [pasta[pasta.index(flag) + 1] for flag in ("-t", "-u", "-T", "-U")] == ["none"] * 4
     assert "--no-map-gw" in pasta
     slirp = outward.Outward("/usr/bin/slirp4netns", outward._SLIRP, "10.0.2.3").command("/run/x/netns")
-    assert "--disable-host-loopback" in slirp
+    assert {"--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"} <= set(slirp)
