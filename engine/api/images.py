@@ -31,7 +31,7 @@ async def listing(call: Call) -> StreamResponse:
     filters = call.filters()
     if (pattern := call.text("filter")) and call.version < (1, 41):
         filters.setdefault("reference", []).append(pattern)
-    images = call.rooms.images.list(filters)
+    images = call.rooms.images.list(filters, all=call.flag("all"))
     shared = call.rooms.images.shared_sizes() if call.flag("shared-size") and call.version >= (1, 42) else {}
     manifests = call.flag("manifests")
     return reply.json(
@@ -77,12 +77,11 @@ async def history(call: Call) -> StreamResponse:
 
 
 async def remove(call: Call) -> StreamResponse:
-    """`DELETE /images/{name}`. `noprune` is about untagged parents, which images have none of here."""
+    """`DELETE /images/{name}`. `noprune` spares what it was committed from and nobody names."""
     name = call.vars["name"]
     if not name.strip():
         raise InvalidRequest("image name cannot be blank")
-    # `noprune` spares untagged parents; images have none here.
-    removed = await call.rooms.images.remove(name, force=call.flag("force"))
+    removed = await call.rooms.images.remove(name, force=call.flag("force"), prune=not call.flag("noprune"))
     return reply.json(_removals(removed))
 
 

@@ -40,15 +40,24 @@ def select(images: Iterable[Image], filters: Filters, resolve: Callable[[str], I
     return sorted(chosen, key=lambda image: (times.nanoseconds(image.created) or 0, image.names), reverse=True)
 
 
-def prunable(images: Iterable[Image], filters: Filters, in_use: Callable[[str], Sequence[Usage]]) -> list[str]:
+def parents(images: Iterable[Image]) -> set[str]:
+    """The ids of images that others were committed from, and that nobody names: Docker shows them only with `-a`."""
+    images = list(images)
+    return {image.parent for image in images} - {image.id for image in images if image.names}
+
+
+def prunable(images: Sequence[Image], filters: Filters, in_use: Callable[[str], Sequence[Usage]]) -> list[str]:
     """What to remove, by name or id: images without a tag, or with `dangling=false` all that no container is made from.
 
-    Raises InvalidRequest.
+    What others were committed from goes with the last of these. Raises InvalidRequest.
     """
     chosen = choice(filters, {*COMMON, "dangling"})
     dangling = boolean(filters, "dangling", True)
     found: list[str] = []
+    between = parents(images)
     for image in images:
+        if image.id in between:
+            continue
         tagged = any(not parse(name).digest for name in image.names)
         takes = chosen.takes(times.nanoseconds(image.created), image.config.config.labels or {})
         if takes and not (dangling and tagged) and not in_use(image.id):

@@ -83,12 +83,15 @@ class Images(Inventory):
             return await self._host.ensure()
         return self._catalog.image(name)
 
-    def list(self, wanted: Filters | None = None) -> builtins.list[Image]:
+    def list(self, wanted: Filters | None = None, *, all: bool = True) -> builtins.list[Image]:
         """All images, the newest first; filters: dangling, label, before, since, until, reference.
 
-        Raises InvalidRequest, NotFound (for an image a filter names).
+        Without `all`, those that nobody names and others were committed from are left out. Raises InvalidRequest,
+        NotFound (for an image a filter names).
         """
-        return filters.select(self._catalog.view().images.values(), wanted or {}, self._catalog.image)
+        there = self._catalog.view().images.values()
+        hidden = set() if all else filters.parents(there)
+        return filters.select((one for one in there if one.id not in hidden), wanted or {}, self._catalog.image)
 
     async def commit(
         self, config: ImageConfig, layers: Sequence[LayerInfo], names: Sequence[str] = (), *, parent: str = ""
@@ -172,21 +175,42 @@ class Images(Inventory):
             await in_thread(self._index.set, str(tag), image.entry)
         self._publish("tag", image.id, tag.familiar)
 
-    async def remove(self, name: str, *, force: bool = False) -> builtins.list[Removed]:
+    async def remove(self, name: str, *, force: bool = False, prune: bool = True) -> builtins.list[Removed]:
         """Removes a name, and with its last one the image and those of its layers that nothing else needs.
 
-        Raises NotFound, Conflict in Docker's words.
+        With `prune` also what it was committed from, if nothing needs that any more. Raises NotFound, Conflict in
+        Docker's words.
         """
         async with self._keeping.changing:
-            view = self._catalog.view()
             image = self._catalog.image(name)
-            plan = removal.plan(image, name, self.in_use(image.id), force=force)
-            if plan.delete:
-                await in_thread(self._index.drop, view.entries[image.id])
-                gone = await self._keeping.discard(view.blobs[image.id])
-                self._lowers.clear()
-            else:
-                await in_thread(self._index.remove, plan.untag)
+            family = bool(self._children(image.id))
+            plan = removal.plan(image, name, self.in_use(image.id), force=force, children=family)
+            removed = await self._carry_out(image, plan)
+            while prune and plan.delete and (parent := self._unneeded(image.parent)) is not None:
+                image, plan = parent, removal.Plan((), delete=True)
+                removed += await self._carry_out(image, plan)
+        return removed
+
+    def _children(self, id: str) -> builtins.list[Image]:
+        return [image for image in self._catalog.view().images.values() if image.parent == id]
+
+    def _unneeded(self, id: str) -> Image | None:
+        """The image of this id, if it is there and neither named nor used nor has children."""
+        image = self._catalog.view().images.get(id)
+        if image is None or image.names or self.in_use(id) or self._children(id):
+            return None
+        return image
+
+    async def _carry_out(self, image: Image, plan: removal.Plan) -> builtins.list[Removed]:
+        """What a plan says. With `changing` held."""
+        gone: set[str] = set()
+        if plan.delete:
+            view = self._catalog.view()
+            await in_thread(self._index.drop, view.entries[image.id])
+            gone = await self._keeping.discard(view.blobs[image.id])
+            self._lowers.clear()
+        else:
+            await in_thread(self._index.remove, plan.untag)
         removed = [Removed(untagged=parse(tag).familiar) for tag in plan.untag]
         for _ in plan.untag:
             self._publish("untag", image.id, image.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dosirak.engine.errors import Conflict
 from dosirak.engine.images.model import Image, Usage
@@ -19,15 +19,20 @@ class Plan:
     delete: bool
 
 
-def plan(image: Image, asked: str, usage: Sequence[Usage], *, force: bool) -> Plan:
+def plan(image: Image, asked: str, usage: Sequence[Usage], *, force: bool, children: bool = False) -> Plan:
     """What `rmi ASKED` does, where `asked` led to `image` and `usage` are the containers made from it.
 
-    By name: the name goes; with its last one the image too, unless containers use it. By id: the image goes with all
-    its names, if they are in one repository or `force` is given. Raises Conflict in Docker's words.
+    By name: the name goes; with its last one the image too, unless containers use it or it has `children`: images that
+    were committed from it. By id: the image goes with all its names, if they are in one repository or `force` is given.
+    Raises Conflict in Docker's words.
     """
     names = [parse(name) for name in image.names]
     if not _is_id_of(image, asked):
-        return _by_name(image, asked, names, usage, force)
+        found = _by_name(image, asked, names, usage, force)
+        return replace(found, delete=found.delete and not children)
+    if children:
+        reason = "image has dependent child images"
+        raise Conflict(f"conflict: unable to delete {image.short_id} (cannot be forced) - {reason}")
     if _single(names):
         _check(image, names, usage, force=force, names_matter=False)
     else:

@@ -92,6 +92,54 @@ def test_an_image_in_use_is_not_removed(docker: Docker, busybox: str) -> None:
     docker("rmi", "used:1", check=False)
 
 
+def test_what_was_committed_from_goes_with_its_last_child(docker: Docker, busybox: str) -> None:
+    def commit(image: str, name: str) -> str:
+        container = docker("create", image, "true").stdout.strip()
+        made = docker("commit", "-c", f"LABEL name={name}", container, name).stdout.strip()
+        docker("rm", container)
+        return made[7:19]
+
+    def shown(*words: str) -> set[str]:
+        return set(docker("images", "-q", *words).stdout.split())
+
+    parent = commit(busybox, "parent:1")
+    child, other = commit("parent:1", "child:1"), commit("parent:1", "other:1")
+    done = docker("rmi", "-f", parent, check=False)
+    wanted = f"conflict: unable to delete {parent} (cannot be forced) - image has dependent child images"
+    assert done.returncode == 1 and wanted in done.stderr
+    assert docker("rmi", "parent:1").stdout == "Untagged: parent:1\n"
+    assert parent not in shown() | shown("--filter", "dangling=true") and parent in shown("-a")
+    # It is no garbage as long as somebody was committed from it.
+    docker("image", "prune", "-f")
+    assert parent in shown("-a")
+    assert parent not in docker("rmi", "child:1").stdout
+    said = docker("rmi", "other:1").stdout
+    assert said.index(f"Deleted: sha256:{other}") < said.index(f"Deleted: sha256:{parent}")
+    assert not {child, other, parent} & shown("-a")
+    # Or it is spared, and then garbage.
+    parent = commit(busybox, "parent:1")
+    commit("parent:1", "child:1")
+    docker("rmi", "parent:1")
+    assert parent not in docker("rmi", "--no-prune", "child:1").stdout
+    assert f"sha256:{parent}" in docker("image", "prune", "-f").stdout
+
+
+def test_prune_takes_what_its_filters_choose(fresh_engine: Engine) -> None:
+    docker, busybox = fresh_engine.docker, fresh_engine.import_busybox()
+    for name in ("one", "two"):
+        docker("build", "-q", "-t", f"{name}:1", "-", stdin=f"FROM {busybox}\nLABEL name={name}\n")
+
+    def there() -> list[str]:
+        return sorted(docker("images", "--format", "{{.Repository}}").stdout.split())
+
+    assert docker("image", "prune", "-a", "-f", "--filter", "until=24h").stdout == "Total reclaimed space: 0B\n"
+    assert there() == ["busybox", "one", "two"]
+    said = docker("image", "prune", "-a", "-f", "--filter", "label=name=one").stdout.lower()
+    assert "untagged: one:1" in said and "two" not in said
+    said = docker("image", "prune", "-a", "-f", "--filter", "until=0s", "--filter", "label!=name=two").stdout.lower()
+    assert "untagged: busybox:latest" in said and there() == ["two"]
+
+
 def test_a_repository_without_a_tag_is_saved_with_all_its_tags(docker: Docker, busybox: str, tmp_path: Path) -> None:
     docker("tag", busybox, "many:1")
     docker("tag", busybox, "many:2")

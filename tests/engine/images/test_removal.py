@@ -115,6 +115,12 @@ def test_what_is_in_the_way_is_told_in_docker_s_words(
     assert str(caught.value) == f"conflict: {message}"
 
 
+def test_what_others_were_committed_from_stays() -> None:
+    assert plan(image(A), "a:1", (), force=False, children=True) == Plan((A,), delete=False)
+    with pytest.raises(Conflict, match="\\(cannot be forced\\) - image has dependent child images"):
+        plan(image(A), SHORT, (), force=True, children=True)
+
+
 def test_chain_ids_are_the_spec_s() -> None:
     one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     assert chain_ids([]) == []
