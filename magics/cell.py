@@ -19,8 +19,11 @@ _SINGLE = {
     "topology": "magics.commands.topology:topology",
     "layers": "magics.commands.layers:layers",
     "dockerfile": "magics.commands.build:dockerfile",
+    "in": "magics.commands.scripts:inside",
+    "file-in": "magics.commands.scripts:file_in",
 }
 
+_CELL_ONLY = ("in", "file-in")
 _KEEP_GOING = "--keep-going"
 
 
@@ -53,7 +56,8 @@ def _invoke(
         return Result(pages.run(body, door, keep_going=bool(args)))
     if body is not None and not takes_body(command, args):
         raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
-    return invoke(command, magic if magic == "docker" else f"%{magic}", args, Session(door(body), magic, line))
+    called = magic if magic == "docker" else f"%%{magic}" if magic in _CELL_ONLY else f"%{magic}"
+    return invoke(command, called, args, Session(door(body), magic, line))
 
 
 def _command(magic: str) -> click.Command:

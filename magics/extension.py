@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.core.magic import (
+    Magics,
+    cell_magic,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,6 +149,24 @@ class DosirakMagics(Magics):
         instructions, flags, stages and images; a line ``RUN?`` explains an instruction.
         """
         return self._run("dockerfile", line, cell, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @cell_magic("in")  # type: ignore[arg-type]
+    def inside(self, line: str, cell: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Run the cell's body as a script inside a running container: ``%%in NAME [SHELL…]``.
+
+        By SHELL, else by what a first line like ``#!/usr/bin/env python3`` names, else by ``/bin/sh -eu``.
+        ``-e``, ``-u`` and ``-w`` as for ``docker exec``; the value is the exit status.
+        """
+        return self._run("in", line, cell, local_ns)
+
+    @needs_local_scope
+    @no_var_expand
+    @cell_magic("file-in")  # type: ignore[arg-type]
+    def file_in(self, line: str, cell: str, local_ns: dict[str, Any] | None = None) -> Any:
+        """Write the cell's body to a file in a container: ``%%file-in NAME:/path``; ``--mode 755``."""
+        return self._run("file-in", line, cell, local_ns)
 
     def _run(self, name: str, line: str, cell: str | None, local: dict[str, Any] | None) -> Any:
         from dosirak.magics.cell import run

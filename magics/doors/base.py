@@ -35,6 +35,9 @@ class Door(Protocol):
     def body(self) -> str | None:
         """Return the cell's body, or None."""
 
+    def without_body(self) -> Door:
+        """Return the same, for a command that has its body in another way."""
+
     def say(self, text: str) -> None:
         """Print a line to standard output."""
 

@@ -60,6 +60,10 @@ class Notebook:
         """Return the cell's body."""
         return self._text
 
+    def without_body(self) -> Notebook:
+        """Return the same without the cell's body."""
+        return Notebook()
+
     def say(self, text: str) -> None:
         """Print a line into the cell."""
         sys.stdout.write(f"{visible(text)}\n")

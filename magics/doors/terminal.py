@@ -61,6 +61,10 @@ class Terminal:
         """Return the cell's body."""
         return self._text
 
+    def without_body(self) -> Terminal:
+        """Return the same without the cell's body."""
+        return Terminal("")
+
     def say(self, text: str) -> None:
         """Print a line."""
         sys.stdout.write(f"{text}\n")
