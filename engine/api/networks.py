@@ -10,7 +10,7 @@ from dosirak.engine.api import reply, times
 from dosirak.engine.api.router import Route
 from dosirak.engine.containers import EndpointSettings, wire
 from dosirak.engine.errors import InvalidRequest, NotFound
-from dosirak.engine.networks.model import CreateRequest, Network
+from dosirak.engine.networks.model import CreateRequest, Network, Six
 
 if TYPE_CHECKING:
     from aiohttp.web_response import StreamResponse
@@ -45,7 +45,7 @@ async def network(call: Call) -> StreamResponse:
             "EndpointID": endpoint.id,
             "MacAddress": endpoint.mac,
             "IPv4Address": f"{endpoint.ip}/{endpoint.prefix}" if endpoint.ip else "",
-            "IPv6Address": "",
+            "IPv6Address": f"{endpoint.ip6}/{endpoint.prefix6}" if endpoint.ip6 else "",
         }
         for endpoint in found.endpoints
     }
@@ -65,7 +65,7 @@ def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
         "IPAM": {
             "Driver": "default",
             "Options": network.ipam_options if network.bridge else None,
-            "Config": [_pool(network)] if network.subnet else None if network.driver != "bridge" else [],
+            "Config": _pools(network) if network.subnet else None if network.driver != "bridge" else [],
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
@@ -78,13 +78,17 @@ def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pool(network: Network) -> dict[str, Any]:
-    pool: dict[str, Any] = {"Subnet": network.subnet}
-    if network.ip_range:
-        pool["IPRange"] = network.ip_range
-    pool["Gateway"] = network.gateway
-    if network.reserved:
-        pool["AuxiliaryAddresses"] = network.reserved
+def _pools(network: Network) -> list[dict[str, Any]]:
+    return [_pool(side) for side in (network, network.six) if side]
+
+
+def _pool(side: Network | Six) -> dict[str, Any]:
+    pool: dict[str, Any] = {"Subnet": side.subnet}
+    if side.ip_range:
+        pool["IPRange"] = side.ip_range
+    pool["Gateway"] = side.gateway
+    if side.reserved:
+        pool["AuxiliaryAddresses"] = side.reserved
     return pool
 
 

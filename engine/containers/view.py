@@ -23,6 +23,9 @@ def endpoints(record: Container, sandbox: Sandbox | None) -> dict[str, EndpointS
             gateway=endpoint.gateway,
             ip_address=endpoint.ip,
             ip_prefix_len=endpoint.prefix,
+            ipv6_gateway=endpoint.gateway6,
+            global_ipv6_address=endpoint.ip6,
+            global_ipv6_prefix_len=endpoint.prefix6,
             mac_address=endpoint.mac,
             dns_names=list(endpoint.names) or None,
         )

@@ -6,8 +6,10 @@ only after its veth has left the bridge (`release`), so that no two hosts ever a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Generic, TypeVar
 
 from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest
 
@@ -16,6 +18,23 @@ DEFAULT_POOLS = (
     *(IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
     *IPv4Network("192.168.0.0/16").subnets(new_prefix=20),
 )
+
+
+_Address = TypeVar("_Address", IPv4Address, IPv6Address)
+
+
+def unique_local(seed: bytes) -> IPv6Network:
+    """A root's own /48 of IPv6 (RFC 4193: fd and 40 bits that nobody else is likely to have)."""
+    return IPv6Network((b"\xfd" + hashlib.sha256(seed).digest()[:5] + bytes(10), 48))
+
+
+def choose_subnet6(used: Iterable[IPv6Network], pool: IPv6Network) -> IPv6Network:
+    """The first /64 of `pool` that overlaps nothing in `used`. Raises InvalidRequest when all are taken."""
+    used = list(used)
+    for subnet in pool.subnets(new_prefix=64):
+        if not any(subnet.overlaps(other) for other in used):
+            return subnet
+    raise InvalidRequest("all predefined address pools have been fully subnetted")
 
 
 def choose_subnet(used: Iterable[IPv4Network], pools: Sequence[IPv4Network] = DEFAULT_POOLS) -> IPv4Network:
@@ -40,7 +59,7 @@ def gateway_of(subnet: IPv4Network) -> IPv4Address:
     return subnet[1]
 
 
-class Allocator:
+class Allocator(Generic[_Address]):
     """The addresses of one subnet: next-free, rotating (an address freed a moment ago is the last to come again).
 
     Parameters: `network` names it in messages; `reserved` are never given; `part`: what is given, if not all of it.
@@ -49,21 +68,22 @@ class Allocator:
     def __init__(
         self,
         network: str,
-        subnet: IPv4Network,
-        reserved: Iterable[IPv4Address],
-        part: IPv4Network | None = None,
+        subnet: IPv4Network | IPv6Network,
+        reserved: Iterable[_Address],
+        part: IPv4Network | IPv6Network | None = None,
     ) -> None:
         self._network = network
         self._subnet = subnet
         self._lowest = int(subnet.network_address) + 1
-        self._highest = int(subnet.broadcast_address) - 1
+        # IPv6 has no broadcast address.
+        self._highest = int(subnet.broadcast_address) - (subnet.version == 4)
         chosen = part or subnet
         self._first = max(self._lowest, int(chosen.network_address))
         self._last = min(self._highest, int(chosen.broadcast_address))
         self._taken = {int(address) for address in reserved}
         self._next = self._first
 
-    def take(self) -> IPv4Address:
+    def take(self) -> _Address:
         """The next free address. Raises HostLimit when there is none."""
         size = self._last - self._first + 1
         for step in range(size):
@@ -71,10 +91,12 @@ class Allocator:
             if candidate not in self._taken:
                 self._taken.add(candidate)
                 self._next = candidate + 1
-                return IPv4Address(candidate)
-        raise HostLimit(f"no available IPv4 addresses on this network's address pools: {self._network}")
+                return self._address(candidate)
+        raise HostLimit(
+            f"no available IPv{self._subnet.version} addresses on this network's address pools: {self._network}"
+        )
 
-    def reserve(self, address: IPv4Address) -> None:
+    def reserve(self, address: _Address) -> None:
         """Takes exactly this address. Raises InvalidRequest outside the subnet, Forbidden when it is in use."""
         number = int(address)
         if not self._lowest <= number <= self._highest:
@@ -85,6 +107,9 @@ class Allocator:
         if self._first <= number <= self._last:
             self._next = max(self._next, number + 1)
 
-    def release(self, address: IPv4Address) -> None:
+    def release(self, address: _Address) -> None:
         """Gives an address back."""
         self._taken.discard(int(address))
+
+    def _address(self, number: int) -> _Address:
+        return type(self._subnet.network_address)(number)  # type: ignore[return-value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 
 import msgspec
 
@@ -84,10 +84,11 @@ def taken_over(endpoint: Endpoint, where: int | str | None, home: Home) -> Attac
             fd = open_namespace(where)
             address = IPv4Interface(f"{endpoint.ip}/{endpoint.prefix}") if endpoint.ip else None
             index = home.index_of(endpoint.interface) or 0 if endpoint.interface else 0
-            prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac)
+            address6 = IPv6Interface(f"{endpoint.ip6}/{endpoint.prefix6}") if endpoint.ip6 else None
+            prepared = Prepared(fd, endpoint.interface, index, address, endpoint.mac, address6=address6)
         if prepared is None:
             return None
-    return Attachment(prepared, endpoint.gateway, endpoint.ports)
+    return Attachment(prepared, endpoint.gateway, endpoint.ports, endpoint.gateway6)
 
 
 def open_namespace(where: int | str) -> int:

@@ -10,7 +10,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import msgspec
@@ -201,10 +201,10 @@ class Boxes:
         network = driver.network
         if network.id in box.links:
             raise Forbidden(f"endpoint with name {box.name} already exists in network {network.name}")
-        if join.ip and network.name in PREDEFINED:
+        if (join.ip or join.ip6) and network.name in PREDEFINED:
             raise InvalidRequest("user specified IP address is supported on user defined networks only")
         inner = free_interface(box)
-        attachment = await driver.connect(Request(join.mac, join.ip, box.fd, inner))
+        attachment = await driver.connect(Request(join.mac, join.ip, join.ip6, box.fd, inner))
         prepared = attachment.prepared
         if box.fd is None and prepared:
             box.fd = os.dup(prepared.fd)
@@ -223,6 +223,9 @@ class Boxes:
             ip=str(prepared.address.ip) if prepared and prepared.address else "",
             prefix=prepared.address.network.prefixlen if prepared and prepared.address else 0,
             gateway=attachment.gateway,
+            ip6=str(prepared.address6.ip) if prepared and prepared.address6 else "",
+            prefix6=prepared.address6.network.prefixlen if prepared and prepared.address6 else 0,
+            gateway6=attachment.gateway6,
             mac=prepared.mac if prepared else "",
             interface=prepared.veth if prepared else "",
             inner=inner,
@@ -290,7 +293,8 @@ class Boxes:
         link = box.links.get(chosen)
         if chosen != box.way_out and box.fd is not None:
             gateway = IPv4Address(link.endpoint.gateway) if link else None
-            await self._worker.submit(jobs.route, box.fd, link.endpoint.inner if link else "", gateway)
+            gateway6 = IPv6Address(link.endpoint.gateway6) if link and link.endpoint.gateway6 else None
+            await self._worker.submit(jobs.route, box.fd, link.endpoint.inner if link else "", gateway, gateway6)
             box.way_out = chosen
         ports = box.bindings
         for other in box.links.values():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 
 import msgspec
 
@@ -22,6 +22,7 @@ from dosirak.engine.networks.worker import Kernel
 
 _ALIAS = "Dosirak's, rules in table "
 _FORWARDING_WAS_OFF = "forwarding was off"
+_FORWARDING6_WAS_OFF = "no IPv6 forwarding"
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -38,6 +39,7 @@ class Wanted(msgspec.Struct, frozen=True):
     taken: tuple[IPv4Network, ...] = ()
     publications: tuple[Publication, ...] = ()
     forwarding_was_off: bool = False
+    address6: IPv6Interface | None = None
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -77,12 +79,17 @@ def raise_bridge(kernel: Kernel, wanted: Wanted) -> Raised:
         try:
             if not found:
                 links.create_bridge(kernel.netlink, name, names.mac_of(gateway), wanted.mtu)
-            index = _configure(kernel.netlink, name, IPv4Interface((gateway, subnet.prefixlen)))
+            index = _configure(kernel.netlink, name, IPv4Interface((gateway, subnet.prefixlen)), wanted.address6)
+            was_off6 = wanted.address6 is not None and sysctl.read(sysctl.FORWARD6) == "0"
+            was_off6 = was_off6 or any(_FORWARDING6_WAS_OFF in link.alias for link in every)
             if not (found and found.alias):
                 note = f"{_ALIAS}{kernel.firewall.table}" + (f", {_FORWARDING_WAS_OFF}" if was_off else "")
+                note += f", {_FORWARDING6_WAS_OFF}" if was_off6 else ""
                 links.set_alias(kernel.netlink, index, note)
             kernel.claims.hold(name)
             sysctl.write(sysctl.FORWARD, "1")
+            if wanted.address6:
+                sysctl.write(sysctl.FORWARD6, "1")
         except BaseException:
             if not found:
                 kernel.firewall.uninstall(name)
@@ -176,6 +183,8 @@ def _remove(netlink: Netlink, name: str, every: list[links.Link]) -> None:
     others = [link for link in every if link.alias.startswith(_ALIAS) and link.index != bridge.index]
     if _FORWARDING_WAS_OFF in bridge.alias and not others:
         sysctl.write(sysctl.FORWARD, "0")
+    if _FORWARDING6_WAS_OFF in bridge.alias and not others:
+        sysctl.write(sysctl.FORWARD6, "0")
 
 
 _SYSCTLS = (
@@ -183,21 +192,25 @@ _SYSCTLS = (
     ("ipv4/conf/{}/route_localnet", "1"),
     # What comes from the bridge with an address that isn't routed there is forged.
     ("ipv4/conf/{}/rp_filter", "1"),
-    # Containers' router advertisements are not believed (CVE-2020-13401); the network is IPv4 only.
+    # Containers' router advertisements are not believed (CVE-2020-13401).
     ("ipv6/conf/{}/accept_ra", "0"),
-    ("ipv6/conf/{}/disable_ipv6", "1"),
 )
 
 
-def _configure(netlink: Netlink, name: str, address: IPv4Interface) -> int:
+def _configure(netlink: Netlink, name: str, address: IPv4Interface, address6: IPv6Interface | None) -> int:
     """Address, sysctls and "up", of a new bridge or of one found (perhaps made by halves). Returns its index."""
     index = links.index_of(name)
     if index is None:
         raise HostLimit(f"{name}: gone as soon as made: does something on this host remove links?")
     for sysctl_name, value in _SYSCTLS:
         sysctl.write(sysctl_name.format(name), value)
+    sysctl.write(f"ipv6/conf/{name}/disable_ipv6", "0" if address6 else "1")
     if (index, address) not in links.list_addresses(netlink):
         links.add_address(netlink, index, address)
+    if address6:
+        if not sysctl.read(sysctl.FORWARD6):
+            raise HostLimit("this host has no IPv6 (the kernel was started with ipv6.disable=1, or built without)")
+        links.add_address6(netlink, index, address6)
     links.set_up(netlink, index)
     return index
 

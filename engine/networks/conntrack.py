@@ -13,27 +13,32 @@ import struct
 from collections.abc import Iterable
 
 from dosirak.engine.networks.netlink import Netlink, attribute, attributes
-from dosirak.engine.networks.rules import ANY, PROTOCOLS, Publication
+from dosirak.engine.networks.rules import ANY, ANY6, PROTOCOLS, Publication
 
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 1 << 8
 _GET, _DELETE = _SUBSYSTEM | 1, _SUBSYSTEM | 2
 _CTA_TUPLE_ORIG, _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 1, 2
-_CTA_IP_V4_DST, _CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 2, 1, 3
+_CTA_IP_V4_DST, _CTA_IP_V6_DST = 2, 4
+_CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 1, 3
 _NLA_F_NESTED = 0x8000
 _NFGENMSG = struct.Struct("=BBH")
-_IPV4 = _NFGENMSG.pack(socket.AF_INET, 0, 0)
+_FAMILIES = {"ip": _NFGENMSG.pack(socket.AF_INET, 0, 0), "ip6": _NFGENMSG.pack(socket.AF_INET6, 0, 0)}
 
 
 def forget(publications: Iterable[Publication]) -> None:
     """Forget all flows to these ports that are UDP. A host without connection tracking has none."""
-    wanted = {
-        (one.host_port.to_bytes(2, "big"), b"" if one.host_ip == ANY else one.host_ip.packed)
-        for one in publications
-        if one.protocol == PROTOCOLS["udp"]
-    }
-    if not wanted:
-        return
+    every = [one for one in publications if one.protocol == PROTOCOLS["udp"]]
+    for family in dict.fromkeys(one.family for one in every):
+        wanted = {
+            (one.host_port.to_bytes(2, "big"), b"" if one.host_ip in (ANY, ANY6) else one.host_ip.packed)
+            for one in every
+            if one.family == family
+        }
+        _forget(wanted, _FAMILIES[family])
+
+
+def _forget(wanted: set[tuple[bytes, bytes]], family: bytes) -> None:
     try:
         netlink = Netlink(_NETLINK_NETFILTER)
     except OSError as error:
@@ -41,10 +46,10 @@ def forget(publications: Iterable[Publication]) -> None:
             return
         raise
     with netlink:
-        found = [flow for reply in netlink.dump(_GET, _IPV4) if (flow := _original(reply)) and _goes_to(flow, wanted)]
+        found = [flow for reply in netlink.dump(_GET, family) if (flow := _original(reply)) and _goes_to(flow, wanted)]
         for flow in found:
             try:
-                netlink.request(_DELETE, _IPV4 + attribute(_CTA_TUPLE_ORIG | _NLA_F_NESTED, flow))
+                netlink.request(_DELETE, family + attribute(_CTA_TUPLE_ORIG | _NLA_F_NESTED, flow))
             except OSError as error:
                 if error.errno != errno.ENOENT:  # it has ended by itself
                     raise
@@ -61,5 +66,6 @@ def _goes_to(flow: bytes, wanted: set[tuple[bytes, bytes]]) -> bool:
     if protocol.get(_CTA_PROTO_NUM) != bytes((PROTOCOLS["udp"],)):
         return False
     port = protocol.get(_CTA_PROTO_DST_PORT, b"")
-    address = attributes(parts.get(_CTA_TUPLE_IP, b"")).get(_CTA_IP_V4_DST, b"")
+    ip = attributes(parts.get(_CTA_TUPLE_IP, b""))
+    address = ip.get(_CTA_IP_V4_DST) or ip.get(_CTA_IP_V6_DST, b"")
     return (port, b"") in wanted or (port, address) in wanted

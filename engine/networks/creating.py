@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from dosirak.engine.errors import Conflict, Forbidden, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.networks import addresses, options
-from dosirak.engine.networks.model import PREDEFINED, CreateRequest, Ipam, Network, Pool
+from dosirak.engine.networks.model import PREDEFINED, CreateRequest, Ipam, Network, Pool, Six
 
 # It ends in events, file lines and messages, and must not look like a path or an option.
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f/-][^\x00-\x20\x7f-\x9f/]*")
@@ -22,11 +22,11 @@ def check(request: CreateRequest, existing: Iterable[Network]) -> None:
     """Refuses what can be told without looking at the host. Raises Docker's errors."""
     if request.name in PREDEFINED:
         raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
-    if request.enable_ipv6:
-        raise NotSupported("IPv6 networks are not supported by this engine yet")
     if request.enable_ipv4 is False:
+        if request.enable_ipv6:
+            raise NotSupported("networks without IPv4 are not supported by this engine yet")
         raise InvalidRequest("IPv4 or IPv6 must be enabled")
-    _check_pools(request.ipam or Ipam())
+    _check_pools(request.ipam or Ipam(), six=bool(request.enable_ipv6))
     if not request.name.strip():
         raise InvalidRequest("invalid name: name is empty")
     if not _NAME.fullmatch(request.name):
@@ -61,8 +61,11 @@ def _check_kind(request: CreateRequest) -> None:
         raise NotFound(f'plugin "{ipam}" not found')
 
 
-def make(request: CreateRequest, network_id: str, existing: Sequence[Network], used: Sequence[IPv4Network]) -> Network:
-    """The record. Parameters: `used`: the subnets of the host, our own bridges' among them.
+def make(
+    request: CreateRequest, network_id: str, existing: Sequence[Network], used: Sequence[IPv4Network], own: IPv6Network
+) -> Network:
+    """The record. Parameters: `used`: the subnets of the host, our own bridges' among them; `own`: what IPv6 networks
+    get their subnets from.
 
     Raises Forbidden for a subnet or a bridge's name that another network has, InvalidRequest when none is left.
     """
@@ -91,6 +94,7 @@ def make(request: CreateRequest, network_id: str, existing: Sequence[Network], u
         reserved=dict(pool.reserved or {}),
         bridge=bridge,
         mtu=chosen.mtu,
+        six=_six(request, existing, own) if request.enable_ipv6 else None,
         internal=bool(request.internal),
         attachable=bool(request.attachable),
         options=dict(request.options or {}),
@@ -100,8 +104,7 @@ def make(request: CreateRequest, network_id: str, existing: Sequence[Network], u
 
 
 def _asked(ipam: Ipam) -> tuple[IPv4Network, Pool] | None:
-    pools = [(ip_network(pool.subnet or "", strict=False), pool) for pool in ipam.config or ()]
-    found = [(subnet, pool) for subnet, pool in pools if isinstance(subnet, IPv4Network)]
+    found = [(subnet, pool) for subnet, pool in _pools(ipam) if isinstance(subnet, IPv4Network)]
     if len(found) > 1:
         raise Forbidden("bridge driver doesn't support multiple subnets")
     if found and found[0][0].prefixlen > 30:
@@ -109,26 +112,45 @@ def _asked(ipam: Ipam) -> tuple[IPv4Network, Pool] | None:
     return found[0] if found else None
 
 
-def _gateway(subnet: IPv4Network, pool: Pool) -> IPv4Address:
+def _pools(ipam: Ipam) -> list[tuple[IPv4Network | IPv6Network, Pool]]:
+    return [(ip_network(pool.subnet or "", strict=False), pool) for pool in ipam.config or ()]
+
+
+def _six(request: CreateRequest, existing: Sequence[Network], own: IPv6Network) -> Six:
+    """The IPv6 side: the asked subnet, else one of our own."""
+    ours = [IPv6Network(network.six.subnet) for network in existing if network.six]
+    found = [(one, pool) for one, pool in _pools(request.ipam or Ipam()) if isinstance(one, IPv6Network)]
+    if len(found) > 1:
+        raise Forbidden("bridge driver doesn't support multiple subnets")
+    subnet, pool = found[0] if found else (addresses.choose_subnet6(ours, own), Pool())
+    if any(map(subnet.overlaps, ours)):
+        raise Forbidden("invalid pool request: Pool overlaps with other one on this address space")
+    if subnet.prefixlen > 126:
+        raise InvalidRequest(f"invalid subnet {subnet}: no room for a gateway and a container")
+    return Six(str(subnet), str(_gateway(subnet, pool)), pool.ip_range or "", dict(pool.reserved or {}))
+
+
+def _gateway(subnet: IPv4Network | IPv6Network, pool: Pool) -> IPv4Address | IPv6Address:
     """The asked one, else the first address of what containers may get."""
-    reserved = {IPv4Address(address) for address in (pool.reserved or {}).values()}
+    reserved = {ip_address(address) for address in (pool.reserved or {}).values()}
     if pool.gateway:
-        return IPv4Address(pool.gateway)
+        return ip_address(pool.gateway)
+    address_of = type(subnet.network_address)
     first = max(int(ip_network(pool.ip_range).network_address) if pool.ip_range else 0, int(subnet.network_address) + 1)
-    return next(address for step in range(len(reserved) + 1) if (address := IPv4Address(first + step)) not in reserved)
+    return next(address for step in range(len(reserved) + 1) if (address := address_of(first + step)) not in reserved)
 
 
-def _check_pools(ipam: Ipam) -> None:
+def _check_pools(ipam: Ipam, six: bool) -> None:
     """Docker's ValidateIPAM: all that is wrong, at once."""
     errors: list[str] = []
     for pool in ipam.config or ():
-        errors += _errors(pool)
+        errors += _errors(pool, six)
     if errors:
         listed = errors[0] if len(errors) == 1 else "* " + "\n* ".join(errors)
         raise InvalidRequest(f"invalid network config:\n{listed}")
 
 
-def _errors(pool: Pool) -> list[str]:
+def _errors(pool: Pool, six: bool) -> list[str]:
     text = pool.subnet or ""
     try:
         subnet = ip_network(text, strict=False)
@@ -136,7 +158,7 @@ def _errors(pool: Pool) -> list[str]:
         subnet = None
     if subnet is None or "/" not in text:
         return [f"invalid subnet {text}: invalid CIDR block notation"]
-    if isinstance(subnet, IPv6Network):
+    if isinstance(subnet, IPv6Network) and not six:
         return []  # IPv6 is off: its pools are looked over, as Docker does
     errors = []
     if str(subnet) != text:
@@ -148,7 +170,7 @@ def _errors(pool: Pool) -> list[str]:
     return [error for error in errors if error]
 
 
-def _range_errors(text: str, subnet: IPv4Network) -> list[str]:
+def _range_errors(text: str, subnet: IPv4Network | IPv6Network) -> list[str]:
     if not text:
         return []
     try:
@@ -157,8 +179,8 @@ def _range_errors(text: str, subnet: IPv4Network) -> list[str]:
         part = None
     if part is None or "/" not in text:
         return [f"invalid ip-range {text}: invalid CIDR block notation"]
-    if not isinstance(part, IPv4Network):
-        return [f"invalid ip-range {text}: parent subnet is an IPv4 block"]
+    if part.version != subnet.version:
+        return [f"invalid ip-range {text}: parent subnet is an IPv{subnet.version} block"]
     errors = []
     if part.prefixlen < subnet.prefixlen:
         errors.append(f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}")
@@ -169,15 +191,15 @@ def _range_errors(text: str, subnet: IPv4Network) -> list[str]:
     return errors
 
 
-def _address_error(what: str, text: str, subnet: IPv4Network) -> str:
+def _address_error(what: str, text: str, subnet: IPv4Network | IPv6Network) -> str:
     if not text:
         return ""
     try:
         address = ip_address(text)
     except ValueError:
         return f"invalid {what}: invalid address"
-    if not isinstance(address, IPv4Address):
-        return f"invalid {what}: parent subnet is an IPv4 block"
+    if address.version != subnet.version:
+        return f"invalid {what}: parent subnet is an IPv{subnet.version} block"
     if address not in subnet:
         return f"invalid {what}: parent subnet {subnet} doesn't contain this address"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from dosirak.engine.networks import rules
@@ -21,6 +22,7 @@ class Firewall:
         self._nftables: Nftables | None = None
         self._bridges: dict[str, Bridge] = {}
         self._publications: dict[Publication, None] = {}
+        self._six = False  # whether there is a table of family ip6
 
     def install(self, bridges: Iterable[Bridge], publications: Iterable[Publication] = ()) -> None:
         """Adds bridges and published ports (of a predecessor: readopted) and writes the whole table."""
@@ -47,11 +49,15 @@ class Firewall:
     def uninstall(self, bridge: str) -> None:
         """Takes a bridge's rules away, and with the last bridge the table."""
         self._bridges.pop(bridge, None)
-        self._run(self._whole() if self._bridges else rules.remove(self.table))
+        if self._bridges:
+            self._run(self._whole())
+        else:
+            self._remove(self.table)
+            self._six = False
 
     def remove_foreign(self, table: str) -> None:
         """Deletes the table of another engine, one that is gone."""
-        self._run(rules.remove(table))
+        self._remove(table)
 
     def close(self) -> None:
         """Lets go of the library; the table stays as it is."""
@@ -59,8 +65,22 @@ class Firewall:
             self._nftables.close()
             self._nftables = None
 
+    def _remove(self, table: str) -> None:
+        self._run(rules.remove(table))
+        # On its own, for a kernel without IPv6 has no such family (and nobody's table in it).
+        with contextlib.suppress(NftError):
+            self._run(rules.remove(table, "ip6"))
+
     def _whole(self) -> list[Command]:
-        return rules.install(self.table, self._bridges.values(), list(self._publications))
+        bridges, publications = self._bridges.values(), list(self._publications)
+        commands = rules.install(self.table, bridges, publications)
+        wanted = any(bridge.subnet6 for bridge in bridges)
+        if wanted:
+            commands += rules.install(self.table, bridges, publications, "ip6")
+        elif self._six:
+            commands += rules.remove(self.table, "ip6")
+        self._six = wanted
+        return commands
 
     def _change(self, commands: list[Command]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from dosirak.engine.networks import bridges, conntrack, links
 from dosirak.engine.networks.namespaces import INTERFACE, Prepared, Wiring
@@ -24,9 +24,15 @@ def settle(kernel: Kernel, namespace: int) -> None:
     kernel.namespaces.settle(namespace)
 
 
-def route(kernel: Kernel, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
+def route(
+    kernel: Kernel,
+    namespace: int,
+    interface: str,
+    gateway: IPv4Address | None,
+    gateway6: IPv6Address | None,
+) -> None:
     """Another way out of a namespace, or none."""
-    kernel.namespaces.route(namespace, interface, gateway)
+    kernel.namespaces.route(namespace, interface, gateway, gateway6)
 
 
 def listen(kernel: Kernel, namespace: int) -> tuple[int, ...]:
@@ -53,6 +59,8 @@ def let_go(kernel: Kernel, prepared: Prepared, bridge: int, closed: Sequence[Pub
             links.detach(kernel.netlink, prepared.index)
         if prepared.address and bridge:
             links.forget_neighbour(kernel.netlink, bridge, prepared.address.ip)
+        if prepared.address6 and bridge:
+            links.forget_neighbour(kernel.netlink, bridge, prepared.address6.ip)
         if closed:
             withdraw(kernel, closed)
     finally:

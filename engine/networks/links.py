@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 import msgspec
 
@@ -28,6 +28,7 @@ _VETH_INFO_PEER = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_F_NODAD = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
 _NDA_DST = 1
@@ -158,28 +159,38 @@ def add_address(netlink: Netlink, index: int, address: IPv4Interface) -> None:
     netlink.request(_RTM_NEWADDR, header + body, NLM_F_CREATE_EXCL)
 
 
-_DEFAULT_ROUTE = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0)
+def add_address6(netlink: Netlink, index: int, address: IPv6Interface) -> None:
+    """Gives a link an IPv6 address that is used at once: it is nobody else's, so duplicates are not looked for."""
+    body = attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
+    header = _IFADDR.pack(socket.AF_INET6, address.network.prefixlen, _IFA_F_NODAD, 0, index)
+    netlink.request(_RTM_NEWADDR, header + body, NLM_F_CREATE_REPLACE)
 
 
-def replace_default_route(netlink: Netlink, index: int, gateway: IPv4Address) -> None:
-    """The default route goes through `gateway` on this link, whatever it was before."""
+def _default_route(family: int) -> bytes:
+    return _RTMSG.pack(family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0)
+
+
+def replace_default_route(netlink: Netlink, index: int, gateway: IPv4Address | IPv6Address) -> None:
+    """The default route of its family goes through `gateway` on this link, whatever it was before."""
     body = attribute(_RTA_GATEWAY, gateway.packed) + attribute(_RTA_OIF, _U32.pack(index))
-    netlink.request(_RTM_NEWROUTE, _DEFAULT_ROUTE + body, NLM_F_CREATE_REPLACE)
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    netlink.request(_RTM_NEWROUTE, _default_route(family) + body, NLM_F_CREATE_REPLACE)
 
 
-def delete_default_route(netlink: Netlink) -> None:
+def delete_default_route(netlink: Netlink, family: int = socket.AF_INET) -> None:
     """No default route; none there is fine."""
     try:
-        netlink.request(_RTM_DELROUTE, _DEFAULT_ROUTE)
+        netlink.request(_RTM_DELROUTE, _default_route(family))
     except OSError as error:
         if error.errno != errno.ESRCH:
             raise
 
 
-def forget_neighbour(netlink: Netlink, index: int, address: IPv4Address) -> None:
-    """Drops the host's ARP entry of an address, so that its next owner, of whatever MAC, is asked afresh."""
+def forget_neighbour(netlink: Netlink, index: int, address: IPv4Address | IPv6Address) -> None:
+    """Drops the host's entry of an address, so that its next owner, of whatever MAC, is asked afresh."""
     try:
-        header = _NDMSG.pack(socket.AF_INET, index, 0, 0, 0)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        header = _NDMSG.pack(family, index, 0, 0, 0)
         netlink.request(_RTM_DELNEIGH, header + attribute(_NDA_DST, address.packed))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV):

@@ -14,7 +14,7 @@ import msgspec
 
 from dosirak.engine.errors import EngineError, Forbidden
 from dosirak.engine.networks import bridges, choosing, creating, names
-from dosirak.engine.networks.addresses import choose_subnet, gateway_of
+from dosirak.engine.networks.addresses import choose_subnet, gateway_of, unique_local
 from dosirak.engine.networks.boxes import Boxes
 from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null
 from dosirak.engine.networks.home import Home
@@ -46,6 +46,7 @@ class Networks:
         self._home = home = home or Home()
         self._records = Records(db)
         self._root = settings.data
+        self._own = unique_local(names.seed(settings.data))
         self._events = events
         self._worker = Worker(names.table_name(settings.data), home)
         self._ports = Ports(home)
@@ -115,7 +116,7 @@ class Networks:
             used = await self._worker.submit(bridges.host_subnets)
             existing = [driver.network for driver in self._registry]
             creating.check(request, existing)  # another one may have come meanwhile
-            network = creating.make(request, names.new_id(), existing, used)
+            network = creating.make(request, names.new_id(), existing, used, self._own)
             driver = self._driver(network)
             self._records.save_network(network)
             self._registry.add(driver)

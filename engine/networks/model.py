@@ -49,7 +49,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A container's connection to one network, as the database keeps it.
 
     `ip`, `gateway`, `mac` are "" and `prefix` 0 on the networks `host` and `none`; `gateway` is "" on internal networks
-    too. `interface` is the name of the veth's host end, `inner` that of its other end; `name` is the container's name,
+    too. `ip6`, `prefix6` and `gateway6` are the same of IPv6, where the network has it.
+    `interface` is the name of the veth's host end, `inner` that of its other end; `name` is the container's name,
     `hostname` what it calls itself, `names` all by which its neighbours' resolvers know it, the first of them the
     answer to "who has this address". `links`: names of its own for neighbours. `priority`: the one with the highest
     becomes the way out.
@@ -65,6 +66,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ip: str = ""
     prefix: int = 0
     gateway: str = ""
+    ip6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
     mac: str = ""
     interface: str = ""
     inner: str = "eth0"
@@ -80,10 +84,20 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
 
     network: str
     ip: str = ""
+    ip6: str = ""
     mac: str = ""
     names: tuple[str, ...] = ()
     links: dict[str, str] = msgspec.field(default_factory=dict)
     priority: int = 0
+
+
+class Six(msgspec.Struct, frozen=True):
+    """The IPv6 side of a network; the fields as `Network` has them."""
+
+    subnet: str
+    gateway: str
+    ip_range: str = ""
+    reserved: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,11 +123,16 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     internal: bool = False
     attachable: bool = False
     ingress: bool = False
-    enable_ipv6: bool = False
+    six: Six | None = None
     options: dict[str, str] = msgspec.field(default_factory=dict)
     ipam_options: dict[str, str] = msgspec.field(default_factory=dict)
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def enable_ipv6(self) -> bool:
+        """Whether its containers have IPv6 addresses too."""
+        return self.six is not None
 
 
 class Sandbox(msgspec.Struct, frozen=True):

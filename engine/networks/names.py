@@ -24,6 +24,15 @@ def table_name(root: Path) -> str:
     return "dosirak" if _is_default(root) else f"dosirak-{_hash(root)}"
 
 
+def seed(root: Path) -> bytes:
+    """What tells that engine from all others, on this machine and elsewhere."""
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = os.uname().nodename.encode()
+    return machine.strip() + b"\0" + os.fsencode(os.path.realpath(root))
+
+
 def veth_name() -> str:
     """A name for a veth's host end, as Docker shapes it: `veth` and seven hexadecimal digits."""
     return f"veth{os.urandom(4).hex()[:7]}"

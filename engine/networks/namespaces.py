@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 import msgspec
 
@@ -22,7 +22,7 @@ from dosirak.engine.runtime.syscalls import CLONE_NEWNET, setns, unshare
 
 INTERFACE = "eth0"
 # Docker's, for every new network namespace (moby: daemon/oci_linux.go): ping and low ports need no capability.
-# IPv6 is off for what is connected later (networks are IPv4 only as yet): no address to detect duplicates of, no router
+# IPv6 is off for what is connected later, unless its network has it: no address to detect duplicates of, no router
 # advertisement to believe (CVE-2020-13401); the loopback, which exists already, keeps ::1.
 _SYSCTLS = (
     ("ipv4/ping_group_range", "0 {last_gid}"),
@@ -44,6 +44,8 @@ class Wiring(msgspec.Struct, frozen=True):
     mtu: int
     isolated: bool = False
     named: bool = False
+    address6: IPv6Interface | None = None
+    gateway6: IPv6Address | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ class Prepared(msgspec.Struct, frozen=True):
     address: IPv4Interface | None = None
     mac: str = ""
     sockets: tuple[int, ...] = ()
+    address6: IPv6Interface | None = None
 
     def close(self) -> None:
         """Lets go of the descriptors."""
@@ -106,19 +109,20 @@ class Namespaces:
         fd = os.dup(namespace)
         try:
             with self._enter(fd) as inside:
-                return self._wire(fd, inside, msgspec.structs.replace(wiring, gateway=None), interface)
+                return self._wire(fd, inside, msgspec.structs.replace(wiring, gateway=None, gateway6=None), interface)
         except BaseException:
             os.close(fd)
             raise
 
-    def route(self, namespace: int, interface: str, gateway: IPv4Address | None) -> None:
+    def route(self, namespace: int, interface: str, gateway: IPv4Address | None, gateway6: IPv6Address | None) -> None:
         """The namespace's only way out is by this interface; none without a gateway."""
         with self._enter(namespace) as inside:
-            if gateway is None:
-                links.delete_default_route(inside)
-            else:
-                index = next(link.index for link in links.list_links(inside) if link.name == interface)
-                links.replace_default_route(inside, index, gateway)
+            index = next((link.index for link in links.list_links(inside) if link.name == interface), 0)
+            for family, address in ((socket.AF_INET, gateway), (socket.AF_INET6, gateway6)):
+                if address is None:
+                    links.delete_default_route(inside, family)
+                else:
+                    links.replace_default_route(inside, index, address)
 
     def listen(self, namespace: int) -> tuple[int, int]:
         """Sockets for a name server inside, UDP and TCP. Raises OSError where something listens there already."""
@@ -178,12 +182,28 @@ class Namespaces:
             # Where br_netfilter asks the rules, they keep neighbours apart (published ports are bridged there, too).
             links.isolate(self._netlink, index)
         links.add_address(inside, inner, wiring.address)
+        if wiring.address6:
+            self._allow_ipv6(fd, interface)
+            links.add_address6(inside, inner, wiring.address6)
         links.set_up(inside, inner)
         if wiring.gateway:
             links.replace_default_route(inside, inner, wiring.gateway)
+        if wiring.gateway6:
+            links.replace_default_route(inside, inner, wiring.gateway6)
         links.wait_carrying(inside, inner)
         links.wait_carrying(self._netlink, index, wiring.bridge)
-        return Prepared(fd, veth, index, wiring.address, wiring.mac)
+        return Prepared(fd, veth, index, wiring.address, wiring.mac, address6=wiring.address6)
+
+    def _allow_ipv6(self, namespace: int, interface: str) -> None:
+        """Addresses that are given, and none that neighbours would have it believe. Raises HostLimit."""
+        setns(namespace, CLONE_NEWNET)
+        try:
+            if not sysctl.read(f"ipv6/conf/{interface}/disable_ipv6"):
+                raise HostLimit("this host has no IPv6 (the kernel was started with ipv6.disable=1, or built without)")
+            for name, value in (("accept_ra", "0"), ("disable_ipv6", "0")):
+                sysctl.write(f"ipv6/conf/{interface}/{name}", value)
+        finally:
+            setns(self._home, CLONE_NEWNET)
 
 
 def _listen() -> tuple[int, int]:

@@ -8,6 +8,7 @@ one excludes others (socket(7)); nothing ever reaches them, the rules come first
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -17,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from dosirak.engine.errors import HostLimit, InvalidRequest, NotSupported
 from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import BoundPort, PortBinding
-from dosirak.engine.networks.rules import ANY, PROTOCOLS, Publication
+from dosirak.engine.networks.rules import ANY, ANY6, PROTOCOLS, Publication
 
 # Docker's ephemeral range is the kernel's own, and this where that can't be read.
 _RANGE_FILE = "/proc/sys/net/ipv4/ip_local_port_range"
@@ -42,15 +43,16 @@ class Ports:
         self._held: dict[BoundPort, socket.socket | None] = {}
         self._next_ephemeral = 0
 
-    def reserve(self, bindings: Sequence[PortBinding], ip: str) -> list[BoundPort]:
+    def reserve(self, bindings: Sequence[PortBinding], ip: str, *, six: bool = False) -> list[BoundPort]:
         """Takes all of them or none, for the container with address `ip` (it stands in messages only).
 
-        Raises PortTaken, InvalidRequest for an address or protocol that is none, NotSupported for IPv6.
+        Parameters: `six`: it has an IPv6 address too; a port of no address in particular is then one of both kinds.
+        Raises PortTaken, InvalidRequest for an address or protocol that is none, NotSupported for IPv6 without `six`.
         """
         taken: list[BoundPort] = []
         try:
             for binding in bindings:
-                taken.append(self._reserve(binding, ip))
+                taken += self._reserve(binding, ip, six)
         except BaseException:
             self.release(taken)
             raise
@@ -74,22 +76,26 @@ class Ports:
             if held:
                 held.close()
 
-    def _reserve(self, binding: PortBinding, ip: str) -> BoundPort:
-        host_ip = _host_ip(binding)
+    def _reserve(self, binding: PortBinding, ip: str, six: bool) -> list[BoundPort]:
+        addresses = _host_ips(binding, six)
         fixed = binding.host_port != 0 and binding.host_port_end in (0, binding.host_port)
         failure: PortTaken | None = None
         for number in self._candidates(binding):
-            port = BoundPort(binding.container_port, binding.protocol, str(host_ip), number)
+            taken: list[BoundPort] = []
             try:
-                self._take(port, ip)
+                for address in addresses:
+                    port = BoundPort(binding.container_port, binding.protocol, str(address), number)
+                    self._take(port, ip)
+                    taken.append(port)
             except PortTaken as error:
+                self.release(taken)
                 if fixed:
                     raise
                 failure = error
                 continue
             if not binding.host_port:
                 self._next_ephemeral = number + 1
-            return port
+            return taken
         raise failure or PortTaken("all ports are allocated")
 
     def _candidates(self, binding: PortBinding) -> Iterator[int]:
@@ -104,7 +110,7 @@ class Ports:
     def _take(self, port: BoundPort, ip: str) -> None:
         """Raises PortTaken, in the words Docker has for a port of its own and for a stranger's."""
         if any(_clash(port, other) for other in self._held):
-            raise PortTaken(f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated")
+            raise PortTaken(f"Bind for {_shown(port)}:{port.host_port} failed: port is already allocated")
         try:
             held = self._hold_now(port)
         except OSError as error:
@@ -112,7 +118,7 @@ class Ports:
                 self._held[port] = None
                 return
             reason = _reason(error, port.host_port)
-            where = f"{port.host_ip}:{port.host_port}:{ip}:{port.container_port}/{port.protocol}"
+            where = f"{_shown(port)}:{port.host_port}:{ip}:{port.container_port}/{port.protocol}"
             raise PortTaken(f"failed to bind host port for {where}: {reason}") from error
         self._held[port] = held
         try:
@@ -131,12 +137,20 @@ class Ports:
         return _hold(port)
 
 
-def publications(ports: Sequence[BoundPort], ip: IPv4Address) -> list[Publication]:
-    """The rules' view of a container's ports."""
-    return [
-        Publication(PROTOCOLS[port.protocol], IPv4Address(port.host_ip), port.host_port, ip, port.container_port)
-        for port in ports
-    ]
+def publications(ports: Sequence[BoundPort], ip: IPv4Address, ip6: IPv6Address | None) -> list[Publication]:
+    """The rules' view of a container's ports: each leads to its address of the same kind."""
+    found = []
+    for port in ports:
+        host_ip = ip_address(port.host_ip)
+        target = ip if host_ip.version == 4 else ip6
+        if target:
+            number = PROTOCOLS[port.protocol]
+            found.append(Publication(number, host_ip, port.host_port, target, port.container_port))
+    return found
+
+
+def _shown(port: BoundPort) -> str:
+    return f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
 
 
 def _reason(error: OSError, number: int) -> str:
@@ -151,14 +165,24 @@ def _reason(error: OSError, number: int) -> str:
 
 
 def _hold(port: BoundPort) -> socket.socket:
+    if ":" in port.host_ip:
+        # One that doesn't listen refuses what the rules can't lead on (::1); unless a TIME_WAIT is in its way.
+        with contextlib.suppress(OSError):
+            return _bound(port, listening=False)
+    return _bound(port, listening=port.protocol != "udp")
+
+
+def _bound(port: BoundPort, *, listening: bool) -> socket.socket:
     kind, protocol = _TYPES[port.protocol]
-    held = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC, protocol)
+    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
+    held = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:
-        if port.protocol == "udp":
-            held.bind((port.host_ip, port.host_port))
-        else:
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if listening:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.bind((port.host_ip, port.host_port))
+        held.bind((port.host_ip, port.host_port))
+        if listening:
             held.listen(1)
     except BaseException:
         held.close()
@@ -169,21 +193,28 @@ def _hold(port: BoundPort) -> socket.socket:
 def _clash(one: BoundPort, other: BoundPort) -> bool:
     if (one.protocol, one.host_port) != (other.protocol, other.host_port):
         return False
-    return one.host_ip == other.host_ip or str(ANY) in (one.host_ip, other.host_ip)
+    if (":" in one.host_ip) != (":" in other.host_ip):
+        return False
+    return one.host_ip == other.host_ip or bool({str(ANY), str(ANY6)} & {one.host_ip, other.host_ip})
 
 
-def _host_ip(binding: PortBinding) -> IPv4Address:
+def _host_ips(binding: PortBinding, six: bool) -> list[IPv4Address | IPv6Address]:
     if binding.protocol not in PROTOCOLS:
         raise InvalidRequest(f"invalid protocol: {binding.protocol}")
     if not 0 < binding.container_port < 65536 or not 0 <= binding.host_port < 65536 or binding.host_port_end > 65535:
         raise InvalidRequest(f"invalid port: {binding.container_port}/{binding.protocol}")
     try:
-        address = ip_address(binding.host_ip) if binding.host_ip else ANY
+        address = ip_address(binding.host_ip) if binding.host_ip else None
     except ValueError as error:
         raise InvalidRequest(f"invalid IP address in port binding: {binding.host_ip!r}") from error
-    if isinstance(address, IPv6Address):
-        raise NotSupported(f"[{address}]:{binding.host_port or ''}: publishing on IPv6 addresses is not supported yet")
-    return address
+    if isinstance(address, IPv6Address) and not six:
+        raise NotSupported(
+            f"[{address}]:{binding.host_port or ''}: the container has no IPv6 address to publish; connect it to a"
+            " network made with --ipv6"
+        )
+    if address:
+        return [address]
+    return [ANY, ANY6] if six else [ANY]
 
 
 def _ephemeral_range() -> tuple[int, int]:

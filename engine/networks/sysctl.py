@@ -7,6 +7,7 @@ import os
 from dosirak.engine.errors import HostLimit
 
 FORWARD = "ipv4/ip_forward"
+FORWARD6 = "ipv6/conf/all/forwarding"
 BRIDGES_ASK_RULES = "bridge/bridge-nf-call-iptables"
 
 

@@ -94,7 +94,7 @@ def remove(session: Session, networks: tuple[str, ...], force: bool) -> Result:
 @flag("--driver-opt", "options", type=LIST, many=True, help="Driver option, key=value.", hidden=True)
 @flag("--gw-priority", "priority", type=INT, default=0, help="The highest is the way out.")
 @flag("--ip", help="Its IPv4 address.")
-@flag("--ip6", help="Its IPv6 address.", hidden=True)
+@flag("--ip6", help="Its IPv6 address.")
 @flag("--link", "links", type=LINK, many=True, help="A name of its own for another, container:name.")
 @flag("--link-local-ip", "local", type=LIST, many=True, help="A link-local address.", hidden=True)
 @click.argument("network")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -100,6 +101,11 @@ class Namespace:
                 return made.recv(64)[0] == 0
             except OSError:
                 return False
+
+    def command(self, *words: str) -> str:
+        """What a program says in here, which has to succeed."""
+        done = self.run(lambda: subprocess.run(words, capture_output=True, text=True, check=True))
+        return done.stdout
 
     def links(self) -> dict[str, dict[str, Any]]:
         """Links by name: index, mac, mtu, state, master, kind, alias."""

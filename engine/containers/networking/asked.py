@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import msgspec
 
@@ -41,14 +41,16 @@ def _check_named(name: str, endpoint: EndpointSettings, network: Network | None 
 def check_endpoint(name: str, endpoint: EndpointSettings, network: Network | None = None) -> None:
     """One endpoint's settings. Raises InvalidRequest "invalid endpoint settings:…", NotSupported."""
     ipam = endpoint.ipam_config
-    ip = ipam.ipv4_address if ipam else ""
+    ip, ip6 = (ipam.ipv4_address, ipam.ipv6_address) if ipam else ("", "")
     errors = []
     if name in PREDEFINED:
-        if ip:
+        if ip or ip6:
             errors.append("user specified IP address is supported on user defined networks only")
         if endpoint.aliases:
             errors.append("network-scoped aliases are only supported for user-defined networks")
     if ip and (wrong := _wrong_address(ip, network)):
+        errors.append(wrong)
+    if ip6 and (wrong := _wrong_address6(ip6, network)):
         errors.append(wrong)
     if errors:
         listed = errors[0] if len(errors) == 1 else "* " + "\n* ".join(errors)
@@ -60,7 +62,7 @@ def check_endpoint(name: str, endpoint: EndpointSettings, network: Network | Non
     if endpoint.mac_address:
         names.parse_mac(endpoint.mac_address)
     for what, asked in (
-        ("IPv6 addresses", ipam and (ipam.ipv6_address or ipam.link_local_ips)),
+        ("link-local addresses", ipam and ipam.link_local_ips),
         ("driver options", endpoint.driver_opts),
     ):
         if asked:
@@ -73,6 +75,16 @@ def _wrong_address(text: str, network: Network | None) -> str:
     except ValueError:
         return f"invalid IPv4 address: {text}"
     if network and network.subnet and address not in IPv4Network(network.subnet):
+        return f"no configured subnet contains IP address {text}"
+    return ""
+
+
+def _wrong_address6(text: str, network: Network | None) -> str:
+    try:
+        address = IPv6Address(text)
+    except ValueError:
+        return f"invalid IPv6 address: {text}"
+    if network and (network.six is None or address not in IPv6Network(network.six.subnet)):
         return f"no configured subnet contains IP address {text}"
     return ""
 

@@ -35,7 +35,7 @@ def write(room: Room, record: Container, sandbox: Sandbox | None, directory: Pat
         "hosts": files.hosts(
             config.hostname,
             config.domainname,
-            ips=[endpoint.ip for endpoint in sandbox.endpoints if endpoint.ip],
+            ips=[ip for endpoint in sandbox.endpoints for ip in (endpoint.ip, endpoint.ip6) if ip],
             extra=host.extra_hosts or (),
             linked=links.hosts(room, record),
             host_gateway=gateway or "127.0.0.1",
@@ -75,13 +75,18 @@ def tell_linking(room: Room, record: Container, sandbox: Sandbox | None) -> None
 
 def _update_hosts(path: Path, record: Container, old: tuple[Endpoint, ...], new: tuple[Endpoint, ...]) -> None:
     text = path.read_text(errors="surrogateescape")
-    gone = {files.host_line(endpoint.ip, record.config.hostname, record.config.domainname) for endpoint in old}
-    kept = {files.host_line(endpoint.ip, record.config.hostname, record.config.domainname) for endpoint in new}
+    gone, kept = _own_lines(record, old), _own_lines(record, new)
     lines = [line for line in text.splitlines(keepends=True) if line not in gone - kept]
     lines += sorted(kept - gone)
     changed = "".join(lines)
     if changed != text:
         write_file(str(path), changed.encode(errors="surrogateescape"))
+
+
+def _own_lines(record: Container, endpoints: tuple[Endpoint, ...]) -> set[str]:
+    config = record.config
+    addresses = [address for endpoint in endpoints for address in (endpoint.ip, endpoint.ip6)]
+    return {files.host_line(address, config.hostname, config.domainname) for address in addresses}
 
 
 def _update_resolv_conf(path: Path, record: Container, before: Sandbox | None, after: Sandbox | None) -> None:
@@ -99,6 +104,7 @@ def _resolv_conf(record: Container, sandbox: Sandbox) -> str:
         dns=host.dns or (),
         search=host.dns_search or (),
         options=host.dns_options or (),
+        ipv6=any(endpoint.ip6 for endpoint in sandbox.endpoints),
         own_network=sandbox.netns_fd is not None,
         named=sandbox.named,
         instead=sandbox.nameserver,

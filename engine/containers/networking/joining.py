@@ -52,6 +52,7 @@ def request(record: Container, name: str, settings: EndpointSettings) -> Join:
     return Join(
         network=(settings.network_id if own else "") or name,
         ip=settings.ipam_config.ipv4_address if settings.ipam_config else "",
+        ip6=settings.ipam_config.ipv6_address if settings.ipam_config else "",
         mac=settings.mac_address,
         names=dns_names(record, settings) if own else (),
         links={alias: target for target, alias in map(parse_link, settings.links or ())} if own else {},

@@ -119,6 +119,7 @@ class Server:
                 message["name"],
                 message["names"],
                 socket.inet_aton(message["address"]),
+                socket.inet_pton(socket.AF_INET6, message["address6"]) if message.get("address6") else b"",
             )
         elif kind == "gone":
             self._zones.remove(message["id"])

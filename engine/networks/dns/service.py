@@ -74,6 +74,7 @@ class NameService:
                 "name": endpoint.network,
                 "names": endpoint.names,
                 "address": endpoint.ip,
+                "address6": endpoint.ip6,
             }
         )
         self._endpoints[endpoint.id] = message

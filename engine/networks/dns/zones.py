@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_REVERSE = ".in-addr.arpa"
+_REVERSE, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
 
 
 class Box:
@@ -38,13 +38,16 @@ class Box:
 
 
 class _Network:
-    """One network: name → the addresses of those that have it, by endpoint; address → its owner's first name."""
+    """One network: name → those that have it, by endpoint, each with its addresses; address → its owner's first name.
+
+    The addresses of one are those of IPv4 and of IPv6, in this order; b"" is none.
+    """
 
     __slots__ = ("addresses", "name", "names")
 
     def __init__(self, name: str) -> None:
         self.name = name.lower()
-        self.names: dict[str, dict[str, bytes]] = {}
+        self.names: dict[str, dict[str, tuple[bytes, bytes]]] = {}
         self.addresses: dict[bytes, str] = {}
 
 
@@ -53,7 +56,7 @@ class Zones:
 
     def __init__(self) -> None:
         self._networks: dict[str, _Network] = {}
-        self._endpoints: dict[str, tuple[str, tuple[str, ...], bytes]] = {}
+        self._endpoints: dict[str, tuple[str, tuple[str, ...], tuple[bytes, bytes]]] = {}
         self._turn = 0
 
     @property
@@ -61,20 +64,29 @@ class Zones:
         """The ids of all endpoints."""
         return frozenset(self._endpoints)
 
-    def add(self, endpoint: str, network: str, network_name: str, names: Sequence[str], address: bytes) -> None:
+    def add(
+        self,
+        endpoint: str,
+        network: str,
+        network_name: str,
+        names: Sequence[str],
+        address: bytes,
+        address6: bytes = b"",
+    ) -> None:
         """A container on a network, or what has become of it; the first name stands for its address."""
         self.remove(endpoint)
         own = tuple(dict.fromkeys(name.lower() for name in names))
         found = self._networks.setdefault(network, _Network(network_name))
         for name in own:
-            found.names.setdefault(name, {})[endpoint] = address
-        if names:
-            found.addresses[address] = f"{names[0]}.{network_name}"
-        self._endpoints[endpoint] = network, own, address
+            found.names.setdefault(name, {})[endpoint] = address, address6
+        for one in (address, address6):
+            if names and one:
+                found.addresses[one] = f"{names[0]}.{network_name}"
+        self._endpoints[endpoint] = network, own, (address, address6)
 
     def remove(self, endpoint: str) -> None:
         """A container on a network no more; unknown is fine."""
-        network, names, address = self._endpoints.pop(endpoint, ("", (), b""))
+        network, names, addresses = self._endpoints.pop(endpoint, ("", (), (b"", b"")))
         found = self._networks.get(network)
         if found is None:
             return
@@ -83,7 +95,8 @@ class Zones:
             having.pop(endpoint, None)
             if not having:
                 del found.names[name]
-        found.addresses.pop(address, None)
+        for address in addresses:
+            found.addresses.pop(address, None)
         if not found.names:
             del self._networks[network]
 
@@ -92,20 +105,21 @@ class Zones:
 
         A name that is known but has no record of the kind asked for is answered by none: nobody else could know one.
         """
-        if question.kind == packets.PTR and question.name.endswith(_REVERSE):
-            return self._reverse(box, question.name)
-        addresses = self._resolve(box, question.name)
-        if addresses is None:
+        if question.kind == packets.PTR and (address := _reversed(question.name)):
+            return self._reverse(box, address)
+        having = self._resolve(box, question.name)
+        if having is None:
             return None
-        if question.kind != packets.A:
+        if question.kind not in (packets.A, packets.AAAA):
             return []
+        addresses = [address for one in having if (address := one[question.kind == packets.AAAA])]
         if len(addresses) > 1:  # everybody's turn comes
             self._turn += 1
             at = self._turn % len(addresses)
             addresses = addresses[at:] + addresses[:at]
-        return [(packets.A, address) for address in addresses]
+        return [(question.kind, address) for address in addresses]
 
-    def _resolve(self, box: Box, name: str) -> list[bytes] | None:
+    def _resolve(self, box: Box, name: str) -> list[tuple[bytes, bytes]] | None:
         if not name:
             return None
         for part, network_name in _readings(name):
@@ -119,11 +133,7 @@ class Zones:
                     return list(having.values())
         return None
 
-    def _reverse(self, box: Box, name: str) -> list[tuple[int, bytes]] | None:
-        numbers = name.removesuffix(_REVERSE).split(".")
-        if len(numbers) != 4 or not all(part.isascii() and part.isdigit() and int(part) < 256 for part in numbers):
-            return None
-        address = bytes(int(part) for part in reversed(numbers))
+    def _reverse(self, box: Box, address: bytes) -> list[tuple[int, bytes]] | None:
         for network in box.networks:
             found = self._networks.get(network)
             owner = found.addresses.get(address) if found else None
@@ -133,6 +143,19 @@ class Zones:
                 except ValueError:
                     return []
         return None
+
+
+def _reversed(name: str) -> bytes:
+    """The address that a name of the reverse zones stands for; b"" for any other name."""
+    numbers = name.removesuffix(_REVERSE).split(".")
+    whole = name.endswith(_REVERSE) and len(numbers) == 4
+    if whole and all(part.isascii() and part.isdigit() and int(part) < 256 for part in numbers):
+        return bytes(int(part) for part in reversed(numbers))
+    digits = name.removesuffix(_REVERSE6).split(".")
+    whole = name.endswith(_REVERSE6) and len(digits) == 32
+    if whole and all(len(part) == 1 and part in "0123456789abcdef" for part in digits):
+        return bytes.fromhex("".join(reversed(digits)))
+    return b""
 
 
 def _readings(name: str) -> Iterator[tuple[str, str]]:

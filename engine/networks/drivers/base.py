@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True):
 
     mac: str = ""
     ip: str = ""
+    ip6: str = ""
     namespace: int | None = None
     interface: str = INTERFACE
 
@@ -36,6 +37,7 @@ class Attachment(msgspec.Struct, frozen=True):
     prepared: Prepared | None
     gateway: str = ""
     ports: tuple[BoundPort, ...] = ()
+    gateway6: str = ""
 
 
 class Driver(ABC):

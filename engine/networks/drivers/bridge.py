@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 
@@ -22,7 +22,7 @@ from dosirak.engine.networks.addresses import Allocator
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
 from dosirak.engine.networks.home import Home
-from dosirak.engine.networks.model import PREDEFINED, Network, PortBinding
+from dosirak.engine.networks.model import PREDEFINED, BoundPort, Network, PortBinding
 from dosirak.engine.networks.namespaces import Prepared, Wiring
 from dosirak.engine.networks.pool import Pool
 from dosirak.engine.networks.ports import Ports, PortTaken, publications
@@ -63,6 +63,7 @@ class Bridge(Driver):
         self._home = home
         self._options = options.parse(network.options)
         self._allocator = self._new_allocator()
+        self._allocator6 = self._new_allocator6()
         self._changing = asyncio.Lock()
         self._raised: Raised | None = None
         self._raising: asyncio.Future[Raised] | None = None
@@ -89,14 +90,16 @@ class Bridge(Driver):
             self._leave()
             raise
         self._attached.add(prepared.veth)
-        return Attachment(prepared, "" if self.network.internal else self.network.gateway)
+        if self.network.internal:
+            return Attachment(prepared)
+        return Attachment(prepared, self.network.gateway, gateway6=self.network.six.gateway if self.network.six else "")
 
     def disconnect(self, attachment: Attachment) -> None:
         """Closes the ports and takes the veth off the bridge, in the background, in this order."""
         assert attachment.prepared and attachment.prepared.address  # what `connect` and `adopt` give has both
         self._attached.discard(attachment.prepared.veth)
         self._ports.release(attachment.ports)
-        self._release(attachment.prepared, publications(attachment.ports, attachment.prepared.address.ip))
+        self._release(attachment.prepared, _publications(attachment.prepared, attachment.ports))
         self._leave()
 
     async def leave(self, attachment: Attachment) -> None:
@@ -113,12 +116,15 @@ class Bridge(Driver):
         assert attachment.prepared and attachment.prepared.address
         ip = attachment.prepared.address.ip
         usual = self._options.host_ip
-        asked = [port if port.host_ip else msgspec.structs.replace(port, host_ip=usual) for port in ports]
+        if usual != "0.0.0.0":
+            ports = [port if port.host_ip else msgspec.structs.replace(port, host_ip=usual) for port in ports]
+        # What a keeper carries it carries to IPv4 addresses.
+        six = attachment.prepared.address6 is not None and self._home.namespace is None
         try:
-            bound = self._ports.reserve(asked, str(ip))
+            bound = self._ports.reserve(ports, str(ip), six=six)
         except PortTaken as error:
             raise HostLimit(f"driver failed programming external connectivity on endpoint {where}: {error}") from error
-        opened = publications(bound, ip)
+        opened = _publications(attachment.prepared, bound)
         try:
             await self._worker.submit(jobs.publish, opened)
         except BaseException:
@@ -132,7 +138,7 @@ class Bridge(Driver):
         if attachment.ports:
             assert attachment.prepared and attachment.prepared.address
             self._ports.release(attachment.ports)
-            closed = publications(attachment.ports, attachment.prepared.address.ip)
+            closed = _publications(attachment.prepared, attachment.ports)
             self._later(self._worker.submit(jobs.withdraw, closed))
         return msgspec.structs.replace(attachment, ports=())
 
@@ -146,8 +152,10 @@ class Bridge(Driver):
             for attachment in attachments:
                 assert attachment.prepared and attachment.prepared.address
                 self._allocator.reserve(attachment.prepared.address.ip)
+                if self._allocator6 and attachment.prepared.address6:
+                    self._allocator6.reserve(attachment.prepared.address6.ip)
                 self._ports.readopt(attachment.ports, str(attachment.prepared.address.ip))
-                opened += publications(attachment.ports, attachment.prepared.address.ip)
+                opened += _publications(attachment.prepared, attachment.ports)
                 self._attached.add(attachment.prepared.veth)
             self._users += len(attachments)
             await self._raise(tuple(opened))
@@ -169,28 +177,40 @@ class Bridge(Driver):
     async def _take(self, request: Request) -> Prepared:
         mac = names.parse_mac(request.mac) if request.mac else None
         ip = _parse_ip(request.ip) if request.ip else None
+        ip6 = _parse_ip6(request.ip6) if request.ip6 else None
+        if ip6 and self._allocator6 is None:
+            raise InvalidRequest(f"no configured subnet contains IP address {ip6}")
         try:
-            return await self._take_now(request, ip, mac)
+            return await self._take_now(request, ip, ip6, mac)
         except OSError:
             # Someone has taken the bridge away from under us: once more, from the start.
             async with self._changing:
                 await self._drain()
             try:
-                return await self._take_now(request, ip, mac)
+                return await self._take_now(request, ip, ip6, mac)
             except OSError as error:
                 raise HostLimit(f"network {self.network.name}: can't connect a container: {error.strerror}") from error
 
-    async def _take_now(self, request: Request, ip: IPv4Address | None, mac: str | None) -> Prepared:
+    async def _take_now(
+        self, request: Request, ip: IPv4Address | None, ip6: IPv6Address | None, mac: str | None
+    ) -> Prepared:
         if self._pool is None:
             async with self._changing:
                 await self._raise()
         assert self._pool
-        if ip is None and mac is None and request.namespace is None:
+        if ip is None and ip6 is None and mac is None and request.namespace is None:
             return await self._pool.take()
         if ip:
             self._allocator.reserve(ip)
+        if ip6 and self._allocator6:
+            try:
+                self._allocator6.reserve(ip6)
+            except BaseException:
+                if ip:
+                    self._allocator.release(ip)
+                raise
         # A pool of its own for one: what it makes is not lost if this call is cancelled meanwhile.
-        single = Pool(lambda: self._make(ip, mac, request), size=0)
+        single = Pool(lambda: self._make(ip, ip6, mac, request), size=0)
         try:
             return await single.take()
         finally:
@@ -205,13 +225,19 @@ class Bridge(Driver):
         subnet = IPv4Network(network.subnet)
         wanted = Wanted(
             rules=BridgeRules(
-                network.bridge, subnet, network.internal, self._options.neighbours, self._options.masquerade
+                network.bridge,
+                subnet,
+                network.internal,
+                self._options.neighbours,
+                self._options.masquerade,
+                IPv6Network(network.six.subnet) if network.six else None,
             ),
             gateway=IPv4Address(network.gateway),
             mtu=network.mtu,
             movable=not self._attached and not network.fixed,
             taken=tuple(other for other in self._taken() if other != subnet),
             publications=opened,
+            address6=_gateway6(network),
             forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
         )
         # Whoever waits may give up; what is being made is made all the same, and `_lower` has to know.
@@ -243,11 +269,17 @@ class Bridge(Driver):
             await self._worker.submit(jobs.lower, self.network.bridge, leaving)
 
     def _make(
-        self, ip: IPv4Address | None = None, mac: str | None = None, request: Request | None = None
+        self,
+        ip: IPv4Address | None = None,
+        ip6: IPv6Address | None = None,
+        mac: str | None = None,
+        request: Request | None = None,
     ) -> asyncio.Future[Prepared]:
         assert self._raised
         ip = ip or self._allocator.take()
-        allocator, raised = self._allocator, self._raised
+        allocator, allocator6, raised = self._allocator, self._allocator6, self._raised
+        ip6 = ip6 or (allocator6.take() if allocator6 else None)
+        gateway6 = _gateway6(self.network)
         wiring = Wiring(
             bridge=raised.index,
             address=IPv4Interface((ip, raised.subnet.prefixlen)),
@@ -256,9 +288,18 @@ class Bridge(Driver):
             mtu=self.network.mtu,
             isolated=not self._options.neighbours,
             named=self.network.name not in PREDEFINED,
+            address6=IPv6Interface((ip6, gateway6.network.prefixlen)) if ip6 and gateway6 else None,
+            gateway6=None if self.network.internal or not gateway6 else gateway6.ip,
         )
         future = self._worker.submit(jobs.wire, wiring, *((request.namespace, request.interface) if request else ()))
-        future.add_done_callback(lambda done: allocator.release(ip) if done.cancelled() or done.exception() else None)
+
+        def give_back(done: asyncio.Future[Prepared]) -> None:
+            if done.cancelled() or done.exception():
+                allocator.release(ip)
+                if allocator6 and ip6:
+                    allocator6.release(ip6)
+
+        future.add_done_callback(give_back)
         return future
 
     def _release(self, prepared: Prepared, closed: Sequence[Publication] = ()) -> None:
@@ -271,6 +312,9 @@ class Bridge(Driver):
         if prepared.address:
             address = prepared.address.ip
             future.add_done_callback(lambda done: allocator.release(address))
+        if prepared.address6 and self._allocator6:
+            allocator6, address6 = self._allocator6, prepared.address6.ip
+            future.add_done_callback(lambda done: allocator6.release(address6))
         self._later(future)
 
     def _leave(self) -> None:
@@ -311,7 +355,15 @@ class Bridge(Driver):
         if error:
             _LOG.warning("network %s: clearing up: %s", self.network.name, error)
 
-    def _new_allocator(self) -> Allocator:
+    def _new_allocator6(self) -> Allocator[IPv6Address] | None:
+        six = self.network.six
+        if six is None:
+            return None
+        reserved = [IPv6Address(address) for address in (six.gateway, *six.reserved.values())]
+        part = IPv6Network(six.ip_range) if six.ip_range else None
+        return Allocator(f"{self.network.name} ({self.network.id})", IPv6Network(six.subnet), reserved, part)
+
+    def _new_allocator(self) -> Allocator[IPv4Address]:
         network = self.network
         reserved = [IPv4Address(address) for address in (network.gateway, *network.reserved.values())]
         part = IPv4Network(network.ip_range) if network.ip_range else None
@@ -329,3 +381,21 @@ def _parse_ip(text: str) -> IPv4Address:
         return IPv4Address(text)
     except ValueError as error:
         raise InvalidRequest(f"invalid IPv4 address: {text}") from error
+
+
+def _parse_ip6(text: str) -> IPv6Address:
+    try:
+        return IPv6Address(text)
+    except ValueError as error:
+        raise InvalidRequest(f"invalid IPv6 address: {text}") from error
+
+
+def _gateway6(network: Network) -> IPv6Interface | None:
+    """The bridge's IPv6 address."""
+    six = network.six
+    return IPv6Interface((six.gateway, IPv6Network(six.subnet).prefixlen)) if six else None
+
+
+def _publications(prepared: Prepared, ports: Sequence[BoundPort]) -> list[Publication]:
+    assert prepared.address  # what `connect` and `adopt` give has one
+    return publications(ports, prepared.address.ip, prepared.address6.ip if prepared.address6 else None)

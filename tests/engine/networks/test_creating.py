@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from dosirak.engine.errors import Conflict, EngineError, Forbidden, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.networks import creating, options
-from dosirak.engine.networks.addresses import Allocator
+from dosirak.engine.networks.addresses import Allocator, unique_local
 from dosirak.engine.networks.model import ConfigFrom, CreateRequest, Ipam, Network, Pool
 
 OTHER = Network(id="f" * 64, name="other", driver="bridge", created=1.0, subnet="10.1.0.0/16", bridge="br-f")
+OWN = unique_local(b"a root")
 ID = "0123456789abcdef" * 4
 
 
@@ -25,7 +26,7 @@ def request(name: str = "back", pool: Pool | None = None, **fields: object) -> C
 
 def make(asked: CreateRequest, used: tuple[str, ...] = ()) -> Network:
     creating.check(asked, [OTHER])
-    return creating.make(asked, ID, [OTHER], [IPv4Network(subnet) for subnet in used])
+    return creating.make(asked, ID, [OTHER], [IPv4Network(subnet) for subnet in used], OWN)
 
 
 @pytest.mark.parametrize(

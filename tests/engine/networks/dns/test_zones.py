@@ -99,3 +99,19 @@ def test_an_internal_network_asks_nobody_outside() -> None:
     servers = [("192.0.2.1", False), ("10.0.0.9", True)]
     inside = Box(["n1"], {}, servers, outside=False, whole=False)
     assert inside.servers == (("10.0.0.9", True),)
+
+
+def test_addresses_of_both_kinds_have_the_same_names() -> None:
+    zones = Zones()
+    six = bytes.fromhex("fd" + "00" * 14 + "09")
+    zones.add("e1", "n1", "front", ["web"], WEB, six)
+    zones.add("e2", "n1", "front", ["db"], DB)
+    assert ask(zones, box("n1"), "web") == [(packets.A, WEB)] and ask(zones, box("n1"), "web", "AAAA") == [
+        (packets.AAAA, six)
+    ]
+    assert ask(zones, box("n1"), "db", "AAAA") == []
+    reverse = ".".join(reversed(six.hex())) + ".ip6.arpa"
+    assert ask(zones, box("n1"), reverse, "PTR") == ask(zones, box("n1"), "1.0.0.10.in-addr.arpa", "PTR")
+    assert ask(zones, box("n2"), reverse, "PTR") is None
+    zones.remove("e1")
+    assert ask(zones, box("n1"), reverse, "PTR") is None
