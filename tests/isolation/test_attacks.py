@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,11 @@ def test_the_classic_way_out_of_a_chroot_ends_in_the_containers_own_root(engine:
     assert escaped == own
     done = engine.docker("run", "--rm", HOST_IMAGE, "ls", tmp_path, check=False)
     assert done.returncode != 0
+    # The control: chroot(2) alone is no wall.
+    (tmp_path / "jail/tmp").mkdir(parents=True)
+    jailed = f"import os; os.chroot({str(tmp_path / 'jail')!r}); os.chdir('/')\n{CHROOT_ESCAPE}"
+    free = subprocess.run([sys.executable, "-c", jailed], capture_output=True, text=True, check=True).stdout
+    assert free == f"{sorted(os.listdir('/'))}\n"
 
 
 @pytest.mark.parametrize("number", [*range(3, 12), "/self"])

@@ -335,6 +335,9 @@ def test_sysctls_of_the_host_are_refused(engine: Engine, busybox: str) -> None:
     for options, words in SYSCTL_REFUSALS:
         with pytest.raises(docker.errors.APIError, match=re.escape(words)):
             engine.client.containers.create(busybox, **options)
+    # The control: those of its own namespaces are set.
+    own = engine.docker("run", "--rm", "--sysctl", "kernel.msgmax=9000", busybox, "cat", "/proc/sys/kernel/msgmax")
+    assert own.stdout == "9000\n"
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_an_abstract_socket_of_the_host_can_not_be_reached(box: Callable[..., Bo
         # Abstract names belong to the network namespace (CVE-2020-15257).
         assert "dosirak-test-abstract" in Path("/proc/net/unix").read_text()
         assert "dosirak-test-abstract" not in box().sh("cat /proc/net/unix")
-        assert "dosirak-test-abstract" in box("--network", "host").sh("cat /proc/net/unix")
+        assert "dosirak-test-abstract" in box("--network", "host").sh("cat /proc/net/unix")  # the control
 
 
 def test_its_clocks_are_set_off_as_asked_and_for_every_process(box: Callable[..., Box]) -> None:
