@@ -115,7 +115,9 @@ class _Build:
         """What is to be done, and what the build checks say to it."""
         request, configs = self._request, self._configs()
         plan = make_plan(self._stages, configs, request.labels, request.network)
-        setting = Setting(host_platform(), request.args, request.target, configs, self._ignored)
+        images = {name: image.config for name, image in self._images.items()}
+        made_for = {name: Platform(image.os, image.architecture, image.variant) for name, image in images.items()}
+        setting = Setting(host_platform(), request.args, request.target, configs, self._ignored, made_for)
         return plan, of_build(self._stages, self._stages.needed(configs)[0], setting)
 
     async def _clean(self) -> None:

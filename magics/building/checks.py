@@ -65,5 +65,5 @@ def _warning(warning: Mapping[str, Any], lines: Sequence[str], filename: str) ->
     marked = (
         f"{number:4d} | {'>>>' if first <= number <= last else '   '} {lines[number - 1]}".rstrip() for number in shown
     )
-    title = f"\nWARNING: {warning['Rule']} - {warning['URL']}"
+    title = f"\nWARNING: {warning['Rule']}" + (f" - {warning['URL']}" if warning["URL"] else "")
     return "\n".join([title, warning["Detail"], f"{filename}:{first}", _RULE, *marked, _RULE])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from dosirak.engine.build.checks.examine import Report, Setting, examine
 from dosirak.engine.build.dockerfile import parse
 from dosirak.engine.build.result import read_config
+from dosirak.engine.build.scope import Platform
 from dosirak.engine.build.stages import SCRATCH, ImageRef, Stages
 from dosirak.engine.errors import EngineError
 from dosirak.engine.images import Images
@@ -16,7 +17,7 @@ from dosirak.engine.images import Images
 
 async def look(images: Images, text: str, filename: str, setting: Setting) -> Report:
     """The report on `text`; an image that is not here is not fetched, and rules that need it are left out."""
-    known = {}
+    known, made_for = {}, {}
     # in threads: a hostile Dockerfile may take its time, the loop has none
     for name in await asyncio.to_thread(_bases, text, setting):
         try:
@@ -24,7 +25,8 @@ async def look(images: Images, text: str, filename: str, setting: Setting) -> Re
         except EngineError:
             continue
         known[name] = read_config(config.config, config.author)
-    return await asyncio.to_thread(examine, text, filename, replace(setting, images=known))
+        made_for[name] = Platform(config.os, config.architecture, config.variant)
+    return await asyncio.to_thread(examine, text, filename, replace(setting, images=known, platforms=made_for))
 
 
 def document(report: Report) -> Mapping[str, object]:

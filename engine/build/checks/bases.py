@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dosirak.engine.build.checks import rules
 from dosirak.engine.build.checks.findings import Findings
 from dosirak.engine.build.dockerfile import instructions as typed
+from dosirak.engine.build.dockerfile.ast import Lines
 from dosirak.engine.build.dockerfile.expand import Expansion, Mode, examine
 from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import DockerfileError
-from dosirak.engine.build.scope import Arguments
+from dosirak.engine.build.scope import Arguments, Platform
 from dosirak.engine.errors import EngineError
 from dosirak.engine.images import parse as parse_reference
 from dosirak.engine.images import platforms
@@ -41,6 +42,13 @@ def check_base(base: typed.From, arguments: Arguments, declared: frozenset[str],
         platform = examine(base.platform, arguments.globals, mode)
         _check_arguments(base, platform, known, found)
         _check_platform(base, platform, arguments.globals.get(_TARGET, ""), found)
+
+
+def check_image(name: str, actual: Platform, expected: Platform, lines: Lines, found: Findings) -> None:
+    """An image that is made for another machine than the one that the build is for."""
+    if (actual.os, actual.architecture) != (expected.os, expected.architecture):
+        detail = f'Base image {name} was pulled with platform "{actual}", expected "{expected}" for current build'
+        found.add(rules.BASE_PLATFORM, detail, lines)
 
 
 def _check_arguments(base: typed.From, word: Expansion, known: frozenset[str], found: Findings) -> None:

@@ -20,7 +20,7 @@ from dosirak.engine.build.dockerfile.expand import Mode
 from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.scope import Arguments, Platform
-from dosirak.engine.build.stages import Stages
+from dosirak.engine.build.stages import ImageRef, Stages
 from dosirak.engine.errors import EngineError
 
 
@@ -29,7 +29,7 @@ class Setting:
     """What a Dockerfile is looked at with.
 
     `args` are the build arguments; `target` a stage ("": all are looked at); `images` the configs of base images that
-    are here; `ignored` the patterns of the context's `.dockerignore`.
+    are here, `platforms` what those are made for; `ignored` the patterns of the context's `.dockerignore`.
     """
 
     platform: Platform
@@ -37,6 +37,7 @@ class Setting:
     target: str = ""
     images: Mapping[str, Config] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    platforms: Mapping[str, Platform] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def examine(text: str | bytes, filename: str, setting: Setting) -> Report:
         _check_file(file, setting, found)
         stages = Stages(file, setting.args, setting.target, setting.platform)
         indices = stages.needed(setting.images)[0] if setting.target else range(len(stages.stages))
+        _check_platforms(stages, indices, setting, found)
         Walk(stages, setting.images, setting.ignored, found).run(indices)
     except EngineError as error:
         return Report(found.sorted(), error)
@@ -75,6 +77,7 @@ def of_build(stages: Stages, needed: Collection[int], setting: Setting) -> Repor
     found = Findings(chosen, stages.file.nodes)
     with suppress(EngineError):  # what is an error is the build's to tell
         _check_file(stages.file, setting, found)
+        _check_platforms(stages, needed, setting, found)
         Walk(stages, setting.images, setting.ignored, found).run(needed)
     findings = found.sorted()
     return Report(findings, _violation(stages.file, chosen, findings))
@@ -112,6 +115,13 @@ def _check_bases(file: Dockerfile, made: typed.Program, setting: Setting, found:
     for stage in made.stages:
         with placed(file, stage.base.lines):
             bases.check_base(stage.base, arguments, declared, mode, found)
+
+
+def _check_platforms(stages: Stages, indices: Collection[int], setting: Setting, found: Findings) -> None:
+    for index in indices:
+        base = stages.bases[index]
+        if isinstance(base, ImageRef) and (platform := setting.platforms.get(base.name)) is not None:
+            bases.check_image(base.name, platform, setting.platform, stages.stages[index].base.lines, found)
 
 
 def _globals(

@@ -13,16 +13,18 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its name, what it asks for, and whether it has to be asked for by name (`experimental`)."""
+    """One rule: its name, what it asks for, whether it has to be asked for by name (`experimental`), and whether
+    Docker's documentation has a page on it (`explained`)."""
 
     name: str
     description: str
     experimental: bool = False
+    explained: bool = True
 
     @property
     def url(self) -> str:
-        """Where it is explained."""
-        return f"{_ADDRESS}{_HUMP.sub('-', self.name).lower()}/"
+        """Where it is explained, "" if nowhere."""
+        return "" if not self.explained else f"{_ADDRESS}{_HUMP.sub('-', self.name).lower()}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ LEGACY_PAIR = Rule("LegacyKeyValueFormat", "Legacy key/value format with whitesp
 MAINTAINER = Rule(
     "MaintainerDeprecated",
     "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
+)
+BASE_PLATFORM = Rule(
+    "InvalidBaseImagePlatform", "Base image platform does not match expected target platform", explained=False
 )
 MULTIPLE = Rule(
     "MultipleInstructionsDisallowed", "Multiple instructions of the same type should not be used in the same stage"

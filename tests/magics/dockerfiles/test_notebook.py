@@ -49,3 +49,11 @@ def test_loading_the_extension_again_changes_nothing(shell: Any) -> None:
     before = (list(shell.Completer.custom_matchers), shell.object_inspect_mime)
     shell.run_line_magic("reload_ext", "dosirak")
     assert (list(shell.Completer.custom_matchers)[-1:], shell.object_inspect_mime) == (before[0][-1:], before[1])
+
+
+def test_kernel_answers_jupyter(kernel: Any) -> None:
+    code = "%%dockerfile\nFROM busybox AS base\nFROM scratch\nCOPY --from=b"
+    found = kernel.client.complete(code, reply=True, timeout=40)["content"]
+    assert "base" in found["matches"] and code[found["cursor_start"] : found["cursor_end"]] == "b"
+    told = kernel.client.inspect(code, cursor_pos=code.index("COPY") + 2, reply=True, timeout=40)["content"]
+    assert told["found"] and "COPY --from=build" in told["data"]["text/plain"]
