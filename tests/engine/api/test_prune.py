@@ -8,6 +8,7 @@ import json
 import pytest
 
 from support.engines import BUSYBOX
+from support.tars import files
 
 
 @pytest.fixture
@@ -71,6 +72,39 @@ def test_system_df_counts(empty):
     assert (table["Local Volumes"]["TotalCount"], table["Local Volumes"]["Active"]) == ("1", "1")
     assert (table["Images"]["TotalCount"], table["Images"]["Active"]) == ("1", "1")
     assert "one" in docker("system", "df", "-v").stdout
+
+
+def test_shared_and_unique_sizes_add_up_to_what_the_layers_take(empty):
+    docker, api = empty.docker, empty.client.api
+    docker("build", "-q", "-t", "middle", "-", stdin=f"FROM {BUSYBOX}\nRUN head -c 300000 /dev/zero >/middle\n")
+    for name, size in (("one", 10_000), ("two", 20_000)):
+        docker("build", "-q", "-t", name, "-", stdin=f"FROM middle\nRUN head -c {size} /dev/zero >/{name}\n")
+    docker("import", "-", "alone", stdin=files(alone="x" * 5000), text=False)
+    found = api.df()
+    images = {image["RepoTags"][0].partition(":")[0]: image for image in found["Images"]}
+    unique = {name: image["Size"] - image["SharedSize"] for name, image in images.items()}
+    assert unique == {"busybox": 0, "middle": 0, "one": 10_000, "two": 20_000, "alone": 5000}
+    base = images["busybox"]["Size"]
+    shared = {name: image["SharedSize"] for name, image in images.items()}
+    assert shared == {
+        "busybox": base,
+        "middle": base + 300_000,
+        "one": base + 300_000,
+        "two": base + 300_000,
+        "alone": 0,
+    }
+    assert found["LayersSize"] == base + 300_000 + 10_000 + 20_000 + 5000
+    table = docker("system", "df", "-v", "--format", "{{json .Images}}").stdout
+    rows = {row["Repository"]: row for row in json.loads(table)}
+    assert (rows["one"]["UniqueSize"], rows["alone"]["SharedSize"], rows["alone"]["UniqueSize"]) == (
+        "10kB",
+        "0B",
+        "5kB",
+    )
+    # One goes, and what it shared with nobody else with it.
+    docker("rmi", "two")
+    docker("builder", "prune", "-af")
+    assert api.df()["LayersSize"] == found["LayersSize"] - 20_000
 
 
 def test_an_empty_prune_answers_as_docker(empty):

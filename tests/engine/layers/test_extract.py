@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import struct
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
@@ -316,3 +317,17 @@ def test_a_container_that_exchanges_directories_meanwhile_leads_nothing_outside(
         except CorruptArchive:
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 0, "the race was not run"
+
+
+def test_an_archive_of_more_entries_than_there_are_inodes_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=60,size=8m", "dosirak-test", str(place)], check=True)
+    try:
+        (place / "data/root").mkdir(parents=True)
+        with pytest.raises(HostLimit, match="more entries than the disk has inodes left"):
+            # Entries that make no file at all count as well: what is written again and again ends, too.
+            Place(place).extract(tar([member("same", "file", str(number)) for number in range(70)]))
+        assert Place(place).extract(tar([member("same", "file", str(number)) for number in range(40)])).entries == 40
+    finally:
+        subprocess.run(["umount", str(place)], check=True)

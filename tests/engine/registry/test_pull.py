@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import http.server
 import json
+import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,6 +228,47 @@ def test_a_malformed_configuration_is_one_clear_line_where_it_is_needed(fresh_en
     fresh_engine.kill()
     fresh_engine.start()
     assert words in docker("info").stderr
+
+
+def test_layers_are_downloaded_at_the_same_time(engine: Engine, registry: Registry) -> None:
+    layers = [tars.files(**{f"one-{number}": "x" * 1000}) for number in range(3)]
+    registry.image("together:1", layers)
+    blobs = {layer["digest"] for layer in registry.manifest("together", "1")["layers"]}
+    # Nobody gets a layer before three ask at once.
+    gathered = threading.Barrier(3, timeout=30)
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                if self.path.rpartition("/")[2] in blobs:
+                    gathered.wait()
+                request = urllib.request.Request(
+                    f"http://{registry.address}{self.path}", headers={"Accept": self.headers["Accept"] or "*/*"}
+                )
+                with urllib.request.urlopen(request) as answer:
+                    data = answer.read()
+                    self.send_response(200)
+                    self.send_header("Content-Type", answer.headers["Content-Type"] or "application/octet-stream")
+            except threading.BrokenBarrierError:
+                self.send_error(500)
+                return
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            name = f"127.0.0.1:{server.server_port}/together:1"
+            assert engine.docker("pull", name).stdout.count("Pull complete") == 3
+        finally:
+            server.shutdown()
+            thread.join()
+    engine.docker("rmi", name)
 
 
 def test_search_takes_a_limit_and_filters(fresh_engine: Engine, registry: Registry) -> None:
