@@ -26,6 +26,7 @@ from dosirak.engine.layers.threads import outlast
 
 if TYPE_CHECKING:
     from dosirak.engine.build.model import BuildRequest, ProgressSink
+    from dosirak.engine.build.remote import Fetching
     from dosirak.engine.build.shared import Fetch, Shared
     from dosirak.engine.containers import Containers
     from dosirak.engine.images import Image, Images, RunConfig
@@ -38,15 +39,18 @@ if TYPE_CHECKING:
 class Builder:
     """Builds images from Dockerfiles. One for an engine; any number of builds at the same time.
 
-    The service sets `fetch`, which pulls an image by its name; without it, images must be here.
+    The service sets `fetch`, which pulls an image by its name, and `download`, which opens a URL; without them, images
+    must be here, and ADD has no URLs.
     """
 
     fetch: Fetch | None
+    download: Fetching | None
 
     def __init__(
         self, images: Images, layers: Layers, containers: Containers, database: Database, settings: Settings
     ) -> None:
         self.fetch = None
+        self.download = None
         self._images = images
         self._layers = layers
         self._containers = containers
@@ -137,7 +141,9 @@ class Builder:
     def _shared(self) -> Shared:
         from dosirak.engine.build.shared import Shared
 
-        return Shared(self._images, self._layers, self._containers, self._cache, self._mounts, self.fetch)
+        return Shared(
+            self._images, self._layers, self._containers, self._cache, self._mounts, self.fetch, self.download
+        )
 
 
 async def _load() -> None:

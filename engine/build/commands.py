@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from dosirak.engine.build.dockerfile import instructions as typed
@@ -10,12 +9,10 @@ from dosirak.engine.build.dockerfile.heredoc import opener
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.modes import parse_mode
 from dosirak.engine.build.paths import absolute
-from dosirak.engine.errors import NotSupported
+from dosirak.engine.build.remote import check_checksum, check_url, is_remote
 
 SCRIPTS = "/dev/pipes"
 """Where a here-document that is a script of its own stands while its RUN step runs."""
-
-_URL = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
 
 
 def with_heredocs(run: typed.Run) -> tuple[typed.Command, tuple[str, str] | None]:
@@ -60,13 +57,17 @@ def check_copy(copy: typed.Copy, name: str) -> None:
             raise DockerfileError(str(error)) from error
     if any(not path for path in copy.sources):
         raise DockerfileError(f"{name} sources can not be empty")
-    remote = next((path for path in copy.sources if _URL.match(path)), None)
-    if remote is not None and name == "COPY":
+    remote = [path for path in copy.sources if is_remote(path)]
+    if remote and name == "COPY":
         raise DockerfileError("source can't be a URL for COPY")
-    if remote is not None:
-        raise NotSupported(f"ADD {remote}: fetching from a URL is not supported yet; use RUN with curl or wget instead")
+    for url in remote:
+        check_url(url)
     if isinstance(copy, typed.Add) and copy.checksum:
-        raise DockerfileError("checksum requires HTTP(S) or Git sources")
+        if len(copy.sources) > 1:
+            raise DockerfileError("checksum can't be specified for multiple sources")
+        if not remote:
+            raise DockerfileError("checksum requires HTTP(S) or Git sources")
+        check_checksum(copy.checksum)
     if len(copy.sources) + len(copy.contents) > 1 and not destination("/", copy.destination).endswith("/"):
         problem = (
             f"When using {name} with more than one source file, the destination must be a directory and end with a /"

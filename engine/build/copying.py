@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,9 +35,16 @@ def select_files(vertex: CopyFiles, source: Source, digests: Digests, stop: Stop
     return select(source, vertex.paths, digests, stop, parents=vertex.parents, excludes=excludes)
 
 
-def copy_files(vertex: CopyFiles, selection: Selection, source: Source, workspace: Workspace, stop: Stop) -> None:
-    """Does a COPY or ADD. Raises InvalidRequest, OSError, Stopped."""
-    several = len(selection.trees) + len(vertex.contents) > 1
+def copy_files(
+    vertex: CopyFiles,
+    selection: Selection,
+    source: Source,
+    workspace: Workspace,
+    stop: Stop,
+    fetched: Sequence[tuple[Selection, Source]] = (),
+) -> None:
+    """Does a COPY or ADD; `fetched` are the files of its URLs. Raises InvalidRequest, OSError, Stopped."""
+    several = len(selection.trees) + len(vertex.contents) + len(fetched) > 1
     with workspace.merged() as root:
         owner = resolve_owner(root, vertex.chown) if vertex.chown else ((0, 0) if source.context else None)
         mode = parse_mode(vertex.chmod) if vertex.chmod else None
@@ -45,6 +52,10 @@ def copy_files(vertex: CopyFiles, selection: Selection, source: Source, workspac
         if several and not vertex.destination.endswith("/") and not writer.is_directory(vertex.destination):
             problem = f"When using {vertex.instruction} with more than one source file"
             raise InvalidRequest(f"{problem}, the destination must be a directory and end with a /")
+        for selected, place in fetched:
+            for tree in selected.trees:
+                if not (vertex.unpack_fetched and _unpack(place, tree, writer, vertex, workspace, stop)):
+                    copy_tree(writer, place, tree, vertex.destination)
         for tree in selection.trees:
             if not (vertex.unpack and _unpack(source, tree, writer, vertex, workspace, stop)):
                 copy_tree(writer, source, tree, vertex.destination)

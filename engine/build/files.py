@@ -45,6 +45,13 @@ def select(
     return Selection(trees, _checksum(trees, source.context))
 
 
+def select_file(source: Source, name: str, digests: Digests, stop: Stop) -> Selection:
+    """One file by its name, which is no pattern. Raises NotFound, OSError."""
+    tree = _Selecting(source, digests, stop, Ignore()).tree(name, must_exist=True)
+    trees = [tree] if tree is not None else []
+    return Selection(trees, _checksum(trees, source.context))
+
+
 class _Selecting:
     def __init__(self, source: Source, digests: Digests, stop: Stop, excludes: Ignore) -> None:
         self._source = source
@@ -58,7 +65,7 @@ class _Selecting:
         start = len(inside(pivot).split("/")) if found and inside(pivot) else 0
         whole = inside(f"{pivot}/{below}" if found else path)
         for selected in self._matching(whole) if has_wildcards(whole) else [whole]:
-            tree = self._tree(selected, must_exist=not has_wildcards(whole))
+            tree = self.tree(selected, must_exist=not has_wildcards(whole))
             if tree is None:
                 continue
             if parents:
@@ -99,7 +106,7 @@ class _Selecting:
         finally:
             os.close(fd)
 
-    def _tree(self, path: str, must_exist: bool) -> Tree | None:
+    def tree(self, path: str, must_exist: bool) -> Tree | None:
         """The tree at `path`; None when it is left out, or gone and allowed to be."""
         try:
             return self._existing_tree(path)

@@ -58,7 +58,8 @@ class CopyFiles:
 
     `paths` may have wildcards; `contents` are (name, content) of here-documents; `destination` is absolute, and ends
     with "/" when it has to be a directory. Files of the context become root's, files of a file system keep their
-    owners, unless `chown` says otherwise. `unpack`: local archives are unpacked.
+    owners, unless `chown` says otherwise. `unpack`: local archives are unpacked. `urls` are fetched and copied first,
+    their archives unpacked if `unpack_fetched`; `checksum` ("": any) is what the one URL has to hold.
     """
 
     parent: Vertex
@@ -72,6 +73,9 @@ class CopyFiles:
     unpack: bool = False
     parents: bool = False
     excludes: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    checksum: str = ""
+    unpack_fetched: bool = False
 
 
 Work = Execute | MakeDirectory | CopyFiles

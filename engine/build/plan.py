@@ -17,6 +17,7 @@ from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, History, MakeDirectory, Step, Vertex
 from dosirak.engine.build.paths import absolute
+from dosirak.engine.build.remote import is_remote
 from dosirak.engine.build.stages import SCRATCH, ImageRef, Reference, StageRef, Stages
 from dosirak.engine.errors import NotSupported
 
@@ -214,10 +215,11 @@ class _Planner:
         name = "ADD" if isinstance(copy, typed.Add) else "COPY"
         commands.check_copy(copy, name)
         source = self._source(index, copy.source_stage) if copy.source_stage else self._context
+        urls = tuple(path for path in copy.sources if name == "ADD" and is_remote(path))
         state.vertex = CopyFiles(
             parent=state.vertex,
             source=source,
-            paths=copy.sources,
+            paths=tuple(path for path in copy.sources if path not in urls),
             contents=tuple((file.name, file.content) for file in copy.contents),
             destination=commands.destination(state.config.working_dir or "/", copy.destination),
             instruction=name,
@@ -226,5 +228,8 @@ class _Planner:
             unpack=commands.unpacks(copy),
             parents=copy.parents,
             excludes=copy.excludes,
+            urls=urls,
+            checksum=copy.checksum if isinstance(copy, typed.Add) else "",
+            unpack_fetched=isinstance(copy, typed.Add) and copy.unpack is True,
         )
         state.history.append(History(commands.copy_history(name, copy), state.vertex))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dosirak.engine.build.cache import Record, StepCache
 from dosirak.engine.build.digests import Digests
 from dosirak.engine.build.mounts.caches import CacheMounts
+from dosirak.engine.build.remote import Fetching
 from dosirak.engine.layers import LayerInfo
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class Outcome:
 class Shared:
     """The engine's rooms as builds use them, and the builds' own memory.
 
-    `mounts`: the caches of RUN --mount. `fetch`: pulls an image; None where there is no registry.
+    `mounts`: the caches of RUN --mount. `fetch`: pulls an image, `download`: opens a URL; None where there is nothing
+    outside.
     """
 
     images: Images
@@ -60,6 +62,7 @@ class Shared:
     cache: StepCache
     mounts: CacheMounts
     fetch: Fetch | None = None
+    download: Fetching | None = None
     digests: Digests = field(default_factory=Digests)
     _underway: dict[str, asyncio.Future[Outcome]] = field(default_factory=dict)
     _recording: set[asyncio.Task[None]] = field(default_factory=set)

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, MakeDi
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.mounts.step import Places, StepMounts
 from dosirak.engine.build.paths import shown
+from dosirak.engine.build.remote import fetched
 from dosirak.engine.build.report import Reporter
 from dosirak.engine.build.running import run_command
 from dosirak.engine.build.shared import Outcome, Ready, Shared
@@ -171,7 +172,9 @@ class Solver:
         if isinstance(vertex.source, Context):
             (parent,) = await self._inputs(vertex.parent)
             self._reporter.started(vertex)
-            return await self._copy_from(vertex, parent, self._context, [])
+            return (
+                await self._add(vertex, parent) if vertex.urls else await self._copy_from(vertex, parent, self._context)
+            )
         parent, source = await self._inputs(vertex.parent, vertex.source)
         self._reporter.started(vertex)
         shortcut = self._named(states.copy_shortcut(vertex, parent.state, source.state))
@@ -180,22 +183,47 @@ class Solver:
         if found is not None:
             return self._done(vertex, parent, found, [])
         with merged_view(source.lowers or [self._empty_layer()]) as root:
-            return await self._copy_from(vertex, parent, Source(root), [shortcut])
+            return await self._copy_from(vertex, parent, Source(root), shortcut)
 
-    async def _copy_from(self, vertex: CopyFiles, parent: Root, source: Source, keys: list[str]) -> Root:
+    async def _add(self, vertex: CopyFiles, parent: Root) -> Root:
+        """An ADD from URLs, fetched each time, unless it is said beforehand what they hold and that is here."""
+        shortcut = self._named(states.fetch_shortcut(vertex, parent.state)) if vertex.checksum else ""
+        fresh = parent.fresh or self._is_fresh(vertex)
+        if shortcut and not fresh and (found := self._shared.find([shortcut])):
+            return self._done(vertex, parent, found, [])
+        async with AsyncExitStack() as stack:
+            files = []
+            for url in vertex.urls:
+                place = self._place / str(next(self._numbers))
+                with copying.wording(vertex.instruction), _host_errors():
+                    file = fetched(url, vertex.checksum, place, self._shared.download, self._shared.digests)
+                    files.append(await stack.enter_async_context(file))
+            return await self._copy_from(vertex, parent, self._context, shortcut, files)
+
+    async def _copy_from(
+        self,
+        vertex: CopyFiles,
+        parent: Root,
+        source: Source,
+        shortcut: str = "",
+        files: Sequence[tuple[Selection, Source]] = (),
+    ) -> Root:
         with copying.wording(vertex.instruction), _host_errors():
             selection: Selection = await in_thread(
                 lambda stop: copying.select_files(vertex, source, self._shared.digests, stop)
             )
-        state = self._named(states.copy_state(vertex, parent.state, selection.checksum))
+        checksum = selection.checksum
+        if files:
+            checksum = states.fetched_checksum(checksum, (selected.checksum for selected, _ in files))
+        state = self._named(states.copy_state(vertex, parent.state, checksum))
 
         async def work() -> Ready | Pending | None:
             workspace = self._workspace(parent)
             with copying.wording(vertex.instruction), _host_errors():
-                await in_thread(lambda stop: copying.copy_files(vertex, selection, source, workspace, stop))
+                await in_thread(lambda stop: copying.copy_files(vertex, selection, source, workspace, stop, files))
                 return await self._adopt(workspace)
 
-        return await self._derived(vertex, parent, state, [state, *keys], work)
+        return await self._derived(vertex, parent, state, [state, *filter(None, [shortcut])], work)
 
     async def _make_directory(self, vertex: MakeDirectory) -> Root:
         (parent,) = await self._inputs(vertex.parent)

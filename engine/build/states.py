@@ -41,6 +41,16 @@ def copy_state(vertex: CopyFiles, parent: str, checksum: str) -> str:
     return digest("copy", parent, checksum, _copy_work(vertex))
 
 
+def fetched_checksum(checksum: str, fetched: Iterable[str]) -> str:
+    """The checksum of files copied together with some that were fetched."""
+    return digest("fetched", checksum, tuple(fetched))
+
+
+def fetch_shortcut(vertex: CopyFiles, parent: str) -> str:
+    """Another key for an ADD of one URL whose content is said beforehand: nothing has to be fetched."""
+    return digest("copy-url", parent, vertex.urls, vertex.checksum, _copy_work(vertex))
+
+
 def copy_shortcut(vertex: CopyFiles, parent: str, source: str) -> str:
     """Another key for a COPY out of a file system: by that one's state, so that no file has to be looked at."""
     return digest("copy-from", parent, source, vertex.paths, _copy_work(vertex))
@@ -57,13 +67,15 @@ def described(vertex: Work) -> str:
         case Execute():
             text = f"mount / from exec {' '.join(vertex.argv)}"
         case CopyFiles():
-            text = f"{vertex.instruction} {' '.join([*vertex.paths, *(name for name, _ in vertex.contents)])}"
-            text += f" {vertex.destination}"
+            sources = [*vertex.urls, *vertex.paths, *(name for name, _ in vertex.contents)]
+            text = f"{vertex.instruction} {' '.join(sources)} {vertex.destination}"
         case MakeDirectory():
             text = f"WORKDIR {vertex.path}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _copy_work(vertex: CopyFiles) -> tuple[object, ...]:
-    rules = (vertex.chown, vertex.chmod, vertex.unpack, vertex.parents, vertex.excludes)
+    rules: tuple[object, ...] = (vertex.chown, vertex.chmod, vertex.unpack, vertex.parents, vertex.excludes)
+    if vertex.urls:
+        rules = (*rules, len(vertex.urls), vertex.unpack_fetched)
     return (len(vertex.paths), vertex.contents, vertex.destination, rules)

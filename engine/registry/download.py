@@ -1,4 +1,4 @@
-"""A file by its URL: what `docker import http://…` reads."""
+"""A file by its URL: what `docker import http://…` and ADD read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _LONGEST_REASON = 1024
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """`url`: without its user and password; `size`: bytes to come, 0 if the server does not say; `body`: read once."""
+    """`url`: without its user and password; `size`: bytes to come, 0 if the server does not say; `body`: read once.
+    `modified`: the server's Last-Modified, "" if it does not say."""
 
     url: str
     size: int
     body: AsyncIterator[bytes]
+    modified: str = ""
 
 
 @asynccontextmanager
@@ -48,4 +50,5 @@ async def download(transport: Transport, url: str) -> AsyncIterator[Download]:
             message = f"failed to GET {shown} with status {answer.status} {answer.reason or ''}".rstrip()
             kind = NotFound if answer.status == 404 else InvalidRequest if answer.status < 500 else Unreachable
             raise kind(f"{message}: {said}" if said else message)
-        yield Download(shown, max(0, answer.content_length or 0), pieces(answer))
+        modified = answer.headers.get("Last-Modified", "")
+        yield Download(shown, max(0, answer.content_length or 0), pieces(answer), modified)

@@ -87,6 +87,7 @@ class Engine:
         images.apply_changes = _apply_changes
         builder = Builder(images, layers, containers, db, settings)
         builder.fetch = self._fetch
+        builder.download = lambda url: self._registry().download(url)
         self.rooms = Rooms(
             settings=settings,
             events=events,

@@ -50,7 +50,7 @@ async def test_what_is_wrong_from_the_start_is_told_before_any_event(rig: Rig) -
         ("FROM bussybox\n", NotFound, r"\(did you mean busybox\?\)"),
         ("FROM scrach\n", NotFound, r"\(did you mean scratch\?\)"),
         ("FROM busybox\nRNU x\n", DockerfileError, r"on line 2: unknown instruction: RNU \(did you mean RUN\?\)"),
-        ("FROM busybox\nADD https://x/y /\n", NotSupported, "not supported yet"),
+        ("FROM busybox\nADD https://x/y.git /\n", NotSupported, "not supported yet"),
         ("", InvalidRequest, r"the Dockerfile \(Dockerfile\) cannot be empty"),
     ]
     for text, kind, message in cases:
