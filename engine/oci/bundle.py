@@ -133,9 +133,10 @@ def _check_sysctls(config: dict[str, Any]) -> None:
     """A sysctl that no namespace of the container's own has would be the host's (sysctl(5), namespaces(7))."""
     linux = config["linux"]
     own = {entry["type"]: entry.get("path") for entry in linux.get("namespaces") or ()}
-    for name in linux.get("sysctl") or {}:
+    for name, value in (linux.get("sysctl") or {}).items():
         dotted = name.replace("/", ".")
-        if dotted == "kernel.hostname" or (dotted == "kernel.domainname" and config.get("domainname")):
+        named = config.get("domainname") if dotted == "kernel.domainname" else None
+        if dotted == "kernel.hostname" or (named and named != value):
             raise Failure(f"sysctl {name!r} conflicts with the field of config.json of that name")
         if dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
             kind = "ipc"

@@ -7,7 +7,7 @@ import os
 from dosirak.engine.oci import bundle as bundles
 from dosirak.engine.oci import filters, launch, lifecycle, sealing, state, staying
 from dosirak.engine.oci.failure import Failure
-from dosirak.engine.runtime import cgroups, child, container
+from dosirak.engine.runtime import capabilities, cgroups, child, container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
     if options.get("process") and not os.path.isfile(options.get("process")):
         sealing.be_sealed()  # from the beginning, which it has only once
     process = _process(config, options, arguments)
-    # Those that are there may trace what enters, by the rights they were given, whatever this one is given.
-    if any(sealing.wanted({**config, "process": one}, entered=True) for one in (config["process"], process)):
-        sealing.be_sealed()
+    os.close(sealing.enter(found.directory, config, process))  # while there is all that the command line names
     preserve = lifecycle.check_preserved(options.number("preserve-fds"))  # now: the document may come by a descriptor
+    entering = sealing.enter(found.directory, config, process)
     detached = options.has("detach")
     staying.check(terminal=bool(process.get("terminal")), detached=detached, sock=options.get("console-socket"))
     if preserve:
@@ -66,6 +65,7 @@ def execute(root: str, found: state.State, options: Options, arguments: list[str
             lifecycle.write_pid(options.get("pid-file"), launched.pid)
         launched.go_on({})
         launched.until_running()
+        os.close(entering)
     except BaseException:
         launched.end()
         raise
@@ -120,6 +120,9 @@ def _process(config: dict[str, Any], options: Options, arguments: list[str]) -> 
 
 def _add_capabilities(process: dict[str, Any], names: list[str]) -> None:
     """As runc: ambient ones too where there are inheritable ones already, which they need."""
+    for name in names:
+        if name not in capabilities.KNOWN:
+            raise Failure(f"unknown capability {name!r}")
     sets = process["capabilities"] = dict(process.get("capabilities") or {})
     kinds = ["bounding", "effective", "permitted"]
     if sets.get("inheritable") is not None:

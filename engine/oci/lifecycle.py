@@ -80,7 +80,11 @@ def start(found: state.State) -> None:
         raise Failure("cannot start an already running container") from None
     os.write(fifo, b"0")
     os.close(fifo)
-    _after_start(found)
+    try:
+        hooks.run(found.document, "poststart", found.public("running"))
+    except Failure:  # one that fails is the container's end (runtime.md, "Lifecycle", 9)
+        destroy(found)
+        raise
 
 
 def kill(found: state.State, number: int, *, everything: bool) -> None:
@@ -166,7 +170,7 @@ def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[sta
         _bring_up(made, launched, request, config)
         if not waiting:
             launched.until_running()
-            _after_start(made)
+            hooks.run(made.document, "poststart", made.public("running"))
         return made, launched
     except BaseException:
         if launched is not None:
@@ -267,15 +271,3 @@ def write_pid(path: str, pid: int) -> None:
     os.write(fd, str(pid).encode())
     os.close(fd)
     os.rename(beside, path)
-
-
-def _after_start(found: state.State) -> None:
-    """A poststart hook that fails is the container's end, as in runc."""
-    try:
-        hooks.run(found.document, "poststart", found.public("running"))
-    except Failure:
-        try:
-            kill(found, signal.SIGKILL, everything=False)
-        except Failure:
-            pass  # it has ended by itself
-        raise

@@ -3,6 +3,7 @@
 <root>/<id>/state.json    what later commands need: first without a process, so that a `create` that is killed leaves
                           something to be deleted, then with it
 <root>/<id>/config.json   what `exec` needs besides
+<root>/<id>/tracing       an exec gave somebody in there the right to trace (`sealing`)
 <root>/<id>/exec.fifo     a FIFO its process waits at for `start`; gone once it was started
 """
 
@@ -22,6 +23,7 @@ VERSION = "1.2.0"
 """The runtime-spec's version that is implemented."""
 
 _FILE, _CONFIG, _FIFO = "state.json", "config.json", "exec.fifo"
+TRACING = "tracing"
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -117,7 +119,7 @@ class State:
 
     def remove(self) -> None:
         """The directory last, and the file before it last of all: until then `delete` may come again."""
-        for name in (_FIFO, f".{_CONFIG}", _CONFIG, f".{_FILE}", _FILE):
+        for name in (_FIFO, TRACING, f".{_CONFIG}", _CONFIG, f".{_FILE}", _FILE):
             try:
                 os.unlink(f"{self.directory}/{name}")
             except FileNotFoundError:

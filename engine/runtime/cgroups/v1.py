@@ -288,8 +288,8 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, str, object]]:
             found.append((controller, name, value))
     if memory.get("disableOOMKiller") is not None:
         found.append(("memory", "memory.oom_control", int(memory["disableOOMKiller"])))
-    if pids.get("limit"):
-        found.append(("pids", "pids.max", "max" if pids["limit"] < 0 else pids["limit"]))
+    if pids.get("limit") is not None:  # 0 is 1, as in runc: systemd knows no 0
+        found.append(("pids", "pids.max", "max" if pids["limit"] < 0 else pids["limit"] or 1))
     if block.get("weight"):
         found.append(("blkio", "blkio.weight", block["weight"]))
     for device in block.get("weightDevice") or ():

@@ -266,8 +266,8 @@ def settings(resources: dict[str, Any]) -> list[tuple[str, object]]:
     for key, name in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
         if cpu.get(key):
             found.append((name, cpu[key]))
-    if pids.get("limit"):
-        found.append(("pids.max", _max(pids["limit"])))
+    if pids.get("limit") is not None:  # 0 is 1, as in runc: systemd knows no 0
+        found.append(("pids.max", _max(pids["limit"] or 1)))
     if block.get("weight"):
         found.append(("io.bfq.weight", f"default {block['weight']}"))
     for device in block.get("weightDevice") or ():

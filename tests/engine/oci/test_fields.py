@@ -167,7 +167,7 @@ def test_a_failing_poststart_hook_ends_the_container(runtime: Runtime) -> None:
 
     name = runtime.create(runtime.bundle("sleep", "1000", change=change))
     assert "error running poststart hook #0" in runtime("start", name, fails=True).stderr
-    runtime.until(name, "stopped")
+    assert "does not exist" in runtime("state", name, fails=True).stderr
 
 
 def test_a_create_that_is_killed_leaves_nothing_that_delete_does_not_find(runtime: Runtime) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import array
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,23 @@ def test_who_might_trace_what_enters_finds_no_interpreter_to_write_to(
         flags = os.statvfs(f"/proc/{staying.pid}/exe").f_flag
         runtime("delete", "--force", name)
     assert bool(flags & os.ST_RDONLY) == sealed
+
+
+def test_an_exec_that_may_trace_seals_those_after_it(runtime: Runtime) -> None:
+    name = _traced(runtime, {})
+
+    def sealed() -> bool:
+        pid_file = runtime.folder / f"{time.monotonic_ns()}.pid"
+        command = runtime.command("exec", "--pid-file", pid_file, name, "sleep", "1000")
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as staying:
+            wait_for(pid_file.exists)
+            flags = os.statvfs(f"/proc/{staying.pid}/exe").f_flag
+            os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        return bool(flags & os.ST_RDONLY)
+
+    assert not sealed()
+    runtime("exec", "--cap", "CAP_SYS_PTRACE", name, "true")
+    assert sealed()
 
 
 @pytest.mark.parametrize("capabilities", [{}, TRACING])  # with it our interpreter starts once more

@@ -70,7 +70,7 @@ TABLE: list[tuple[dict[str, Any], list[tuple[str, str, object]], list[tuple[str,
     ({"cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""}}, [], []),
     ({"pids": {"limit": 10}}, [("pids", "pids.max", 10)], [("pids.max", 10)]),
     ({"pids": {"limit": -1}}, [("pids", "pids.max", "max")], [("pids.max", "max")]),
-    ({"pids": {"limit": 0}}, [], []),
+    ({"pids": {"limit": 0}}, [("pids", "pids.max", 1)], [("pids.max", 1)]),
     (
         {
             "blockIO": {
