@@ -92,8 +92,8 @@ images: root $(READY) ## Make the images of tutorials (ubuntu:14.04, mysql, word
 	@$(BIN)/python tests/images/make.py --all $(ARGS)
 
 .PHONY: bench-all
-bench-all: bench registry clients ## The other tables as well: streams, files, networks, images, layers (half an hour)
-	@for table in streams files network images layers; do $(BIN)/python tests/benchmarks/$$table.py; done
+bench-all: bench registry clients ## The other tables as well: streams, files, networks, images, layers, builds (half an hour)
+	@for table in streams files network images layers build; do $(BIN)/python tests/benchmarks/$$table.py; done
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and layers (the tests do too)
