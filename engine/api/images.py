@@ -173,7 +173,7 @@ async def _import(
             named(call.text("repo"), call.text("tag")),
             changes=call.texts("changes"),
             message=call.text("message") or f"Imported from {source}",
-            platform=platforms.parse(call.text("platform")) if call.version >= (1, 32) else None,
+            platform=_made_for(call.text("platform")) if call.version >= (1, 32) else None,
         )
     except EngineError as error:
         if response is None:
@@ -183,6 +183,14 @@ async def _import(
     response = response or await reply.stream(call)
     await response.write(reply.encode({"status": image.id}))
     return response
+
+
+def _made_for(text: str) -> Platform | None:
+    """What an imported root filesystem is made for. Raises InvalidRequest."""
+    platform = platforms.parse(text)
+    if platform is not None and platform.os != "linux":
+        raise InvalidRequest("operating system is not supported")
+    return platform
 
 
 async def _told(found: Download, response: StreamResponse) -> AsyncIterator[bytes]:

@@ -355,4 +355,6 @@ def _tag(name: str) -> Reference:
     tag = parse(name)
     if tag.digest:
         raise InvalidRequest("refusing to create a tag with a digest reference")
+    if tag.familiar_name == "sha256":
+        raise InvalidRequest("refusing to create an ambiguous tag using digest algorithm as name")
     return tag.tagged()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -22,6 +23,17 @@ _ARCHITECTURES = {
     "riscv64": ("riscv64", ""),
 }
 
+_SYSTEMS = {
+    *("aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd"),
+    *("openbsd", "plan9", "solaris", "windows", "zos"),
+}
+_KNOWN = {
+    *("386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "ppc64", "ppc64le", "loong64", "mips", "mipsle"),
+    *("mips64", "mips64le", "mips64p32", "mips64p32le", "ppc", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64"),
+    "wasm",
+}
+"""What a word that stands alone may be (containerd, platforms/database.go)."""
+_PART = re.compile(r"[A-Za-z0-9_.-]+")
 _SPELLINGS = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 
 
@@ -41,12 +53,18 @@ def parse(text: str) -> Platform | None:
     if not text:
         return None
     parts = text.lower().split("/")
+    for part in parts:
+        if not _PART.fullmatch(part):
+            kind = "OS component" if part is parts[0] else "component"
+            raise InvalidRequest(f'"{part[:80]}" is an invalid {kind} of "{text[:80]}"')
     if parts == ["linux"]:
         return None
     if len(parts) == 1:
-        parts = [parts[0], ""] if parts[0] == "windows" else ["linux", *parts]
-    if len(parts) > 3 or not parts[0] or "" in parts[2:]:
-        raise InvalidRequest(f'"{text[:80]}" is an invalid platform: unknown operating system or architecture')
+        parts = [parts[0], ""] if parts[0] in _SYSTEMS else ["linux", *parts]
+        if parts[1] and normalized(Platform(os="linux", architecture=parts[1])).architecture not in _KNOWN:
+            raise InvalidRequest(f'"{text[:80]}": unknown operating system or architecture')
+    if len(parts) > 3:
+        raise InvalidRequest(f'"{text[:80]}": cannot parse platform specifier')
     return normalized(Platform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else ""))
 
 

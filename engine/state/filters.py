@@ -62,5 +62,5 @@ def boolean(filters: Filters, key: str, default: bool) -> bool:
         return default
     truths = {value.lower() in ("1", "true") for value in values if value.lower() in ("1", "true", "0", "false")}
     if len(truths) != 1 or any(value.lower() not in ("1", "true", "0", "false") for value in values):
-        raise InvalidRequest(f"invalid filter '{key}={list(values)}'")
+        raise InvalidRequest(f"invalid filter '{key}=[{' '.join(values)}]'")
     return truths.pop()

@@ -169,6 +169,26 @@ def test_save_load_and_import(docker: Docker, busybox: str, tmp_path: Path) -> N
     docker("rmi", "saved:1")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tag", "busybox", "sha256:1"), "refusing to create an ambiguous tag using digest algorithm as name"),
+        (("tag", "nosuch", "other"), "No such image: nosuch:latest"),
+        (("pull", "--platform", "foobar", "busybox"), '"foobar": unknown operating system or architecture'),
+        (("import", "--platform", "macos/arm64", "/dev/null"), "operating system is not supported"),
+        (("images", "--filter", "dangling=maybe"), "invalid filter 'dangling=[maybe]'"),
+        (("images", "--filter", "reference=["), "syntax error in pattern"),
+        (("image", "prune", "-f", "--filter", "bad=x"), "invalid filter 'bad'"),
+        (("push", "nosuch:1"), "An image does not exist locally with the tag: nosuch"),
+    ],
+)
+def test_what_is_wrong_is_said_in_dockers_words(
+    docker: Docker, busybox: str, words: tuple[str, ...], said: str
+) -> None:
+    done = docker(*words, check=False)
+    assert done.returncode == 1 and said in done.stderr
+
+
 def test_save_and_load_take_a_platform(docker: Docker, busybox: str, tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar"
     docker("tag", busybox, "saved:1")
