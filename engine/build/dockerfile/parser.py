@@ -16,6 +16,7 @@ from dosirak.engine.build.errors import DockerfileError
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*", re.DOTALL)
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
+_LONGEST_LINE = 65_535  # bytes, as Go's bufio.Scanner has it by default
 _TAKES_HEREDOCS = ("ADD", "COPY", "RUN")
 
 
@@ -44,6 +45,9 @@ class _Parser:
         if "\0" in source:
             raise DockerfileError("a Dockerfile can't contain NUL bytes", source.count("\n", 0, source.index("\0")) + 1)
         self.lines: list[str] = re.findall(r"[^\n]*\n|[^\n]+", source)
+        for number, line in enumerate(self.lines, 1):
+            if 4 * len(line) > _LONGEST_LINE and len(line.rstrip("\n").encode(errors="replace")) > _LONGEST_LINE:
+                raise DockerfileError(f"dockerfile line greater than max allowed size of {_LONGEST_LINE}", number)
         self.position = 0
         self.escape = "\\"
         self.directives: list[Directive] = []
