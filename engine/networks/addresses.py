@@ -7,19 +7,29 @@ only after its veth has left the bridge (`release`), so that no two hosts ever a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Generic, TypeVar
 
+import msgspec
+
 from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest
 
-# Docker's local pools (moby: ipamutils): 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in parts of /20.
+# Docker's local pools (moby: ipamutils), each with the length of the parts that networks get.
 DEFAULT_POOLS = (
-    *(IPv4Network(f"172.{second}.0.0/16") for second in range(17, 32)),
-    *IPv4Network("192.168.0.0/16").subnets(new_prefix=20),
+    *((IPv4Network(f"172.{second}.0.0/16"), 16) for second in range(17, 32)),
+    (IPv4Network("192.168.0.0/16"), 20),
 )
 
 
+class Pools(msgspec.Struct, frozen=True):
+    """What networks get subnets from that name none: larger networks, and how long (in bits) a part's prefix is."""
+
+    four: tuple[tuple[IPv4Network, int], ...] = DEFAULT_POOLS
+    six: tuple[tuple[IPv6Network, int], ...] = ()
+
+
+_NONE_LEFT = "all predefined address pools have been fully subnetted"
 _Address = TypeVar("_Address", IPv4Address, IPv6Address)
 
 
@@ -28,22 +38,24 @@ def unique_local(seed: bytes) -> IPv6Network:
     return IPv6Network((b"\xfd" + hashlib.sha256(seed).digest()[:5] + bytes(10), 48))
 
 
-def choose_subnet6(used: Iterable[IPv6Network], pool: IPv6Network) -> IPv6Network:
-    """The first /64 of `pool` that overlaps nothing in `used`. Raises InvalidRequest when all are taken."""
+def choose_subnet6(used: Iterable[IPv6Network], pools: Pools) -> IPv6Network:
+    """`choose_subnet` for IPv6."""
     used = list(used)
-    for subnet in pool.subnets(new_prefix=64):
-        if not any(subnet.overlaps(other) for other in used):
-            return subnet
-    raise InvalidRequest("all predefined address pools have been fully subnetted")
+    for pool, size in pools.six:
+        for subnet in pool.subnets(new_prefix=size):
+            if not any(subnet.overlaps(other) for other in used):
+                return subnet
+    raise InvalidRequest(_NONE_LEFT)
 
 
-def choose_subnet(used: Iterable[IPv4Network], pools: Sequence[IPv4Network] = DEFAULT_POOLS) -> IPv4Network:
-    """The first pool that overlaps nothing in `used`. Raises InvalidRequest when all are taken, in Docker's words."""
+def choose_subnet(used: Iterable[IPv4Network], pools: Pools = Pools()) -> IPv4Network:
+    """The first part of a pool that overlaps nothing in `used`. Raises InvalidRequest when all are taken."""
     used = list(used)
-    for pool in pools:
-        if not any(pool.overlaps(other) for other in used):
-            return pool
-    raise InvalidRequest("all predefined address pools have been fully subnetted")
+    for pool, size in pools.four:
+        for subnet in pool.subnets(new_prefix=size):
+            if not any(subnet.overlaps(other) for other in used):
+                return subnet
+    raise InvalidRequest(_NONE_LEFT)
 
 
 def overlap(subnet: IPv4Network, used: Iterable[IPv4Network]) -> bool:

@@ -40,6 +40,7 @@ class Wanted(msgspec.Struct, frozen=True):
     publications: tuple[Publication, ...] = ()
     forwarding_was_off: bool = False
     address6: IPv6Interface | None = None
+    pools: addresses.Pools = addresses.Pools()
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -137,7 +138,9 @@ def _choose_subnet(netlink: Netlink, found: links.Link | None, wanted: Wanted) -
         return own[0] if own and wanted.movable else asked
     used = list(_used(netlink))
     if wanted.movable:
-        return addresses.choose_subnet([*used, *wanted.taken]) if any(map(asked.overlaps, used)) else asked
+        return (
+            addresses.choose_subnet([*used, *wanted.taken], wanted.pools) if any(map(asked.overlaps, used)) else asked
+        )
     if addresses.overlap(asked, used):
         raise HostLimit(f"{wanted.rules.name}: its subnet {asked} is used by another network of this host")
     return asked

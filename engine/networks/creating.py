@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from dosirak.engine.errors import Conflict, Forbidden, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.networks import addresses, options
+from dosirak.engine.networks.addresses import Pools
 from dosirak.engine.networks.model import PREDEFINED, CreateRequest, Ipam, Network, Pool, Six
 
 # It ends in events, file lines and messages, and must not look like a path or an option.
@@ -62,10 +63,10 @@ def _check_kind(request: CreateRequest) -> None:
 
 
 def make(
-    request: CreateRequest, network_id: str, existing: Sequence[Network], used: Sequence[IPv4Network], own: IPv6Network
+    request: CreateRequest, network_id: str, existing: Sequence[Network], used: Sequence[IPv4Network], pools: Pools
 ) -> Network:
-    """The record. Parameters: `used`: the subnets of the host, our own bridges' among them; `own`: what IPv6 networks
-    get their subnets from.
+    """The record. Parameters: `used`: the subnets of the host, our own bridges' among them; `pools`: what
+    subnets are taken from that nobody named.
 
     Raises Forbidden for a subnet or a bridge's name that another network has, InvalidRequest when none is left.
     """
@@ -73,7 +74,7 @@ def make(
     ours = [IPv4Network(network.subnet) for network in existing if network.subnet]
     asked = _asked(request.ipam or Ipam())
     if asked is None:
-        subnet, pool = addresses.choose_subnet([*ours, *used]), Pool()
+        subnet, pool = addresses.choose_subnet([*ours, *used], pools), Pool()
     else:
         subnet, pool = asked
         if any(map(subnet.overlaps, ours)) or addresses.overlap(subnet, [net for net in used if net not in ours]):
@@ -94,7 +95,7 @@ def make(
         reserved=dict(pool.reserved or {}),
         bridge=bridge,
         mtu=chosen.mtu,
-        six=_six(request, existing, own) if request.enable_ipv6 else None,
+        six=_six(request, existing, pools) if request.enable_ipv6 else None,
         internal=bool(request.internal),
         attachable=bool(request.attachable),
         options=dict(request.options or {}),
@@ -116,13 +117,13 @@ def _pools(ipam: Ipam) -> list[tuple[IPv4Network | IPv6Network, Pool]]:
     return [(ip_network(pool.subnet or "", strict=False), pool) for pool in ipam.config or ()]
 
 
-def _six(request: CreateRequest, existing: Sequence[Network], own: IPv6Network) -> Six:
-    """The IPv6 side: the asked subnet, else one of our own."""
+def _six(request: CreateRequest, existing: Sequence[Network], pools: Pools) -> Six:
+    """The IPv6 side: the asked subnet, else one of the pools'."""
     ours = [IPv6Network(network.six.subnet) for network in existing if network.six]
     found = [(one, pool) for one, pool in _pools(request.ipam or Ipam()) if isinstance(one, IPv6Network)]
     if len(found) > 1:
         raise Forbidden("bridge driver doesn't support multiple subnets")
-    subnet, pool = found[0] if found else (addresses.choose_subnet6(ours, own), Pool())
+    subnet, pool = found[0] if found else (addresses.choose_subnet6(ours, pools), Pool())
     if any(map(subnet.overlaps, ours)):
         raise Forbidden("invalid pool request: Pool overlaps with other one on this address space")
     if subnet.prefixlen > 126:

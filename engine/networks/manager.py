@@ -13,8 +13,8 @@ from ipaddress import IPv4Network
 import msgspec
 
 from dosirak.engine.errors import EngineError, Forbidden
-from dosirak.engine.networks import bridges, choosing, creating, names
-from dosirak.engine.networks.addresses import choose_subnet, gateway_of, unique_local
+from dosirak.engine.networks import bridges, choosing, configuration, creating, names
+from dosirak.engine.networks.addresses import choose_subnet, gateway_of
 from dosirak.engine.networks.boxes import Boxes
 from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null
 from dosirak.engine.networks.home import Home
@@ -46,7 +46,7 @@ class Networks:
         self._home = home = home or Home()
         self._records = Records(db)
         self._root = settings.data
-        self._own = unique_local(names.seed(settings.data))
+        self._pools = configuration.pools(settings.data, names.seed(settings.data))
         self._events = events
         self._worker = Worker(names.table_name(settings.data), home)
         self._ports = Ports(home)
@@ -116,7 +116,7 @@ class Networks:
             used = await self._worker.submit(bridges.host_subnets)
             existing = [driver.network for driver in self._registry]
             creating.check(request, existing)  # another one may have come meanwhile
-            network = creating.make(request, names.new_id(), existing, used, self._own)
+            network = creating.make(request, names.new_id(), existing, used, self._pools)
             driver = self._driver(network)
             self._records.save_network(network)
             self._registry.add(driver)
@@ -240,7 +240,9 @@ class Networks:
 
     def _driver(self, network: Network) -> Driver:
         if network.driver == "bridge":
-            return Bridge(network, self._worker, self._ports, self._records.save_network, self._subnets, self._home)
+            return Bridge(
+                network, self._worker, self._ports, self._records.save_network, self._subnets, self._home, self._pools
+            )
         return Host(network) if network.driver == "host" else Null(network, self._worker)
 
     async def _predefined(self, name: str) -> Network:
@@ -248,7 +250,7 @@ class Networks:
         if name != "bridge":
             driver = {"host": "host", "none": "null"}[name]
             return Network(id=names.new_id(), name=name, driver=driver, created=time.time())
-        subnet = choose_subnet(await self._worker.submit(bridges.host_subnets))
+        subnet = choose_subnet(await self._worker.submit(bridges.host_subnets), self._pools)
         bridge = names.bridge_name(self._root)
         return Network(
             id=names.new_id(),

@@ -18,7 +18,7 @@ import msgspec
 
 from dosirak.engine.errors import HostLimit, InvalidRequest
 from dosirak.engine.networks import bridges, jobs, names, options
-from dosirak.engine.networks.addresses import Allocator
+from dosirak.engine.networks.addresses import Allocator, Pools
 from dosirak.engine.networks.bridges import Raised, Wanted
 from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
 from dosirak.engine.networks.home import Home
@@ -43,7 +43,7 @@ class Bridge(Driver):
     """One bridge network.
 
     Parameters: `ports` are the engine's published ports, `save` writes a changed record, `taken` tells the subnets of
-    the engine's networks, `home` is where the bridge is.
+    the engine's networks, `home` is where the bridge is, `pools` what another subnet is taken from.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Bridge(Driver):
         save: Callable[[Network], None],
         taken: Callable[[], list[IPv4Network]],
         home: Home,
+        pools: Pools,
     ) -> None:
         super().__init__(network)
         self._worker = worker
@@ -61,6 +62,7 @@ class Bridge(Driver):
         self._save = save
         self._taken = taken
         self._home = home
+        self._pools = pools
         self._options = options.parse(network.options)
         self._allocator = self._new_allocator()
         self._allocator6 = self._new_allocator6()
@@ -238,6 +240,7 @@ class Bridge(Driver):
             taken=tuple(other for other in self._taken() if other != subnet),
             publications=opened,
             address6=_gateway6(network),
+            pools=self._pools,
             forwarding_was_off=self._raised is not None and self._raised.forwarding_was_off,
         )
         # Whoever waits may give up; what is being made is made all the same, and `_lower` has to know.

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dosirak.engine.errors import Forbidden, HostLimit, InvalidRequest
-from dosirak.engine.networks.addresses import DEFAULT_POOLS, Allocator, choose_subnet
+from dosirak.engine.networks import configuration
+from dosirak.engine.networks.addresses import (
+    DEFAULT_POOLS,
+    Allocator,
+    Pools,
+    choose_subnet,
+    choose_subnet6,
+    unique_local,
+)
 
 SMALL = IPv4Network("10.0.0.0/29")
 
@@ -19,9 +28,10 @@ def small() -> Allocator:
 
 
 def test_pools_are_docker_s() -> None:
-    assert [str(pool) for pool in DEFAULT_POOLS[:2]] == ["172.17.0.0/16", "172.18.0.0/16"]
-    assert [str(pool) for pool in DEFAULT_POOLS[14:17]] == ["172.31.0.0/16", "192.168.0.0/20", "192.168.16.0/20"]
-    assert len(DEFAULT_POOLS) == 31
+    every = [part for pool, size in DEFAULT_POOLS for part in pool.subnets(new_prefix=size)]
+    assert [str(part) for part in every[:2]] == ["172.17.0.0/16", "172.18.0.0/16"]
+    assert [str(part) for part in every[14:17]] == ["172.31.0.0/16", "192.168.0.0/20", "192.168.16.0/20"]
+    assert len(every) == 31
 
 
 @pytest.mark.parametrize(
@@ -91,3 +101,35 @@ def test_no_address_is_ever_out_twice(steps: list[int | tuple[int] | None]) -> N
             continue
         assert address not in (*out, SMALL[1])
         out.append(address)
+
+
+def test_pools_that_are_configured_are_used_instead(tmp_path: Path) -> None:
+    text = (
+        '[networks]\ndefault-address-pools = [{base = "10.9.0.0/24", size = 25}, {base = "fd00:9::/48", size = 64}]\n'
+    )
+    (tmp_path / "dosirak.toml").write_text(text)
+    pools = configuration.pools(tmp_path, b"seed")
+    first = choose_subnet([], pools)
+    assert [str(first), str(choose_subnet([first], pools))] == ["10.9.0.0/25", "10.9.0.128/25"]
+    with pytest.raises(InvalidRequest, match="fully subnetted"):
+        choose_subnet([IPv4Network("10.0.0.0/8")], pools)
+    assert str(choose_subnet6([IPv6Network("fd00:9::/64")], pools)) == "fd00:9:0:1::/64"
+
+
+def test_without_a_configuration_they_are_docker_s_and_the_root_s_own(tmp_path: Path) -> None:
+    assert configuration.pools(tmp_path, b"seed") == Pools(DEFAULT_POOLS, ((unique_local(b"seed"), 64),))
+    assert unique_local(b"seed") != unique_local(b"other") and str(unique_local(b"seed")).startswith("fd")
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ('{base = "10.9.0.1/24", size = 25}', "has host bits set"),
+        ('{base = "10.9.0.0/24", size = 16}', "it must be from 24 to 30"),
+        ('{base = "10.9.0.0/24"}', "missing required field `size`"),
+    ],
+)
+def test_a_pool_that_is_none_is_told(tmp_path: Path, pool: str, words: str) -> None:
+    (tmp_path / "dosirak.toml").write_text(f"[networks]\ndefault-address-pools = [{pool}]\n")
+    with pytest.raises(InvalidRequest, match=words):
+        configuration.pools(tmp_path, b"seed")

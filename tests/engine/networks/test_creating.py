@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from dosirak.engine.errors import Conflict, EngineError, Forbidden, InvalidRequest, NotFound, NotSupported
 from dosirak.engine.networks import creating, options
-from dosirak.engine.networks.addresses import Allocator, unique_local
+from dosirak.engine.networks.addresses import Allocator, Pools, unique_local
 from dosirak.engine.networks.model import ConfigFrom, CreateRequest, Ipam, Network, Pool
 
 OTHER = Network(id="f" * 64, name="other", driver="bridge", created=1.0, subnet="10.1.0.0/16", bridge="br-f")
-OWN = unique_local(b"a root")
+OWN = Pools(six=((unique_local(b"a root"), 64),))
 ID = "0123456789abcdef" * 4
 
 
