@@ -15,6 +15,7 @@ from __future__ import annotations
 import _socket
 import fcntl
 import os
+from _struct import pack
 
 from dosirak.engine.oci import bundle, finish, hooks
 from dosirak.engine.oci.failure import Failure
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Prepare = Callable[[], tuple[child.Plan, int]]
 
 _MOST = 1 << 16
+_SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 
 
 class Door:
@@ -59,6 +61,9 @@ class Door:
 
     def before_pivot(self, root_fd: int) -> None:
         """Namespaces and mounts are there; hooks see them before the old root goes, from where the new one is."""
+        spaces = (self._config.get("linux") or {}).get("namespaces") or ()
+        if any(entry["type"] == "network" and not entry.get("path") for entry in spaces):
+            _raise_loopback()
         for mount in self._config.get("mounts") or ():
             if mount.get(bundle.LATE_READONLY):
                 place = inroot.open_in_root(root_fd, mount["destination"], os.O_PATH)
@@ -147,6 +152,15 @@ class Door:
                 sock.send(packet)
         finally:
             sock.detach()
+
+
+def _raise_loopback() -> None:
+    """A new network namespace's lo comes up, as with runc and crun (netdevice(7))."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, pack("<16sH22x", b"lo", _IFF_UP | _IFF_RUNNING))
+    finally:
+        sock.close()
 
 
 def telling(config: dict[str, Any], **state: Any) -> dict[str, Any]:

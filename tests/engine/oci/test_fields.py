@@ -161,6 +161,11 @@ def test_a_failing_poststop_hook_is_told_and_the_next_runs(runtime: Runtime) -> 
     assert seen.exists()
 
 
+def test_a_new_network_has_its_loopback_up(runtime: Runtime) -> None:
+    done = runtime("run", "--bundle", runtime.bundle("cat", "/sys/class/net/lo/flags"), runtime.name())
+    assert int(done.stdout, 16) & 1
+
+
 def test_a_failing_poststart_hook_ends_the_container(runtime: Runtime) -> None:
     def change(document: dict[str, Any]) -> None:
         document["hooks"] = {"poststart": [{"path": "/bin/false"}]}
