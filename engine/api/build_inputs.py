@@ -35,11 +35,19 @@ class _Folder(msgspec.Struct, rename="pascal"):
         return Folder(self.path, self.device, self.inode)
 
 
+class _Context(msgspec.Struct, rename="pascal"):
+    """A named context: an image, or a folder."""
+
+    image: str = ""
+    folder: _Folder | None = None
+
+
 class _Document(msgspec.Struct, rename="pascal"):
     secrets: dict[str, bytes] = {}
     agents: dict[str, str] = {}
     context: _Folder | None = None
     dockerfile: str | None = None
+    contexts: dict[str, _Context] = {}
 
 
 async def put(call: Call) -> StreamResponse:
@@ -54,8 +62,19 @@ async def put(call: Call) -> StreamResponse:
     if folder is not None and not await asyncio.to_thread(_is_here, folder):
         folder = None
     text = document.dockerfile if folder is not None else None
-    word = call.rooms.builder.offers.put(Inputs(document.secrets, document.agents, folder, text))
+    contexts = await asyncio.to_thread(_contexts, document.contexts)
+    word = call.rooms.builder.offers.put(Inputs(document.secrets, document.agents, folder, text, contexts))
     return reply.json({"ID": word, "InPlace": folder is not None}, status=201)
+
+
+def _contexts(given: dict[str, _Context]) -> dict[str, Folder | str]:
+    contexts: dict[str, Folder | str] = {}
+    for name, context in given.items():
+        folder = context.folder.here() if context.folder is not None else None
+        if folder is not None:
+            os.close(folder.open())
+        contexts[name.lower().removesuffix(":latest")] = folder or context.image
+    return contexts
 
 
 def _is_here(folder: Folder) -> bool:

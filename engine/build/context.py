@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,17 +28,27 @@ _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 class BuildContext:
     """An open context. `dockerfile` is the Dockerfile's text, `filename` its name for errors, `ignored` the patterns
-    of what is left out. To be closed."""
+    of what is left out; `named` are the further contexts that are folders. To be closed."""
 
     def __init__(self, source: Source, dockerfile: str | bytes, filename: str, ignored: list[str]) -> None:
         self.source = source
+        self.named: dict[str, Source] = {}
         self.ignored = tuple(ignored)
         self.dockerfile = dockerfile
         self.filename = filename
 
     def close(self) -> None:
-        """Lets go of the directory."""
-        os.close(self.source.root)
+        """Lets go of the directories."""
+        for source in (self.source, *self.named.values()):
+            os.close(source.root)
+
+    def open_named(self, contexts: Mapping[str, Folder | str]) -> None:
+        """Opens the named contexts that are folders, each with its own ignore rules. Raises InvalidRequest."""
+        for name, folder in contexts.items():
+            if isinstance(folder, Folder):
+                root = folder.open()
+                self.named[name] = Source(root, context=True)  # from here on `close` knows it
+                self.named[name] = Source(root, Ignore(_ignore_patterns(root, "")), context=True)
 
 
 async def open_context(request: BuildRequest, place: Path) -> BuildContext:
@@ -77,10 +87,16 @@ def _open(request: BuildRequest, directory: Path | Folder, apply_ignore: bool) -
         name, text = _dockerfile(root, request)
         patterns = _ignore_patterns(root, name if request.dockerfile_text is None else "")
         ignore = Ignore(patterns) if apply_ignore else _hiding(name, patterns)
-        return BuildContext(Source(root, ignore, context=True), text, name, patterns)
+        context = BuildContext(Source(root, ignore, context=True), text, name, patterns)
     except BaseException:
         os.close(root)
         raise
+    try:
+        context.open_named(request.inputs.contexts)
+    except BaseException:
+        context.close()
+        raise
+    return context
 
 
 def _open_directory(directory: Path) -> int:

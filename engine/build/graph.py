@@ -21,7 +21,9 @@ class Base:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """The build's context, as a source of files."""
+    """A context of the build, as a source of files; `name` is "" for the one that COPY copies from by itself."""
+
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

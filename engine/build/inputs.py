@@ -43,12 +43,15 @@ class Folder:
 class Inputs:
     """`secrets`: content by id. `agents`: the path of an ssh agent's socket by id ("default" is the usual one).
     `folder`: the context, to be read where it lies. `dockerfile`: the Dockerfile's text, where it is no file of that.
+    `contexts`: further contexts by name (lower case), which go before stages and images of that name: a folder, or the
+    name of an image.
     """
 
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     agents: Mapping[str, str] = field(default_factory=dict)
     folder: Folder | None = None
     dockerfile: str | None = None
+    contexts: Mapping[str, Folder | str] = field(default_factory=dict)
 
 
 class Offers:

@@ -18,7 +18,7 @@ from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.graph import Base, Context, CopyFiles, Execute, History, MakeDirectory, Step, Vertex
 from dosirak.engine.build.paths import absolute
 from dosirak.engine.build.remote import is_remote
-from dosirak.engine.build.stages import SCRATCH, ImageRef, Reference, StageRef, Stages
+from dosirak.engine.build.stages import SCRATCH, ContextRef, Reference, StageRef, Stages
 from dosirak.engine.errors import NotSupported
 
 
@@ -94,7 +94,7 @@ class _Planner:
         base = self.stages.stages[index].base
         state = self._begin(self.stages.bases[index])
         self.states[index] = state
-        self._step(index, base, state, works=isinstance(self.stages.bases[index], ImageRef))
+        self._step(index, base, state, works=not isinstance(self.stages.bases[index], StageRef))
         for instruction in self.stages.instructions(index, self.images):
             before = state.vertex
             with placed(self.stages.file, instruction.lines):
@@ -104,6 +104,8 @@ class _Planner:
     def _begin(self, base: Reference) -> _State:
         if isinstance(base, StageRef):
             state = self.states[base.index].child()
+        elif isinstance(base, ContextRef):
+            state = self._unpacked(base.name)
         elif base.name == SCRATCH:
             state = _State(self._root(""), Config(working_dir="/"), "")
         else:
@@ -111,6 +113,12 @@ class _Planner:
         state.config = with_default_path(state.config)
         state.variables |= dict(variable.partition("=")[::2] for variable in state.config.env)
         return state
+
+    def _unpacked(self, name: str) -> _State:
+        """A stage that stands on a folder: its files, and an image that says nothing."""
+        source, said = Context(name), f"FROM {name}"
+        vertex = CopyFiles(self._root(""), source, paths=("/",), contents=(), destination="/", instruction="FROM")
+        return _State(vertex, Config(working_dir="/"), "", history=[History(said, vertex)])
 
     def _root(self, image: str) -> Base:
         return self._roots.setdefault(image, Base(image))
@@ -209,6 +217,8 @@ class _Planner:
         reference = self.stages.source(name, index)
         if isinstance(reference, StageRef):
             return self.states[reference.index].vertex
+        if isinstance(reference, ContextRef):
+            return Context(reference.name)
         return self._root("" if reference.name == SCRATCH else reference.name)
 
     def _copy(self, index: int, state: _State, copy: typed.Copy) -> None:

@@ -51,15 +51,16 @@ class Root:
 class Solver:
     """Solves one build's graph.
 
-    Parameters: `images` by the names that Base vertices have; `place` is the build's own directory, `memory` one that
-    is in memory, which is made when it is needed; `fresh` are the ids of vertices that are made whatever the cache has.
+    Parameters: `contexts` by their names, "" for the one that has none; `images` by the names that Base vertices have;
+    `place` is the build's own directory, `memory` one that is in memory, which is made when it is needed; `fresh` are
+    the ids of vertices that are made whatever the cache has.
     """
 
     def __init__(
         self,
         shared: Shared,
         request: BuildRequest,
-        context: Source,
+        contexts: Mapping[str, Source],
         images: Mapping[str, Image],
         place: Path,
         memory: Path,
@@ -68,7 +69,7 @@ class Solver:
     ) -> None:
         self._shared = shared
         self._request = request
-        self._context = context
+        self._contexts = contexts
         self._images = images
         self._place = place
         self._memory = memory
@@ -150,7 +151,7 @@ class Solver:
             id(source): root.lowers or [self._empty_layer()] for source, root in zip(sources, mounted, strict=True)
         }
         fresh = any(root.fresh for root in mounted)
-        mounts = StepMounts(vertex, self._context, lowers, self._shared.digests, self._request.inputs)
+        mounts = StepMounts(vertex, self._contexts, lowers, self._shared.digests, self._request.inputs)
         with _host_errors():
             inputs = (*(root.state for root in mounted), *await mounts.checksums())
         state = self._named(states.run_state(vertex, parent.state, inputs, self._request.extra_hosts))
@@ -173,7 +174,9 @@ class Solver:
             (parent,) = await self._inputs(vertex.parent)
             self._reporter.started(vertex)
             return (
-                await self._add(vertex, parent) if vertex.urls else await self._copy_from(vertex, parent, self._context)
+                await self._add(vertex, parent)
+                if vertex.urls
+                else await self._copy_from(vertex, parent, self._contexts[vertex.source.name])
             )
         parent, source = await self._inputs(vertex.parent, vertex.source)
         self._reporter.started(vertex)
@@ -198,7 +201,7 @@ class Solver:
                 with copying.wording(vertex.instruction), _host_errors():
                     file = fetched(url, vertex.checksum, place, self._shared.download, self._shared.digests)
                     files.append(await stack.enter_async_context(file))
-            return await self._copy_from(vertex, parent, self._context, shortcut, files)
+            return await self._copy_from(vertex, parent, self._contexts[""], shortcut, files)
 
     async def _copy_from(
         self,

@@ -15,6 +15,7 @@ from dosirak.engine.build.dockerfile.mounts import source_stage
 from dosirak.engine.build.dockerfile.place import placed
 from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import DockerfileError
+from dosirak.engine.build.inputs import Folder
 from dosirak.engine.build.scope import Arguments, Platform
 from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.images import platforms
@@ -36,20 +37,35 @@ class ImageRef:
     name: str
 
 
-Reference = StageRef | ImageRef
+@dataclass(frozen=True, slots=True)
+class ContextRef:
+    """A reference to a named context that is a folder."""
+
+    name: str
+
+
+Reference = StageRef | ImageRef | ContextRef
 
 
 class Stages:
     """The file's stages with their names resolved.
 
-    Parameters: `given` are the build arguments; `platform` is this machine's, `wanted` the one that was asked for.
+    Parameters: `given` are the build arguments; `platform` is this machine's, `wanted` the one that was asked for;
+    `contexts` are the named contexts.
     Raises DockerfileError for a FROM that can't be, InvalidRequest for a target that does not exist.
     """
 
     def __init__(
-        self, file: Dockerfile, given: Mapping[str, str | None], target: str, platform: Platform, wanted: str = ""
+        self,
+        file: Dockerfile,
+        given: Mapping[str, str | None],
+        target: str,
+        platform: Platform,
+        wanted: str = "",
+        contexts: Mapping[str, Folder | str] | None = None,
     ) -> None:
         self.file = file
+        self._contexts = contexts or {}
         program_ = program(file)
         self.stages = program_.stages
         self.global_args = program_.args
@@ -87,7 +103,7 @@ class Stages:
             for reference in [self.bases[index], *self._sources(index, images)]:
                 if isinstance(reference, StageRef):
                     waiting.append(reference.index)
-                elif reference.name != SCRATCH:
+                elif isinstance(reference, ImageRef) and reference.name != SCRATCH:
                     wanted.add(reference.name)
         return sorted(reached), wanted - images.keys()
 
@@ -101,7 +117,7 @@ class Stages:
         return [*(self._trigger(text, place) for text in triggers), *self.stages[index].instructions]
 
     def source(self, name: str, index: int) -> Reference:
-        """What `--from=name` in stage `index` means: a stage by name or number, else an image.
+        """What `--from=name` in stage `index` means: a named context, a stage by name or number, else an image.
 
         Raises DockerfileError when it means a stage that is not before this one.
         """
@@ -110,6 +126,8 @@ class Stages:
                 "variable expansion is not supported for --from, define a new stage with FROM using ARG from global"
                 " scope as a workaround"
             )
+        if (context := self._context(name)) is not None:
+            return context
         found = self._by_number(name) if name.isascii() and name.isdigit() else self._by_name(name, len(self.stages))
         if found is None:
             return ImageRef(name)
@@ -139,6 +157,8 @@ class Stages:
             raise DockerfileError(f"base name ({base.base}) should not be blank")
         if base.platform:
             self.check_platform(self._platform_of(base.platform, mode))
+        if (context := self._context(name)) is not None:
+            return context
         found = self._by_name(name, index)
         return ImageRef(name) if found is None else StageRef(found)
 
@@ -149,6 +169,13 @@ class Stages:
             hints = (suggestion(name, self.arguments.globals) for name in sorted(word.missing))
             raise DockerfileError(f"empty platform value from expression {text}{next(filter(None, hints), '')}")
         return word.text
+
+    def _context(self, name: str) -> Reference | None:
+        plain = name.lower().removesuffix(":latest")
+        found = self._contexts.get(plain)
+        if found is None:
+            return None
+        return ImageRef(found) if isinstance(found, str) else ContextRef(plain)
 
     def check_platform(self, wanted: str) -> None:
         """Raises NotSupported unless `wanted` ("": any) is this machine's platform, or a part of it ("linux")."""

@@ -57,7 +57,7 @@ async def build_image(
 
 def _read_stages(context: BuildContext, request: BuildRequest) -> Stages:
     file = parse(context.dockerfile, context.filename)
-    return Stages(file, request.args, request.target, host_platform(), request.platform)
+    return Stages(file, request.args, request.target, host_platform(), request.platform, request.inputs.contexts)
 
 
 class _Build:
@@ -68,7 +68,7 @@ class _Build:
         self._build = build
         self._places = places
         self._request = request
-        self._context = context.source
+        self._contexts = {"": context.source, **context.named}
         self._ignored = context.ignored
         self._stages = stages
         self._images: dict[str, Image] = {}
@@ -94,7 +94,7 @@ class _Build:
             solver = Solver(
                 self._shared,
                 request,
-                self._context,
+                self._contexts,
                 self._images,
                 self._places.disk,
                 self._places.memory,

@@ -9,14 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dosirak.magics.errors import DosirakError, UsageError
+from dosirak.magics.errors import DosirakError, NotSupported, UsageError
 
 if TYPE_CHECKING:
     from dosirak.magics.building.context import Source
     from dosirak.magics.engine import Engine
 
 
-def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str], source: Source) -> tuple[str | None, bool]:
+def send(
+    engine: Engine, secrets: Iterable[str], agents: Iterable[str], source: Source, contexts: Iterable[str] = ()
+) -> tuple[str | None, bool]:
     """Sends what the flags name, and where `source` lies if the engine is on this machine.
 
     Returns the word to build with, None when there is nothing to send, and whether the engine reads the context
@@ -31,12 +33,36 @@ def send(engine: Engine, secrets: Iterable[str], agents: Iterable[str], source: 
     for text in agents:
         name, path = find_agent(text)
         document.setdefault("Agents", {})[name] = path
+    for text in contexts:
+        name, context = read_context(text)
+        document.setdefault("Contexts", {})[name] = context
     if source.folder is not None and engine.is_near:
         document |= _place(source.folder, source.text)
     if not document:
         return None, False
     answer = engine.post("/dosirak/build/inputs", body=document)
     return str(answer["ID"]), bool(answer.get("InPlace"))
+
+
+def read_context(text: str) -> tuple[str, dict[str, Any]]:
+    """`NAME=FOLDER` or `NAME=docker-image://IMAGE` → its name, and the context as the engine takes it.
+
+    Raises UsageError, NotSupported, DosirakError when the folder is not there.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"invalid context value: {text}, expected key=value")
+    kind, scheme, rest = value.partition("://")
+    if kind == "docker-image" and rest:
+        return name, {"Image": rest}
+    if scheme or value.startswith("git@"):
+        raise NotSupported(f"--build-context {text}: it is a folder or docker-image://IMAGE")
+    if not Path(value).is_dir():
+        raise DosirakError(f"failed to get build context {name}: stat {value}: no such file or directory")
+    place = _place(Path(value), None)
+    if not place:
+        raise NotSupported(f"--build-context {text}: the folder's path has bytes that are no text")
+    return name, {"Folder": place["Context"]}
 
 
 def _place(folder: Path, text: str | None) -> dict[str, Any]:

@@ -55,6 +55,9 @@ _FLAGS = [
     flag("--cache-from", "cache_from", type=LIST, many=True, help="Images to take cached layers from."),
     flag("--secret", "secrets", type=LIST, many=True, help="A secret for RUN --mount, id=NAME[,src=FILE|,env=NAME]."),
     flag("--ssh", "agents", type=LIST, many=True, help="An ssh agent for RUN --mount, default or NAME=SOCKET."),
+    flag(
+        "--build-context", "contexts", type=LIST, many=True, help="Another context, NAME=FOLDER|docker-image://IMAGE."
+    ),
     flag("--no-cache-filter", type=LIST, many=True, help="Stages to build without the cache."),
     flag("-o", "--output", "outputs", type=LIST, many=True, help="Where the result goes, type=…,dest=… or a folder."),
     flag("--metadata-file", help="Write the image's digests to a file, as JSON."),
@@ -63,12 +66,12 @@ _FLAGS = [
     flag("--progress", default="auto", help="auto or plain.", hidden=True),
     *(
         flag(f"--{name}", name.replace("-", "_"), type=LIST, many=True, help="Not supported yet.", hidden=True)
-        for name in ("build-context", "cache-to")
+        for name in ("cache-to",)
     ),
 ]
 _TOLD = 1_000_000
 """Bytes of context from which on a view hears of it."""
-_LACKING = ("build_context", "cache_to")
+_LACKING = ("cache_to",)
 
 
 def _build_flags(command: Any) -> Any:
@@ -260,7 +263,7 @@ def _run(session: Session, source: context.Source, flags: dict[str, Any]) -> Res
     engine = session.engine
     delivery = outputs.Delivery(tuple(outputs.parse(text) for text in flags["outputs"]), tuple(flags["tags"]))
     try:
-        word, in_place = inputs.send(engine, flags["secrets"], flags["agents"], source)
+        word, in_place = inputs.send(engine, flags["secrets"], flags["agents"], source, flags["contexts"])
         name = source.dockerfile if in_place else source.name
         delivery.begin(engine)
         archive = b"" if in_place else _counted(source.archive, progress, view)

@@ -57,19 +57,20 @@ class Entered:
 class StepMounts:
     """The mounts of one RUN step.
 
-    Parameters: `lowers` has the overlay layers of each source that is a file system, by the vertex's id.
+    Parameters: `contexts` by name; `lowers` has the overlay layers of each source that is a file system, by the
+    vertex's id.
     """
 
     def __init__(
         self,
         vertex: Execute,
-        context: Source,
+        contexts: Mapping[str, Source],
         lowers: Mapping[int, Sequence[str]],
         digests: Digests,
         inputs: Inputs,
     ) -> None:
         self._vertex = vertex
-        self._context = context
+        self._contexts = contexts
         self._lowers = lowers
         self._digests = digests
         self._inputs = inputs
@@ -93,7 +94,7 @@ class StepMounts:
         sums = []
         for index, (mount, source) in enumerate(self._vertex.mounts):
             if isinstance(source, Context):
-                self._selections[index] = selection = await self._select(mount, self._context)
+                self._selections[index] = selection = await self._select(mount, self._contexts[source.name])
                 sums.append(selection.checksum)
         return tuple(sums)
 
@@ -184,7 +185,7 @@ class StepMounts:
     @contextmanager
     def _source(self, vertex: Vertex) -> Iterator[Source]:
         if isinstance(vertex, Context):
-            yield self._context
+            yield self._contexts[vertex.name]
             return
         with merged_view(self._lowers[id(vertex)]) as root:
             yield Source(root)

@@ -13,6 +13,7 @@ import pytest
 from dosirak.magics.building import inputs
 from dosirak.magics.building.context import source
 from dosirak.magics.engine import Engine as Client
+from dosirak.magics.errors import DosirakError
 from support.engines import Engine
 
 Shell = Callable[..., Any]
@@ -69,3 +70,28 @@ def test_folder_that_the_engine_does_not_see_travels(
 def test_error_names_the_cells_dockerfile_and_its_line(magic: Shell, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"Dockerfile:2"):
         magic("dockerfile", f"{folder(tmp_path / 'c')}", "FROM busybox\nCOPPY a /\n")
+
+
+def test_build_context_names_a_folder_or_an_image(
+    magic: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/f").write_text("named\n")
+    flags = f"-t named --build-context other={tmp_path / 'o'} --build-context base=docker-image://busybox"
+    magic("dockerfile", f"{flags} {folder(tmp_path / 'c')}", "FROM base\nCOPY --from=other f /\nCMD cat /f\n")
+    capsys.readouterr()
+    magic("container", "run --rm named")
+    assert capsys.readouterr().out == "named\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x", "invalid context value: x, expected key=value"),
+        ("x=/no/such", "failed to get build context x: stat /no/such: no such file or directory"),
+        ("x=https://y/z.git", "it is a folder or docker-image://IMAGE"),
+    ],
+)
+def test_build_context_that_is_none_is_said(text: str, said: str) -> None:
+    with pytest.raises(DosirakError, match=said):
+        inputs.read_context(text)
