@@ -21,8 +21,8 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import EngineError
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Exit, Known
+from dosirak.engine.supervision.task import Task
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{64}")

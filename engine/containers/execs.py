@@ -22,8 +22,8 @@ from dosirak.engine.containers.security import apparmor
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, InvalidRequest, NotFound, StartFailed
 from dosirak.engine.layers.threads import run_thread
 from dosirak.engine.runtime import users
-from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Attach, Exit, Launch
+from dosirak.engine.supervision.task import Task
 
 # Seconds for which a resize waits for a command to be started (moby daemon/resize.go).
 _START_SECONDS = 10.0

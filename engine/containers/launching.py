@@ -33,7 +33,7 @@ from dosirak.engine.supervision.model import Launch, Restart
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox
     from dosirak.engine.runtime.seccomp import Filter
-    from dosirak.engine.supervision.client import Task
+    from dosirak.engine.supervision.task import Task
 
 _encode = msgspec.json.Encoder().encode
 

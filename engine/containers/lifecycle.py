@@ -14,8 +14,8 @@ from dosirak.engine.containers.room import Room
 from dosirak.engine.containers.sharing import modes
 from dosirak.engine.errors import Conflict, EngineError, HostLimit, NotFound, NotModified, StartFailed, host_limit
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Exit
+from dosirak.engine.supervision.task import Task
 
 _log = logging.getLogger(__name__)
 # Start

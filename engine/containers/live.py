@@ -12,8 +12,8 @@ from dosirak.engine.containers.model import Container, Exec, WaitResult
 
 if TYPE_CHECKING:
     from dosirak.engine.containers.health.watch import Watch
-    from dosirak.engine.supervision.client import Task
     from dosirak.engine.supervision.model import Attach
+    from dosirak.engine.supervision.task import Task
 
 
 class LiveExec:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from dosirak.engine.networks import Endpoint, Networks, Sandbox
     from dosirak.engine.settings import Settings
     from dosirak.engine.state import Database, Events
-    from dosirak.engine.supervision.client import Launcher, Task
+    from dosirak.engine.supervision.client import Launcher
+    from dosirak.engine.supervision.task import Task
     from dosirak.engine.volumes import Volumes
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from dosirak.engine.containers.model import Container
 from dosirak.engine.containers.networking import files as network_files
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError, HostLimit, InvalidRequest
-from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Attach, Exit, Launch
+from dosirak.engine.supervision.task import Task
 
 if TYPE_CHECKING:
     from dosirak.engine.networks import Sandbox

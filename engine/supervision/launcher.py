@@ -27,7 +27,7 @@ import struct  # noqa: E402
 import time  # noqa: E402
 
 from dosirak.engine.runtime import cgroups, syscalls, vfork  # noqa: E402
-from dosirak.engine.supervision import monitor, settling, wire  # noqa: E402
+from dosirak.engine.supervision import monitor, rehearsal, settling, wire  # noqa: E402
 
 _SEALED = "DOSIRAK_LAUNCHER_SEALED"
 
@@ -167,7 +167,7 @@ def main() -> None:
     os.environ.clear()
     _stop_ignoring_signals()
     vfork.prepare_stack()
-    monitor.rehearse()
+    rehearsal.rehearse()
     # Monitors are reaped by the kernel; the terminal's signals are for the client, not for containers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -222,12 +222,15 @@ def read_spec(bundle: str) -> dict[str, Any]:
 
 def fork(monitor_end: wire.Socket, starter_end: wire.Socket, run: Any) -> int:
     """Fork a starter that calls `run`, which does not return. Its pid."""
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            # Without its monitor it must take no request.
+            # Without its monitor it must take no request; one that has died by now is not told of.
             sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(status)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             monitor_end.close()
             run()

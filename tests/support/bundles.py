@@ -24,8 +24,9 @@ from typing import Any
 
 from dosirak.engine.runtime import cgroups, defaults, syscalls
 from dosirak.engine.runtime.seccomp import Filter
-from dosirak.engine.supervision.client import Launcher, Task
+from dosirak.engine.supervision.client import Launcher
 from dosirak.engine.supervision.model import Attach, Exit, Launch, LogFile
+from dosirak.engine.supervision.task import Task
 from support.patience import patient
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -15,8 +15,8 @@ from dosirak.engine.containers.health.plan import Plan, go_duration
 from dosirak.engine.containers.live import Live
 from dosirak.engine.containers.room import Room
 from dosirak.engine.errors import EngineError
-from dosirak.engine.supervision.client import Task
 from dosirak.engine.supervision.model import Attach
+from dosirak.engine.supervision.task import Task
 
 _OUTPUT_LIMIT = 4096  # bytes, as in Docker
 # Starting an exec is our time, not the probe's: it has a limit of its own.

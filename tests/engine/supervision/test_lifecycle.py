@@ -19,8 +19,9 @@ import pytest_asyncio
 
 from dosirak.engine.errors import HostLimit, StartFailed
 from dosirak.engine.runtime import cgroups
-from dosirak.engine.supervision.client import Launcher, Task
+from dosirak.engine.supervision.client import Launcher
 from dosirak.engine.supervision.model import Exit, Launch, LogFile, Restart
+from dosirak.engine.supervision.task import Task
 from support.bundles import Box, Bundle, alive, cgroup_folders, descendants, ended, split, start_time, until
 
 
