@@ -256,7 +256,11 @@ def _ports(seen: Seen) -> Iterator[Finding]:
 def _confinement(seen: Seen) -> Iterator[Finding]:
     why, cost = _worked(seen, "seccomp"), "containers only start with --security-opt seccomp=unconfined"
     yield _finding("seccomp", why, "filters can be set", cost, "a kernel with CONFIG_SECCOMP_FILTER")
-    yield Finding("security modules", "ok", " ".join(seen.modules) or "none that tells of itself")
+    unused = "apparmor" in seen.modules and not seen.ids.ordinary and not seen.programs.get("apparmor_parser")
+    why = "AppArmor without its apparmor_parser" if unused else ""
+    good = " ".join(seen.modules) or "none that tells of itself"
+    cost, remedy = "containers have no AppArmor profile", remedies.install(seen, "apparmor")
+    yield _finding("security modules", why, good, cost, remedy, otherwise="limited")
 
 
 def _extras(seen: Seen) -> Iterator[Finding]:

@@ -12,7 +12,9 @@ from dosirak.engine.doctor.trying import try_all
 from dosirak.engine.rootless import ids as subids
 from dosirak.engine.runtime import capabilities, quota, syscalls
 
-PROGRAMS = ("newuidmap", "newgidmap", "pasta", "slirp4netns")
+PROGRAMS = ("newuidmap", "newgidmap", "pasta", "slirp4netns", "apparmor_parser")
+# Found by the engine whatever the PATH.
+_ROOTS, _PATH = ("apparmor_parser",), f"{os.defpath}:/usr/sbin:/sbin"
 SETTINGS = (
     "user.max_user_namespaces",
     "kernel.unprivileged_userns_clone",
@@ -41,7 +43,7 @@ def look(place: Path) -> Seen:
         ids=owner,
         cgroups=_cgroups(ordinary=owner.ordinary),
         tried=try_all(near, ordinary=owner.uid != 0),
-        programs={name: shutil.which(name) or "" for name in PROGRAMS},
+        programs={name: shutil.which(name, path=_PATH if name in _ROOTS else None) or "" for name in PROGRAMS},
         settings={name: value for name, value in found.items() if value is not None},
         locked=tuple(name for name in SETTINGS if not os.access(_setting_file(name), os.W_OK)),
         tun=os.access("/dev/net/tun", os.R_OK | os.W_OK),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dosirak.engine.containers.documents import HostConfig
 from dosirak.engine.errors import HostLimit
+from dosirak.engine.runtime import privilege
 
 DEFAULT = "dosirak-default"
 UNCONFINED = "unconfined"
@@ -61,8 +62,13 @@ profile {DEFAULT} flags=(attach_disconnected, mediate_deleted) {{
 
 
 def supported(enabled: str) -> bool:
-    """Whether containers can have profiles here. Parameters: `enabled`: the kernel module's parameter of that name."""
-    return enabled == "Y" and _SECURITYFS.is_dir() and shutil.which(_PARSER, path=_PATH) is not None
+    """Whether containers can have profiles here. Parameters: `enabled`: the kernel module's parameter of that name.
+
+    Not where an ordinary user runs the engine: profiles are loaded by the machine's root alone.
+    """
+    if enabled != "Y" or privilege.here().confined:
+        return False
+    return _SECURITYFS.is_dir() and shutil.which(_PARSER, path=_PATH) is not None
 
 
 def profile_of(host: HostConfig, asked: str, *, supported: bool) -> str:

@@ -38,7 +38,12 @@ def failing(seen: Seen, what: str, why: str = "Operation not permitted") -> Seen
 INSIDE = CHANGED(GOOD, ids=Ids(0, "root", True, 65536, 65536), programs={}, tun=False)
 
 
-@pytest.mark.parametrize("seen", [GOOD, CHANGED(GOOD, ids=USER), INSIDE], ids=["root", "user", "in its namespace"])
+CONFINING = CHANGED(GOOD, modules=("apparmor",), programs={**GOOD.programs, "apparmor_parser": "/sbin/apparmor_parser"})
+
+
+@pytest.mark.parametrize(
+    "seen", [CONFINING, GOOD, CHANGED(GOOD, ids=USER), INSIDE], ids=["AppArmor", "root", "user", "in its namespace"]
+)
 def test_a_good_host_lacks_nothing(seen: Seen) -> None:
     report = judge(seen)
     assert report.ok
@@ -57,6 +62,7 @@ def test_a_good_host_lacks_nothing(seen: Seen) -> None:
         (failing(GOOD, "namespace user"), "namespace user", "limited", "CONFIG_USER_NS"),
         (failing(CHANGED(GOOD, ids=USER), "namespace user"), "namespace user", "missing", "CONFIG_USER_NS"),
         (failing(GOOD, "namespace time"), "namespace time", "limited", "CONFIG_TIME_NS"),
+        (CHANGED(GOOD, modules=("lockdown", "apparmor")), "security modules", "limited", "apt-get install -y apparmor"),
         (failing(GOOD, "overlay", "No such device"), "overlay", "missing", "modprobe overlay"),
         (failing(CHANGED(GOOD, filesystem="nfs"), "overlay", "Invalid argument"), "overlay", "missing",
          "DOSIRAK_ROOT="),

@@ -153,7 +153,7 @@ def test_an_ext4_keeps_count_of_projects_after_it(paste: Callable[..., str], tmp
     assert {"project", "quota"} <= set(features)
 
 
-@pytest.mark.parametrize("package", ["uidmap", "passt", "libnftables1"])
+@pytest.mark.parametrize("package", ["uidmap", "passt", "libnftables1", "apparmor"])
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="not Debian")
 def test_a_package_of_that_name_can_be_installed(package: str) -> None:
     command = remedies.install(DEBIAN, package).removeprefix("sudo ")

@@ -18,7 +18,7 @@ from support import takeaway
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take things away")
 
 USER = "34567"  # nobody's
-PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "PYTHONPATH": os.pathsep.join(sys.path[1:])}
+PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def examine(*steps: str, **environment: str) -> dict[str, dict[str, str]]:

@@ -34,6 +34,7 @@ def test_limits_are_in_the_kernels_files_and_change(
 ) -> None:
     info = engine.client.info()
     assert (info["CgroupDriver"], info["CgroupVersion"], info["MemoryLimit"]) == ("cgroupfs", "2", True)
+    assert "name=apparmor" not in info["SecurityOptions"]  # which this kernel has
     done = docker(
         "run", "-d", "--name", "box", "-m", "32m", "--pids-limit", "20", "--cpus", "0.5", busybox, "sleep", "99"
     )
