@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from dosirak.magics.commands import many
+from dosirak.magics.commands import image_tree, many
 from dosirak.magics.commands.present import listing_result
 from dosirak.magics.commands.pull import split_name
 from dosirak.magics.doors import Result, Session
+from dosirak.magics.errors import UsageError
 from dosirak.magics.grammar.flags import Command, switch
 from dosirak.magics.grammar.listing import filter_map, listing_flags
 from dosirak.magics.look import words
@@ -24,6 +25,7 @@ _HEADERS = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED A
 @click.command("ls", cls=Command, usage="[OPTIONS] [REPOSITORY[:TAG]]", at_most=1)
 @switch("-a", "--all", "all_", help="Show all images, intermediate ones too.")
 @switch("--digests", help="Show digests.")
+@switch("--tree", help="Show the platforms that are here of each image.")
 @listing_flags("Return only ids.")
 @click.argument("repository", required=False)
 @click.pass_obj
@@ -32,6 +34,7 @@ def ls(
     repository: str | None,
     all_: bool,
     digests: bool,
+    tree: bool,
     quiet: bool,
     filters: tuple[tuple[str, str], ...],
     no_trunc: bool,
@@ -39,7 +42,13 @@ def ls(
 ) -> Result:
     """List images; the value is a DataFrame, with -q a list of ids. SIZE is in bytes underneath."""
     given = (*filters, ("reference", repository)) if repository else filters
-    found = session.engine.get("/images/json", {"all": all_, "filters": filter_map(given)})
+    if tree and (quiet or template or digests or no_trunc):
+        wrong = "--quiet" if quiet else "--format" if template else "--show-digest" if digests else "--no-trunc"
+        raise UsageError(f"{wrong} is not yet supported with --tree", 1)
+    query = {"all": all_, "filters": filter_map(given), **({"manifests": "1"} if tree else {})}
+    found = session.engine.get("/images/json", query)
+    if tree:
+        return listing_result(image_tree.listing(found, Look("image tree")), None, "", [], {})
     titles = ["REPOSITORY", "TAG", *(["DIGEST"] if digests else []), "IMAGE ID", "CREATED", "SIZE"]
     look = Look("images", truncate=not no_trunc)
     rows = [row for image in found for row in _rows(image, digests)]

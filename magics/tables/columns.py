@@ -104,6 +104,13 @@ _IMAGES = [
     Column("CREATED", "datetime", when),
     Column("SIZE", "int64", size, right=True),
 ]
+_IMAGE_TREE = [
+    Column("IMAGE"),
+    Column("ID", word=identity),
+    Column("DISK USAGE", "int64", size, right=True),
+    Column("CONTENT SIZE", "int64", size, right=True),
+    Column("IN USE", "bool", lambda value, look: "U" if value else ""),
+]
 _HISTORY = [
     Column("IMAGE", word=lambda value, look: identity(value, look) if str(value).startswith("sha256:") else str(value)),
     Column("CREATED", "datetime", when),
@@ -179,6 +186,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     for kind, columns in {
         "containers": _CONTAINERS,
         "images": _IMAGES,
+        "image tree": _IMAGE_TREE,
         "history": _HISTORY,
         "layers": _LAYERS,
         "networks": _NETWORKS,
