@@ -47,13 +47,19 @@ def execute(path: Path, environment: Mapping[str, str]) -> nbformat.NotebookNode
 
 
 @contextlib.contextmanager
-def own_engine(folder: Path = Path("/tmp")) -> Iterator[dict[str, str]]:
+def own_engine(folder: Path = Path("/tmp"), mirror: str = "") -> Iterator[dict[str, str]]:
     """The environment of an engine with a root of its own; its containers, service and files are gone afterwards.
 
-    `folder` holds the root; its path has to be short (a unix socket's may have 107 bytes).
+    `folder` holds the root; its path has to be short (a unix socket's may have 107 bytes). `mirror`: URL of a registry
+    that is asked for Docker Hub's images. What tutorials keep in directories of the host is kept in the root.
     """
     root = Path(tempfile.mkdtemp(prefix="dosirak-", dir=folder))
     environment = {"DOSIRAK_ROOT": str(root / "data"), "DOSIRAK_RUN": str(root / "run")}
+    environment["DOSIRAK_TUTORIAL_HOME"] = str(root / "home")
+    (root / "home").mkdir()
+    if mirror:
+        (root / "data").mkdir(mode=0o700)
+        (root / "data/dosirak.toml").write_text(f'[registries.mirrors]\n"docker.io" = ["{mirror}"]\n')
     try:
         yield environment
     finally:
@@ -118,9 +124,10 @@ def main() -> None:
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--html", type=Path, help="write the executed notebook as one page")
     parser.add_argument("--save", action="store_true", help="write the outputs into the notebook itself")
+    parser.add_argument("--mirror", default="", help="URL of a registry that has Docker Hub's images (tests/images)")
     options = parser.parse_args()
     start = time.monotonic()
-    with own_engine() as environment:
+    with own_engine(mirror=options.mirror) as environment:
         try:
             notebook = execute(options.notebook, environment)
         except CellExecutionError as error:

@@ -11,28 +11,11 @@ import pytest
 import runner
 
 from support.engines import session_base
+from support.tutorials import Executed
 
 pytestmark = pytest.mark.xdist_group("tutorial")  # executed once, by one worker
 
 PATH = Path(__file__).resolve().parents[2] / "notebooks/01-first-containers.ipynb"
-
-
-class Executed:
-    """An executed notebook; cells are found by a piece of their source."""
-
-    def __init__(self, notebook: nbformat.NotebookNode) -> None:
-        self.notebook = notebook
-
-    def cell(self, piece: str) -> nbformat.NotebookNode:
-        found = [cell for cell in self.notebook.cells if cell.cell_type == "code" and piece in cell.source]
-        assert len(found) == 1, f"{piece}: in {len(found)} cells"
-        return found[0]
-
-    def text(self, piece: str) -> str:
-        return runner.text_of(self.cell(piece))
-
-    def html(self, piece: str) -> str:
-        return "".join(output.data.get("text/html", "") for output in self.cell(piece).outputs if "data" in output)
 
 
 @pytest.fixture(scope="module")
