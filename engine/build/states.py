@@ -25,8 +25,10 @@ def base_state(diff_ids: Iterable[str]) -> str:
 
 
 def run_state(vertex: Execute, parent: str, mounted: tuple[str, ...], hosts: tuple[str, ...]) -> str:
-    """The state after a RUN; `mounted` are the states of what its mounts take, `hosts` its extra hosts."""
+    """The state after a RUN; `mounted` are the states of what its mounts take, `hosts` its extra hosts,
+    whose names count and whose addresses don't, as in BuildKit."""
     mounts = tuple(mount for mount, _ in vertex.mounts)
+    hosts = tuple(host.replace("=", ":", 1).partition(":")[0] for host in hosts)
     work = (vertex.argv, vertex.env, vertex.cwd, vertex.user, vertex.network, mounts, vertex.script, hosts)
     return digest("run", parent, mounted, work)
 

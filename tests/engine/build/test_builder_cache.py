@@ -78,3 +78,11 @@ async def test_ten_cached_steps_take_no_time(rig: Rig) -> None:
         await rig.build(text)
         spent.append(time.perf_counter() - began)
     assert min(spent) < 0.05  # some 4 ms on an idle machine
+
+
+async def test_another_address_of_an_extra_host_is_no_other_step(rig: Rig) -> None:
+    text = "FROM busybox\nRUN grep far /etc/hosts\n"
+    await rig.build(text, extra_hosts=("far:10.0.0.1",))
+    assert (await rig.build(text, extra_hosts=("far:10.0.0.2",))).cached == [2]
+    assert (await rig.build("FROM busybox\nRUN cat /etc/hosts\n", extra_hosts=("near:10.0.0.1",))).ran == [2]
+    assert (await rig.build("FROM busybox\nRUN cat /etc/hosts\n", extra_hosts=("other:10.0.0.1",))).ran == [2]
