@@ -11,6 +11,7 @@ from dosirak.engine.api import build_inputs, reply
 from dosirak.engine.api.router import Route
 from dosirak.engine.build import BuildRequest, Limits, Renderer
 from dosirak.engine.build.cache import Room
+from dosirak.engine.build.inputs import Remote
 from dosirak.engine.errors import EngineError, InvalidRequest, NotSupported
 
 if TYPE_CHECKING:
@@ -77,13 +78,11 @@ def _request(call: Call) -> BuildRequest:
     """The query of `POST /build`, and the logins in `X-Registry-Config`."""
     if call.text("version") == "2":
         raise NotSupported("BuildKit's protocol is not supported by this engine yet; set DOCKER_BUILDKIT=0")
-    if call.text("remote"):
-        raise NotSupported(f"building from a URL ({call.text('remote')[:80]}) is not supported by this engine yet")
     if call.flag("squash"):
         raise NotSupported("squash is not supported by this engine")
     inputs = build_inputs.take(call)
     return BuildRequest(
-        context=inputs.folder or call.body(),
+        context=Remote(call.text("remote")) if call.text("remote") else inputs.folder or call.body(),
         dockerfile=call.text("dockerfile"),
         dockerfile_text=inputs.dockerfile,
         tags=tuple(call.texts("t")),

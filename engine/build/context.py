@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from dosirak.engine.build.copying import is_archive
 from dosirak.engine.build.entries import Source
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.ignore import Ignore, read_patterns
-from dosirak.engine.build.inputs import Folder
+from dosirak.engine.build.inputs import Folder, Remote
 from dosirak.engine.build.model import BuildRequest
 from dosirak.engine.build.paths import inside
-from dosirak.engine.errors import InvalidRequest
+from dosirak.engine.build.remote import Fetching
+from dosirak.engine.build.workspace import opened
+from dosirak.engine.errors import InvalidRequest, NotSupported
 from dosirak.engine.layers.compression import decompressed
 from dosirak.engine.layers.extract import extract
 from dosirak.engine.layers.feed import consume
 from dosirak.engine.runtime import inroot
 
 _LARGEST = 4 << 20
+_PIECE = 1 << 20
 _DEFAULT = "Dockerfile"
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -51,12 +57,14 @@ class BuildContext:
                 self.named[name] = Source(root, Ignore(_ignore_patterns(root, "")), context=True)
 
 
-async def open_context(request: BuildRequest, place: Path) -> BuildContext:
+async def open_context(request: BuildRequest, place: Path, fetch: Fetching | None = None) -> BuildContext:
     """Opens the request's context and reads its Dockerfile.
 
-    Parameters: `place` is a directory of this build alone, in which a stream is unpacked. Raises InvalidRequest
-    when the context or the Dockerfile can't be read.
+    Parameters: `place` is a directory of this build alone, in which a stream is unpacked; `fetch` opens a URL.
+    Raises InvalidRequest when the context or the Dockerfile can't be read, NotFound, Unreachable.
     """
+    if isinstance(request.context, Remote):
+        return await _fetch(request, request.context.url, place, fetch)
     if isinstance(request.context, AsyncIterable):
         directory = place / "context"
         directory.mkdir(mode=0o755)
@@ -67,6 +75,35 @@ async def open_context(request: BuildRequest, place: Path) -> BuildContext:
     empty = place / "context"
     empty.mkdir(mode=0o755)
     return await asyncio.to_thread(_open, request, empty, True)
+
+
+async def _fetch(request: BuildRequest, url: str, place: Path, fetch: Fetching | None) -> BuildContext:
+    """The context at a URL: what is no archive is a Dockerfile without a context."""
+    if fetch is None or not url.lower().startswith(("http://", "https://")):
+        raise NotSupported(f"building from {url[:200]} is not supported by this engine yet: a URL is one of HTTP(S)")
+    directory = place / "context"
+
+    def unpack(body: BinaryIO) -> bytes | None:
+        directory.mkdir(mode=0o755)
+        with (place / "remote").open("w+b") as file:
+            shutil.copyfileobj(body, file, _PIECE)
+            file.seek(0)
+            if not is_archive(file):
+                file.seek(0)
+                return file.read(_LARGEST + 1)
+            file.seek(0)
+            with opened(directory) as root:
+                extract(decompressed(file), root, whiteouts=False)
+        return None
+
+    async with fetch(url) as download:
+        text = await consume(download.body, unpack)
+    if text is None:
+        return await asyncio.to_thread(_open, request, directory, False)
+    if len(text) > _LARGEST:
+        raise InvalidRequest(f"{url[:200]}: neither an archive nor a Dockerfile: larger than {_LARGEST} bytes")
+    alone = replace(request, dockerfile="", dockerfile_text=text.decode(errors="surrogateescape"))
+    return await asyncio.to_thread(_open, alone, directory, False)
 
 
 async def _unpack(stream: AsyncIterable[bytes], directory: Path) -> None:

@@ -40,6 +40,13 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """A context by its URL: a tar archive, or a Dockerfile alone."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """`secrets`: content by id. `agents`: the path of an ssh agent's socket by id ("default" is the usual one).
     `folder`: the context, to be read where it lies. `dockerfile`: the Dockerfile's text, where it is no file of that.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dosirak.engine.build.inputs import Folder, Inputs
+from dosirak.engine.build.inputs import Folder, Inputs, Remote
 
 if TYPE_CHECKING:
     from dosirak.engine.registry import Credentials
@@ -44,9 +44,9 @@ class BuildRequest:
     """One build.
 
     `context` is a directory of this machine (read in place, `.dockerignore` applied), by its path or as a caller found
-    it, or a tar stream (plain or compressed) as `POST /build` carries it. `dockerfile` is the file's path inside the
-    context; `dockerfile_text` is the text itself, for a front that has it at hand, and then `dockerfile` only names it
-    in errors.
+    it, a URL, or a tar stream (plain or compressed) as `POST /build` carries it. `dockerfile` is the file's path inside
+    the context; `dockerfile_text` is the text itself, for a front that has it at hand, and then `dockerfile` only names
+    it in errors.
     `args` maps a build argument to its value, or to None for one that was named without having a value.
     `target` is a stage's name or number. `network` is default, bridge, none, host or container:ID.
     `credentials`: by registry, for the images it stands on. `inputs`: secrets and agents for RUN --mount.
@@ -54,7 +54,7 @@ class BuildRequest:
     of the layers made is younger than the argument SOURCE_DATE_EPOCH.
     """
 
-    context: Path | Folder | AsyncIterable[bytes] | None = None
+    context: Path | Folder | Remote | AsyncIterable[bytes] | None = None
     dockerfile: str = ""
     dockerfile_text: str | None = None
     tags: tuple[str, ...] = ()

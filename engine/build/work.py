@@ -46,7 +46,7 @@ async def build_image(
     """See `Builder.build`."""
     tags = _tags(request.tags)
     source_date(request.args)  # a wrong one is said before anything is done
-    context = await open_context(request, places.disk)
+    context = await open_context(request, places.disk, shared.download)
     try:
         # in threads: a hostile Dockerfile may take its time, the loop has none
         stages = await asyncio.to_thread(_read_stages, context, request)

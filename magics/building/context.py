@@ -25,7 +25,7 @@ class Source:
 
     `archive` is its tar stream, in which `name` is the Dockerfile. `folder` is where it lies, None when it is a stream
     and nothing else; `dockerfile` is the Dockerfile's path in there, `text` the Dockerfile itself when it is no file
-    of the folder.
+    of the folder. `remote`: the URL that the engine gets it from, in place of all that.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Source:
     folder: Path | None = None
     dockerfile: str = "Dockerfile"
     text: str | None = None
+    remote: str = ""
 
     def words(self, message: str) -> str:
         """A message of the engine's as a person knows things: a Dockerfile of a cell travels under a random name."""

@@ -153,4 +153,6 @@ def _verdict(build: Build) -> str:
     if build.ended is None:
         return f"building {build.name or 'an image'} … {build.seconds:.1f} s"
     name = ", ".join(build.tags) or build.image.removeprefix("sha256:")[:12]
-    return f"built {one_line(name)} in {build.seconds:.1f} s"
+    reused = sum(step.cached for step in build.steps)
+    said = f", {reused} of {len(build.steps)} steps from the cache" if reused else ""
+    return f"built {one_line(name)} in {build.seconds:.1f} s{said}"

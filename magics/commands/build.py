@@ -72,6 +72,7 @@ _FLAGS = [
 _TOLD = 1_000_000
 """Bytes of context from which on a view hears of it."""
 _LACKING = ("cache_to",)
+_REMOTE = ("http://", "https://", "git@", "git://", "github.com/")
 
 
 def _build_flags(command: Any) -> Any:
@@ -88,8 +89,10 @@ def _build_flags(command: Any) -> Any:
 def build(session: Session, /, path: str, dockerfile: str, **flags: Any) -> Result:
     """Build an image from a Dockerfile; the value is the image."""
     _refuse(flags)
-    if path.startswith(("http://", "https://", "git@", "git://", "github.com/")):
-        raise NotSupported(f"build context {path}: remote contexts are not supported by Dosirak yet")
+    if path.startswith(_REMOTE):
+        if flags["check"]:
+            raise NotSupported(f"build --check {path}: not supported by Dosirak yet; give a folder or a Dockerfile")
+        return _run(session, context.Source("", iter(()), dockerfile=dockerfile, remote=path), flags)
     if flags["check"]:
         return _check(session, path, dockerfile, flags)
     if path == "-":
@@ -264,10 +267,10 @@ def _run(session: Session, source: context.Source, flags: dict[str, Any]) -> Res
     delivery = outputs.Delivery(tuple(outputs.parse(text) for text in flags["outputs"]), tuple(flags["tags"]))
     try:
         word, in_place = inputs.send(engine, flags["secrets"], flags["agents"], source, flags["contexts"])
-        name = source.dockerfile if in_place else source.name
+        name = source.dockerfile if in_place or source.remote else source.name
         delivery.begin(engine)
-        archive = b"" if in_place else _counted(source.archive, progress, view)
-        query = _query(name, flags, delivery, word)
+        archive = b"" if in_place or source.remote else _counted(source.archive, progress, view)
+        query = _query(name, flags, delivery, word) | {"remote": source.remote or None}
         _follow(engine, query, archive, lambda message: _show(progress, view, message))
     except KeyboardInterrupt:
         progress.error = "interrupted"

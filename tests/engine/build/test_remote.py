@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dosirak.engine.build.inputs import Remote
 from dosirak.engine.build.remote import file_name
 
 from .conftest import Rig, tar
@@ -117,3 +118,12 @@ async def test_what_can_not_be_added_is_said(rig: Rig, site: Site, line: str, sa
 )
 def test_file_is_called_as_its_urls_path_ends(url: str, name: str) -> None:
     assert file_name(url) == name
+
+
+async def test_context_comes_from_a_url_as_an_archive_or_a_dockerfile_alone(rig: Rig, site: Site) -> None:
+    site.files["/c.tgz"] = tar({"D": "FROM busybox\nCOPY f /\nRUN cat /f\n", "f": "remote\n"}, "w:gz")
+    assert (await rig.build(None, Remote(f"{site.url}/c.tgz"), dockerfile="D")).output == "remote\n"
+    site.files["/Dockerfile"] = b"FROM busybox\nRUN echo alone\n"
+    assert (await rig.build(None, Remote(f"{site.url}/Dockerfile"))).output == "alone\n"
+    assert "status 404" in str(await rig.error(None, Remote(f"{site.url}/none")))
+    assert "not supported" in str(await rig.error(None, Remote("git://x/y.git")))

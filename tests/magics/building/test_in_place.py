@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,26 @@ def test_build_context_names_a_folder_or_an_image(
 def test_build_context_that_is_none_is_said(text: str, said: str) -> None:
     with pytest.raises(DosirakError, match=said):
         inputs.read_context(text)
+
+
+def test_context_of_a_url_is_got_by_the_engine(magic: Shell, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nLABEL from=url\n")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/Dockerfile"
+            image = magic("docker", f"build -t by-url {url}")
+            by_docker_py, _ = engine.client.images.build(path=url)
+        finally:
+            server.shutdown()
+    assert image.id == by_docker_py.id
+    assert by_docker_py.labels == {"from": "url"}
+
+
+def test_verdict_tells_what_was_reused(magic: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    context = folder(tmp_path / "c")
+    for last in ("one", "two"):
+        magic("dockerfile", f"-t again {context}", f"FROM busybox\nRUN echo first > /f\nRUN echo {last} > /g\n")
+    view = "".join(capsys.readouterr().out)
+    assert "from the cache" in view
