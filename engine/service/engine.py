@@ -82,7 +82,7 @@ class Engine:
         networks = Networks(db, settings, events, Home(self._keeper))
         volumes = Volumes(settings, db, events)
         containers = Containers(settings, db, images, networks, volumes, self._launcher, events)
-        images.in_use = lambda image: [Usage(found.id, found.state.running) for found in containers.holding_image(image)]
+        images.in_use = lambda image: [Usage(one.id, one.state.running) for one in containers.holding_image(image)]
         images.keepers.append(containers.kept_layers)
         images.apply_changes = _apply_changes
         builder = Builder(images, layers, containers, db, settings)

@@ -53,7 +53,7 @@ def ps(
     query = {
         "all": all_,
         "limit": 1 if latest and last < 0 else last if last > 0 else None,
-        "size": size or ".Size" in template,
+        "size": size or ".Size" in template or "json ." in template,
         "filters": filter_map(filters),
     }
     found = session.engine.get("/containers/json", query)
@@ -95,7 +95,7 @@ def _fields(container: Mapping[str, Any], row: Mapping[str, Any], look: Look) ->
     shown = {title: word(look.kind, title, row[title], look) for title in row}
     written = words.size(container.get("SizeRw") or 0)
     virtual = container.get("SizeRootFs")
-    return {
+    fields = {
         "ID": shown["CONTAINER ID"],
         "Names": shown["NAMES"],
         "Image": shown["IMAGE"] or "<no image>",
@@ -111,5 +111,13 @@ def _fields(container: Mapping[str, Any], row: Mapping[str, Any], look: Look) ->
         "Mounts": ",".join(words.shorten(mount, 15) if look.truncate else mount for mount in mounts),
         "LocalVolumes": str(sum(1 for mount in container.get("Mounts") or [] if mount.get("Driver") == "local")),
         "Networks": ",".join((container.get("NetworkSettings") or {}).get("Networks") or {}),
-        "Platform": None,
+        "Platform": _Platform((container.get("ImageManifestDescriptor") or {}).get("platform") or {}) or None,
     }
+    return dict(sorted(fields.items()))  # as `{{json .}}` shows them
+
+
+class _Platform(dict[str, Any]):
+    """An object for `json`, else one word: "linux/arm64/v8"."""
+
+    def __str__(self) -> str:
+        return "/".join(str(self[part]) for part in ("os", "architecture", "variant") if self.get(part))

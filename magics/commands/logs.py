@@ -42,8 +42,8 @@ def logs(
         "stdout": True,
         "stderr": True,
         "follow": follow,
-        "since": moment(since),
-        "until": moment(until),
+        "since": moment(since, name="since"),
+        "until": moment(until, name="until"),
         "timestamps": timestamps,
         "details": details,
         "tail": tail,
@@ -73,10 +73,10 @@ def _show(response: Any, sink: Sink, *, framed: bool) -> None:
             sink.write(stream, piece)
 
 
-def moment(text: str, now: float | None = None) -> str | None:
+def moment(text: str, now: float | None = None, *, name: str = "") -> str | None:
     """Return a unix time for the API of "42m" (ago), an RFC 3339 time or a unix time; None for nothing.
 
-    Raises UsageError.
+    Parameters: `name`: the flag's, where docker names it. Raises UsageError.
     """
     if not text:
         return None
@@ -89,5 +89,6 @@ def moment(text: str, now: float | None = None) -> str | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f'failed to parse value as time or duration: "{text}"', 1) from None
+        named = f'invalid value for "{name}": ' if name else ""
+        raise UsageError(f'{named}failed to parse value as time or duration: "{text}"', 1) from None
     return f"{found.timestamp():.9f}"

@@ -31,4 +31,5 @@ class Listing:
 
         kind = self.look.kind
         titles = shown_titles(kind, self.titles)
-        return draw(titles, [[word(kind, t, row[t], self.look) for t in titles] for row in self.rows])
+        words = [[word(kind, title, row[title], self.look) for title in titles] for row in self.rows]
+        return draw(titles, words, least=20 if kind == "top" else 10)

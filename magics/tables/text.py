@@ -10,13 +10,15 @@ from dosirak.magics.look.text import one_line
 GAP = 3
 
 
-def draw(titles: Sequence[object], rows: Sequence[Sequence[str]], index: Sequence[str] | None = None) -> str:
-    """Return the table. Parameters: `index` is a first column without a title."""
+def draw(
+    titles: Sequence[object], rows: Sequence[Sequence[str]], index: Sequence[str] | None = None, least: int = 10
+) -> str:
+    """Return the table. Parameters: `index` is a first column without a title; `least`: a column's width."""
     table = [[one_line(title) for title in titles], *([one_line(cell) for cell in row] for row in rows)]
     if index is not None:
         table = [[label, *row] for label, row in zip(["", *map(one_line, index)], table, strict=True)]
-    # As Go's tabwriter in docker/cli: a column is at least 10 wide with its gap.
-    widths = [max(10, GAP + max(map(_width, column))) for column in zip(*table, strict=True)]
+    # As Go's tabwriter in docker/cli: a column is at least so wide with its gap.
+    widths = [max(least, GAP + max(map(_width, column))) for column in zip(*table, strict=True)]
     return "\n".join(_line(row, widths) for row in table)
 
 

@@ -20,7 +20,7 @@ def go_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and type(value).__str__ is object.__str__:
         return f"map[{' '.join(f'{k}:{go_text(v)}' for k, v in sorted(value.items()))}]"
     if isinstance(value, list | tuple):
         return f"[{' '.join(map(go_text, value))}]"
