@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dosirak.engine.content import Descriptor, Index, Store, media_types
@@ -102,6 +102,7 @@ def test_threads_that_write_at_once_lose_nothing(index: Index) -> None:
     assert len(index.names()) == 20
 
 
+@settings(deadline=None)  # it writes to the disk, which others use too
 @given(st.lists(st.tuples(st.sampled_from(["set", "remove", "drop", "add"]), st.integers(0, 2), st.integers(0, 2))))
 def test_the_index_does_what_a_dictionary_would(tmp_path_factory: pytest.TempPathFactory, steps: list) -> None:
     path = tmp_path_factory.mktemp("index")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
+from dosirak.engine.start import ServiceNotStartable
 from support import tars
 from support.engines import Engine, new_settings
 from support.registries import INDEX, Registry, digest
@@ -206,9 +207,9 @@ def test_registries_conf_leads_a_pull_to_its_mirror(registry: Registry, tmp_path
 
 MALFORMED = (
     (b"\xff\xfe", "not valid TOML"),
+    (b"[registries", "not valid TOML"),
     (b'[registries]\ninsecure = "one"\n', "dosirak.toml: registries: Expected `array`"),
     (b"[registries]\nmirror = 1\n", "unknown field `mirror`"),
-    (b"[registries", "not valid TOML"),
 )
 
 
@@ -224,10 +225,18 @@ def test_a_malformed_configuration_is_one_clear_line_where_it_is_needed(fresh_en
         info = docker("info")
         assert words in info.stderr and "Registry Mirrors" not in info.stdout
     assert docker("run", "--rm", busybox, "echo", "runs").stdout == "runs\n"
-    # The next service starts with it, too.
+    # The next service starts with it, too; not with a file that is no TOML, which may say where its networks are.
     fresh_engine.kill()
     fresh_engine.start()
     assert words in docker("info").stderr
+    file = fresh_engine.settings.data / "dosirak.toml"
+    file.write_bytes(b"[registries")
+    fresh_engine.kill()
+    try:
+        with pytest.raises(ServiceNotStartable, match="not valid TOML"):
+            fresh_engine.start()
+    finally:
+        file.unlink()
 
 
 def test_layers_are_downloaded_at_the_same_time(engine: Engine, registry: Registry) -> None:
