@@ -65,20 +65,25 @@ def document(network: Network, containers: dict[str, Any]) -> dict[str, Any]:
         "IPAM": {
             "Driver": "default",
             "Options": network.ipam_options if network.bridge else None,
-            "Config": _pools(network) if network.subnet else None if network.driver != "bridge" else [],
+            "Config": _config(network),
         },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": network.ingress,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.template is not None,
         "Containers": containers,
         "Options": network.options,
         "Labels": network.labels,
     }
 
 
-def _pools(network: Network) -> list[dict[str, Any]]:
+def _config(network: Network) -> list[dict[str, Any]] | None:
+    if network.template:
+        asked = (network.template.ipam.config if network.template.ipam else None) or []
+        return [{key: value for key, value in msgspec.to_builtins(pool).items() if value} for pool in asked]
+    if not network.subnet:
+        return None if network.driver != "bridge" else []
     return [_pool(side) for side in (network, network.six) if side]
 
 

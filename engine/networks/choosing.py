@@ -43,6 +43,7 @@ def prunable(networks: Iterable[Network], filters: Filters) -> list[Network]:
         network
         for network in networks
         if network.name not in PREDEFINED
+        and not network.template
         and not network.endpoints
         and chosen.takes(int(network.created * 1e9), network.labels)
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from dosirak.engine.errors import Conflict, Forbidden, InvalidRequest, NotFound, NotSupported
-from dosirak.engine.networks import addresses, options
+from dosirak.engine.networks import addresses, options, templates
 from dosirak.engine.networks.addresses import Pools
 from dosirak.engine.networks.model import PREDEFINED, CreateRequest, Ipam, Network, Pool, Six
 
@@ -40,8 +40,9 @@ def check(request: CreateRequest, existing: Iterable[Network]) -> None:
 
 def _check_kind(request: CreateRequest) -> None:
     driver = request.driver or "bridge"
-    if request.config_only or (request.config_from and request.config_from.network):
-        raise NotSupported("configuration networks are not supported by this engine")
+    templates.check(request)
+    if request.config_only:
+        return
     if driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver == "overlay":
@@ -70,6 +71,9 @@ def make(
 
     Raises Forbidden for a subnet or a bridge's name that another network has, InvalidRequest when none is left.
     """
+    if request.config_only:
+        return templates.record(request, network_id)
+    config_from, request = templates.source(request), templates.applied(request, existing)
     chosen = options.parse(request.options or {})
     ours = [IPv4Network(network.subnet) for network in existing if network.subnet]
     asked = _asked(request.ipam or Ipam())
@@ -95,6 +99,7 @@ def make(
         reserved=dict(pool.reserved or {}),
         bridge=bridge,
         mtu=chosen.mtu,
+        config_from=config_from,
         six=_six(request, existing, pools) if request.enable_ipv6 else None,
         internal=bool(request.internal),
         attachable=bool(request.attachable),

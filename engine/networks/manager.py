@@ -13,10 +13,10 @@ from ipaddress import IPv4Network
 import msgspec
 
 from dosirak.engine.errors import EngineError, Forbidden
-from dosirak.engine.networks import bridges, choosing, configuration, creating, names
+from dosirak.engine.networks import bridges, choosing, configuration, creating, names, templates
 from dosirak.engine.networks.addresses import choose_subnet, gateway_of
 from dosirak.engine.networks.boxes import Boxes
-from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null
+from dosirak.engine.networks.drivers import Bridge, Driver, Host, Null, Template
 from dosirak.engine.networks.home import Home
 from dosirak.engine.networks.model import (
     PREDEFINED,
@@ -129,6 +129,7 @@ class Networks:
         network = self.inspect(driver.network.id)
         if network.name in PREDEFINED:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        templates.check_unused(network, [other.network for other in self._registry])
         if driver.in_use or network.endpoints:
             listed = ", ".join(f'name:"{endpoint.name}" id:"{endpoint.id[:12]}"' for endpoint in network.endpoints)
             raise Forbidden(f"error while removing network: network {network.name} has active endpoints ({listed})")
@@ -239,6 +240,8 @@ class Networks:
         return [IPv4Network(driver.network.subnet) for driver in self._registry if driver.network.subnet]
 
     def _driver(self, network: Network) -> Driver:
+        if network.template:
+            return Template(network)
         if network.driver == "bridge":
             return Bridge(
                 network, self._worker, self._ports, self._records.save_network, self._subnets, self._home, self._pools

@@ -91,77 +91,6 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
 
 
-class Six(msgspec.Struct, frozen=True):
-    """The IPv6 side of a network; the fields as `Network` has them."""
-
-    subnet: str
-    gateway: str
-    ip_range: str = ""
-    reserved: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """A network as `docker network inspect` shows it. `created` is unix time in seconds.
-
-    `fixed`: somebody asked for this very subnet, so it is never exchanged for another; `ip_range` is the part of it
-    that containers get, `reserved` what none gets, by name. `endpoints` are those of running containers only (as Docker
-    shows `Containers`).
-    """
-
-    id: str
-    name: str
-    driver: str
-    created: float
-    subnet: str = ""
-    gateway: str = ""
-    fixed: bool = False
-    ip_range: str = ""
-    reserved: dict[str, str] = msgspec.field(default_factory=dict)
-    bridge: str = ""
-    mtu: int = 1500
-    scope: str = "local"
-    internal: bool = False
-    attachable: bool = False
-    ingress: bool = False
-    six: Six | None = None
-    options: dict[str, str] = msgspec.field(default_factory=dict)
-    ipam_options: dict[str, str] = msgspec.field(default_factory=dict)
-    labels: dict[str, str] = msgspec.field(default_factory=dict)
-    endpoints: tuple[Endpoint, ...] = ()
-
-    @property
-    def enable_ipv6(self) -> bool:
-        """Whether its containers have IPv6 addresses too."""
-        return self.six is not None
-
-
-class Sandbox(msgspec.Struct, frozen=True):
-    """A container's network, ready to be joined.
-
-    `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
-    stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
-    `endpoints` are in the order of their making; none are left when a running container has left its last network.
-    `named`: a name server answers inside. `nameserver`: what is asked instead of a resolver on the host's loopback,
-    where that is out of reach ("": nothing).
-    """
-
-    id: str
-    netns_fd: int | None
-    endpoints: tuple[Endpoint, ...]
-    named: bool = False
-    nameserver: str = ""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The connection that was made first."""
-        return self.endpoints[0]
-
-    @property
-    def ports(self) -> tuple[BoundPort, ...]:
-        """All published ports."""
-        return tuple(port for endpoint in self.endpoints for port in endpoint.ports)
-
-
 class Pool(msgspec.Struct, frozen=True, rename={"subnet": "Subnet", "ip_range": "IPRange", "gateway": "Gateway"}):
     """One subnet as asked for by `POST /networks/create`."""
 
@@ -201,3 +130,77 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     config_from: ConfigFrom | None = None
     options: dict[str, str] | None = None
     labels: dict[str, str] | None = None
+
+
+class Six(msgspec.Struct, frozen=True):
+    """The IPv6 side of a network; the fields as `Network` has them."""
+
+    subnet: str
+    gateway: str
+    ip_range: str = ""
+    reserved: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """A network as `docker network inspect` shows it. `created` is unix time in seconds.
+
+    `fixed`: somebody asked for this very subnet, so it is never exchanged for another; `ip_range` is the part of it
+    that containers get, `reserved` what none gets, by name. `template`: it only says how others are to be
+    made, `config_from` from which such one it was. `endpoints` are those of running containers only (as Docker shows
+    `Containers`).
+    """
+
+    id: str
+    name: str
+    driver: str
+    created: float
+    subnet: str = ""
+    gateway: str = ""
+    fixed: bool = False
+    ip_range: str = ""
+    reserved: dict[str, str] = msgspec.field(default_factory=dict)
+    bridge: str = ""
+    mtu: int = 1500
+    scope: str = "local"
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    six: Six | None = None
+    template: CreateRequest | None = None
+    config_from: str = ""
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    ipam_options: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def enable_ipv6(self) -> bool:
+        """Whether its containers have IPv6 addresses too."""
+        return self.six is not None or bool(self.template and self.template.enable_ipv6)
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """A container's network, ready to be joined.
+
+    `netns_fd` goes into `Launch.join["network"]`; it is None on the network `host` (nothing to join: the container
+    stays in the engine's namespace). It stays open, and belongs to the networks room, until `Networks.disconnect`.
+    `endpoints` are in the order of their making; none are left when a running container has left its last network.
+    `named`: a name server answers inside. `nameserver`: what is asked instead of a resolver on the host's loopback,
+    where that is out of reach ("": nothing).
+    """
+
+    id: str
+    netns_fd: int | None
+    endpoints: tuple[Endpoint, ...]
+    named: bool = False
+    nameserver: str = ""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The connection that was made first."""
+        return self.endpoints[0]
+
+    @property
+    def ports(self) -> tuple[BoundPort, ...]:
+        """All published ports."""
+        return tuple(port for endpoint in self.endpoints for port in endpoint.ports)

@@ -9,5 +9,6 @@ from dosirak.engine.networks.drivers.base import Attachment, Driver, Request
 from dosirak.engine.networks.drivers.bridge import Bridge
 from dosirak.engine.networks.drivers.host import Host
 from dosirak.engine.networks.drivers.none import Null
+from dosirak.engine.networks.drivers.template import Template
 
-__all__ = ["Attachment", "Bridge", "Driver", "Host", "Null", "Request"]
+__all__ = ["Attachment", "Bridge", "Driver", "Host", "Null", "Request", "Template"]

@@ -154,14 +154,15 @@ async def test_what_a_killed_engine_left_is_cleared_away_by_the_next_one_of_any_
     """Not while one of its containers runs, and nothing of an engine that lives."""
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    left = {name for name, link in host.links().items() if link["kind"] == "bridge"}
+    bridges = {name: link["index"] for name, link in host.links().items() if link["kind"] == "bridge"}
+    left = set(bridges)
     async with engine(tmp_path / "one") as one:
         await one.connect("a", "a")
         assert left < set(host.links()) and len(tables(host)) == 2
         await one.disconnect("a")
         for pid in killed.values():
             end(pid)
-        until(lambda: not any(link["master"] for link in host.links().values() if link["kind"] == "veth"))
+        until(lambda: not any(link["master"] in bridges.values() for link in host.links().values()))
         async with engine(tmp_path / "other") as other:
             await other.connect("b", "b")
             assert {name for name, link in host.links().items() if link["kind"] == "bridge"} == {
