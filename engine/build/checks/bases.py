@@ -9,7 +9,6 @@ from dosirak.engine.build.checks.findings import Findings
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.ast import Lines
 from dosirak.engine.build.dockerfile.expand import Expansion, Mode, examine
-from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.errors import DockerfileError
 from dosirak.engine.build.scope import Arguments, Platform
 from dosirak.engine.errors import EngineError
@@ -53,7 +52,7 @@ def check_image(name: str, actual: Platform, expected: Platform, lines: Lines, f
 
 def _check_arguments(base: typed.From, word: Expansion, known: frozenset[str], found: Findings) -> None:
     for name in sorted(word.missing - known):
-        detail = f"FROM argument '{name}' is not declared{suggestion(name, known)}"
+        detail = f"FROM argument '{name}' is not declared{found.hint(name, known)}"
         found.add(rules.UNDEFINED_ARG, detail, base.lines)
 
 

@@ -13,21 +13,25 @@ from dosirak.engine.build.paths import clean
 _EVERYTHING = ("*", "**", "**/*")
 
 
-def check_sources(copy: typed.Copy, patterns: Sequence[str], found: Findings) -> None:
-    """The sources of one COPY or ADD from the context, variables put in.
+class LeftOut:
+    """What a context's `.dockerignore` leaves out, read once.
 
     Where a pattern takes files back in (`!`) nothing is said: a directory that is left out may still hold some.
     """
-    if copy.source_stage or not patterns or any(pattern.startswith("!") for pattern in patterns):
-        return
-    ignore = Ignore(patterns)
-    verb = "Add" if isinstance(copy, typed.Add) else "Copy"
-    for source in copy.sources:
-        path = clean(source)
-        if path in (".", "/"):
-            left_out = any(pattern in _EVERYTHING for pattern in patterns)
-        else:
-            left_out = "://" not in source and ignore.excludes(path.lstrip("/"))
-        if left_out:
-            detail = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
-            found.add(rules.COPY_IGNORED, detail, copy.lines)
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        told = bool(patterns) and not any(pattern.startswith("!") for pattern in patterns)
+        self._ignore = Ignore(patterns) if told else None
+        self._everything = told and any(pattern in _EVERYTHING for pattern in patterns)
+
+    def check(self, copy: typed.Copy, found: Findings) -> None:
+        """The sources of one COPY or ADD, variables put in."""
+        if copy.source_stage or self._ignore is None or found.full:
+            return
+        verb = "Add" if isinstance(copy, typed.Add) else "Copy"
+        for source in copy.sources:
+            path = clean(source)
+            root = path in (".", "/")
+            if self._everything if root else "://" not in source and self._ignore.excludes(path.lstrip("/")):
+                detail = f'Attempting to {verb} file "{path}" that is excluded by .dockerignore'
+                found.add(rules.COPY_IGNORED, detail, copy.lines)

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 from dosirak.engine.build.checks import rules
 from dosirak.engine.build.checks.findings import Findings
-from dosirak.engine.build.checks.ignored import check_sources
+from dosirak.engine.build.checks.ignored import LeftOut
 from dosirak.engine.build.config import Config, with_default_path
 from dosirak.engine.build.dockerfile import instructions as typed
 from dosirak.engine.build.dockerfile.ast import Lines
 from dosirak.engine.build.dockerfile.expand import Mode, examine, expand, expand_words
 from dosirak.engine.build.dockerfile.mounts import parse_mount
 from dosirak.engine.build.dockerfile.place import placed
-from dosirak.engine.build.dockerfile.text import suggestion
 from dosirak.engine.build.stages import SCRATCH, Reference, StageRef, Stages
 
 _SECRET = re.compile(r"(_|^)(apikey|auth|credentials?|key|password|pword|passwd|secret|token)(_|$)", re.IGNORECASE)
@@ -54,7 +53,7 @@ class Walk:
     def __init__(self, stages: Stages, images: Mapping[str, Config], ignored: Sequence[str], found: Findings) -> None:
         self._stages = stages
         self._images = images
-        self._ignored = ignored
+        self._left_out = LeftOut(ignored)
         self._found = found
         self._mode = Mode(escape=stages.file.escape)
         self._states: dict[int, _State] = {}
@@ -111,7 +110,7 @@ class Walk:
                     self._found.add(rules.RELATIVE_WORKDIR, detail, lines)
                 state.workdir = True
             case typed.Copy() as copy:
-                check_sources(copy, self._ignored, self._found)
+                self._left_out.check(copy, self._found)
 
     def _word(self, state: _State, lines: Lines) -> typed.Expander:
         return lambda text: self._read(state, text, self._mode, lines)
@@ -122,8 +121,8 @@ class Walk:
     def _read(self, state: _State, text: str, mode: Mode, lines: Lines) -> str:
         """`text` with its variables put in; those that nobody set are told."""
         word = examine(text, state.variables, mode)
-        for name in sorted(word.missing - state.declared) if state.whole else ():
-            hint = suggestion(name, state.variables).replace("mean ", "mean $")
+        for name in sorted(word.missing - state.declared) if state.whole and not self._found.full else ():
+            hint = self._found.hint(name, state.variables).replace("mean ", "mean $")
             self._found.add(rules.UNDEFINED_VARIABLE, f"Usage of undefined variable '${name}'{hint}", lines)
         return word.text
 

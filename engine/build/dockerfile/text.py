@@ -18,6 +18,9 @@ BLANKS = re.compile(r"[\t\v\f\r ]+")
 """What separates plain words on a logical line."""
 
 
+_LONGEST_TYPO = 100
+
+
 def trim(text: str) -> str:
     """`text` without white space at both ends."""
     return text.strip(SPACES)
@@ -62,7 +65,10 @@ def suggestion(word: str, options: Iterable[str], ignore_case: bool = False) -> 
     With `ignore_case` the options are given in lower case and the answer is written in the case of `word`.
     """
     wanted = word.lower() if ignore_case else word
-    distance, best = min(((_distance(wanted, option), option) for option in sorted(options)), default=(3, ""))
+    if len(wanted) > _LONGEST_TYPO:  # hostile input: the work grows with the square of the length
+        return ""
+    near = sorted(option for option in options if abs(len(option) - len(wanted)) < 3)
+    distance, best = min(((_distance(wanted, option), option) for option in near), default=(3, ""))
     if distance >= 3 or distance == 0:
         return ""
     if ignore_case and word.isupper():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -279,6 +280,15 @@ def test_each_rule_has_its_page() -> None:
     assert {"json-args-recommended", "from-as-casing", "no-empty-continuation", "undefined-var"} <= addresses
     assert len(addresses) == len(RULES) - 1 == 21
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)+", address) for address in addresses)
+
+
+def test_hostile_file_is_looked_through_in_reasonable_time() -> None:
+    began = time.process_time()
+    names = "".join(f"ENV LONG_NAME_{number}=1\n" for number in range(3000))
+    uses = "".join(f"COPY $OTHER_NAME_{number} $LONG_NAMES_{number} /\n" for number in range(3000))
+    report = look(f"FROM scratch\n{names}{uses}", ignored=" ".join(f"pattern{number}*" for number in range(200)))
+    assert len(report.findings) == 1000
+    assert time.process_time() - began < 60
 
 
 @given(loose)
