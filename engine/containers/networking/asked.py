@@ -63,10 +63,15 @@ def check_endpoint(name: str, endpoint: EndpointSettings, network: Network | Non
         names.parse_mac(endpoint.mac_address)
     for what, asked in (
         ("link-local addresses", ipam and ipam.link_local_ips),
-        ("driver options", endpoint.driver_opts),
+        ("driver options", _meant(endpoint.driver_opts or {})),
     ):
         if asked:
             raise NotSupported(f"network {name}: {what} of an endpoint are not supported yet")
+
+
+def _meant(options: Mapping[str, str]) -> list[str]:
+    """The options that Docker's own drivers act on (`….endpoint.sysctls`, `….endpoint.ifname`); others say nothing."""
+    return [name for name in options if name.startswith("com.docker.network.")]
 
 
 def _wrong_address(text: str, network: Network | None) -> str:

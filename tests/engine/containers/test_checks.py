@@ -152,9 +152,9 @@ def test_several_networks_go_with_bridges_only():
     [
         ({"aliases": ["x"]}, InvalidRequest, "only supported for user-defined networks"),
         ({"ipam_config": EndpointIPAMConfig(ipv4_address="1.2.3.4")}, InvalidRequest, "user defined networks only"),
-        ({"ipam_config": EndpointIPAMConfig(ipv6_address="::2")}, NotSupported, "IPv6 addresses of an endpoint"),
+        ({"ipam_config": EndpointIPAMConfig(ipv6_address="::2")}, InvalidRequest, "user defined networks only"),
         ({"links": [":x"]}, InvalidRequest, "bad format for links: :x"),
-        ({"driver_opts": {"a": "b"}}, NotSupported, "driver options of an endpoint"),
+        ({"driver_opts": {"com.docker.network.endpoint.sysctls": "b"}}, NotSupported, "driver options of an endpoint"),
     ],
 )
 def test_what_an_endpoint_can_t_have(endpoint, kind, words):

@@ -112,10 +112,21 @@ def test_several_networks_at_once(docker, client, busybox):
     for name in ("front", "back"):
         docker("network", "create", name)
     docker(
-        "run", "-d", "--name", "web", "--network", "front", "--network", "name=back,alias=www", "busybox", "sleep", "9"
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "front",
+        "--network",
+        "name=back,alias=www,driver-opt=a=b",
+        "busybox",
+        "sleep",
+        "9",
     )
     found = client.api.inspect_container("web")["NetworkSettings"]["Networks"]
     assert found["back"]["Aliases"] == ["www"] and found["front"]["IPAddress"]
+    assert found["back"]["DriverOpts"] == {"a": "b"}
     assert "eth1" in inside(docker, "web", "ip link")
 
 
