@@ -22,6 +22,8 @@ TEST_PACKAGES := docker-compose skopeo umoci podman chromium apparmor
 MACHINE_PACKAGES := qemu-system-x86 busybox-static apparmor
 # What an ordinary user's engine needs besides.
 USER_PACKAGES := uidmap passt
+# What builds and runs other people's tests of an OCI runtime.
+CONFORMANCE_PACKAGES := git bats jq mmdebstrap xz-utils gcc libc6-dev libseccomp-dev busybox-static
 PEER_PACKAGES := runc crun bubblewrap docker.io podman buildah iproute2
 
 # Any Python from 3.11 on that can make a virtual environment; `make PYTHON=…` chooses another.
@@ -81,6 +83,11 @@ test-rootless: root docker user $(READY) ## Run the tests of containers, images 
 .PHONY: test-faults
 test-faults: root docker registry $(READY) ## The long form of the random tests: 200 kills, thousands of contrary calls (an hour)
 	@DOSIRAK_TESTS_LONG=1 $(BIN)/pytest tests/faults tests/concurrency -p no:cacheprovider $(ARGS)
+
+.PHONY: test-conformance
+test-conformance: root $(READY) ## Run runtime-tools', runc's and crun's own tests against `dosirak runtime` (half an hour)
+	@$(call install,$(CONFORMANCE_PACKAGES))
+	@$(BIN)/python tests/conformance/run.py $(ARGS)
 
 .PHONY: bench
 bench: root peers $(READY) ## Time starting one container and many, side by side with runc, crun, bubblewrap, docker, podman

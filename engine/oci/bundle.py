@@ -77,6 +77,7 @@ def load(bundle: str, name: str, file: str = "") -> dict[str, Any]:
     if rules := resources.get("devices"):
         resources["devices"] = [*rules, *_ALLOWED]
     linux["resources"] = resources
+    linux["maskedPaths"] = list(dict.fromkeys(linux.get("maskedPaths") or ()))
     return config
 
 
@@ -174,11 +175,14 @@ def _check_manner(linux: dict[str, Any]) -> None:
         _known("linux.personality.domain", personality.get("domain"), finish.PERSONALITIES)
         if personality.get("flags"):
             raise Failure("linux.personality.flags are not supported by this runtime")
-    if policy := linux.get("memoryPolicy"):
-        _known("linux.memoryPolicy.mode", policy.get("mode"), finish.MEMORY_MODES)
+    policy = linux.get("memoryPolicy")
+    if policy is not None:
+        _known("invalid memory policy mode", policy.get("mode"), finish.MEMORY_MODES)
         for flag in policy.get("flags") or ():
-            _known("linux.memoryPolicy.flags", flag, finish.MEMORY_FLAGS)
-        numbers("linux.memoryPolicy.nodes", policy.get("nodes") or "")
+            _known("invalid memory policy flag", flag, finish.MEMORY_FLAGS)
+        nodes = numbers("invalid memory policy nodes", policy.get("nodes") or "")
+        if nodes and policy["mode"] in ("MPOL_DEFAULT", "MPOL_LOCAL"):
+            raise Failure(f"invalid memory policy: {policy['mode']} mode requires 0 nodes but got {len(nodes)}")
 
 
 def check_process(process: dict[str, Any]) -> None:

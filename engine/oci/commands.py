@@ -168,6 +168,8 @@ def _list(root: str, words: list[str]) -> int:
 
     options, rest = Grammar(flags="quiet,q", values="format,f").parse(words)
     exactly(0, rest, "list")
+    if root != ROOT and not os.path.isdir(root):
+        raise Failure(f"open {root}: no such file or directory")
     return _say(looking.listing(root, form=options.get("format", "table"), quiet=options.has("quiet")))
 
 

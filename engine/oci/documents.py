@@ -31,10 +31,7 @@ def _refuse(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-_encode, _encode_tight = (
-    make_encoder(None, _refuse, encode_basestring_ascii, None, colon, comma, False, False, True)
-    for colon, comma in ((": ", ", "), (":", ","))
-)
+_encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
 
 
 def loads(data: bytes) -> Any:
@@ -50,9 +47,9 @@ def loads(data: bytes) -> Any:
     return found
 
 
-def dumps(value: Any, *, tight: bool = False) -> str:
-    """In one line, `tight` without spaces. Raises TypeError, ValueError."""
-    return "".join((_encode_tight if tight else _encode)(value, 0))
+def dumps(value: Any) -> str:
+    """In one line without spaces, as Go writes it. Raises TypeError, ValueError."""
+    return "".join(_encode(value, 0))
 
 
 def pretty(value: Any, indent: str = "  ", before: str = "") -> str:

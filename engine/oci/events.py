@@ -54,7 +54,7 @@ def _seconds(text: str) -> float:
 
 def _tell(kind: str, found: state.State, data: dict[str, Any] | None) -> None:
     line = {"type": kind, "id": found.id} | ({"data": data} if data is not None else {})
-    os.write(1, documents.dumps(line, tight=True).encode() + b"\n")
+    os.write(1, documents.dumps(line).encode() + b"\n")
 
 
 def _stats(found: state.State) -> dict[str, Any]:

@@ -88,9 +88,15 @@ def start(found: state.State) -> None:
 
 
 def kill(found: state.State, number: int, *, everything: bool) -> None:
-    """Signal its first process, or every process in its cgroup. Raises Failure: it is not running."""
-    if everything:
-        for pid in cgroups.processes(found.cgroup):
+    """Signal its first process, or every process in its cgroup: SIGKILL those always that have no pid namespace of
+    their own, as runc. Raises Failure: it is not running."""
+    # Without a pid namespace of its own the end of its first process is not the others' (pid_namespaces(7)).
+    alone = number == signal.SIGKILL and not everything and _shares_pids(found)
+    if everything or alone:
+        inside = cgroups.processes(found.cgroup)
+        if alone and not inside:
+            raise Failure("container not running")
+        for pid in inside:
             try:
                 os.kill(pid, number)
             except ProcessLookupError:
@@ -103,6 +109,11 @@ def kill(found: state.State, number: int, *, everything: bool) -> None:
         raise Failure("container not running") from None
     finally:
         os.close(pidfd)
+
+
+def _shares_pids(found: state.State) -> bool:
+    spaces = found.config()["linux"].get("namespaces") or ()
+    return not any(entry["type"] == "pid" and not entry.get("path") for entry in spaces)
 
 
 def delete(found: state.State, *, force: bool) -> None:
@@ -145,6 +156,7 @@ def _run_last(document: dict[str, Any], shown: dict[str, Any]) -> None:
 
 
 def _make(root: str, name: str, request: Request, *, waiting: bool) -> tuple[state.State, launch.Launched]:
+    state.directory_of(root, name)
     config = bundles.load(request.bundle, name, request.config)
     request.preserve = check_preserved(request.preserve)
     staying.check(

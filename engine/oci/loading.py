@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class _Packed:
     """Finds and loads modules of the pack, for `import`."""
 
-    def __init__(self, path: str, inode: int, modules: "Modules") -> None:
-        self._path, self._inode, self._modules = path, inode, modules
+    def __init__(self, path: str, fd: int, modules: "Modules") -> None:
+        self._path, self._file, self._modules = path, _which(fd), modules
 
     def find_spec(
         self, name: str, _path: "Sequence[str] | None" = None, _target: "ModuleType | None" = None, /
@@ -42,13 +42,19 @@ class _Packed:
         module.__file__, _, at, size = self._modules[module.__name__]
         # Opened each time: the numbers of descriptors are the caller's business (--preserve-fds).
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        if os.fstat(fd).st_ino == self._inode:
+        if _which(fd) == self._file:
             code = marshal.loads(os.pread(fd, size, at))
         else:  # another has been made meanwhile
             with open(module.__file__, "rb") as source:
                 code = compile(source.read(), module.__file__, "exec")
         os.close(fd)
         exec(code, module.__dict__)
+
+
+def _which(fd: int) -> tuple[int, int, int]:
+    """What tells one pack from another: the number of one that is gone may be the next one's."""
+    found = os.fstat(fd)
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _load(fd: int, modules: "Modules", order: "Sequence[str]") -> None:
@@ -83,5 +89,5 @@ def unpack(path: str, fd: int, index: "Index", words: list[str]) -> bool:
         if now.st_mtime_ns != mtime or now.st_size != size:
             return False
     _load(fd, modules, next((orders[word] for word in words if word in orders), ()))
-    sys.meta_path.insert(0, _Packed(path, os.fstat(fd).st_ino, modules))
+    sys.meta_path.insert(0, _Packed(path, fd, modules))
     return True

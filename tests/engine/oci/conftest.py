@@ -99,7 +99,7 @@ def oci_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runtime(tmp_path: Path, oci_image: Path) -> Iterator[Runtime]:
     made = Runtime(tmp_path, oci_image)
     yield made
-    names = made("list", "--quiet").stdout.split()
+    names = made("list", "--quiet", fails=True).stdout.split()  # where none was made, there is no --root
     for name in names:
         made("delete", "--force", name)
     left = [path for path in made.root.glob("*") if path.name != "@seccomp"]

@@ -263,3 +263,19 @@ def test_a_user_namespace_is_the_container_s_own(runtime: Runtime) -> None:
     runtime("start", name)
     assert os.stat(f"/proc/{runtime.state(name)['pid']}").st_uid == 100000
     assert runtime("exec", name, "id", "-u").stdout == "0\n"
+
+
+def test_sigkill_ends_all_who_share_the_host_s_pids(runtime: Runtime) -> None:
+    def change(document: dict[str, Any]) -> None:
+        spaces = document["linux"]["namespaces"]
+        document["linux"]["namespaces"] = [entry for entry in spaces if entry["type"] != "pid"]
+
+    name = runtime.create(runtime.bundle("sleep", "1000", change=change))
+    runtime("start", name)
+    runtime("exec", "--detach", name, "sleep", "1000")
+    runtime("kill", name, "KILL")
+    wait_for(lambda: not cgroups.processes(f"dosirak/{name}"))
+
+
+def test_a_list_of_a_root_that_is_not_there_fails(runtime: Runtime) -> None:
+    assert "no such file or directory" in runtime("list", fails=True).stderr
