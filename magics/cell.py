@@ -53,7 +53,7 @@ def _invoke(
     if body is not None and magic == "docker" and args in ([], [_KEEP_GOING]):
         from dosirak.magics import pages
 
-        return Result(pages.run(body, door, keep_going=bool(args)))
+        return Result(pages.run(body, door, names, keep_going=bool(args)))
     if body is not None and not takes_body(command, args):
         raise UsageError(f"%%{magic} {' '.join(args[:1])}: this command has no use for a cell's body; use %{magic}", 1)
     called = magic if magic == "docker" else f"%%{magic}" if magic in _CELL_ONLY else f"%{magic}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from dosirak.magics.commands import tree
@@ -18,13 +20,15 @@ from dosirak.magics.pages.reading import Statement, read
 from dosirak.magics.pages.shell import Shell
 
 _FOREGROUND = ("run", "exec", "start", "attach")
+_NAMED = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _TTY = re.compile(r"-[itP]*t[itP]*|--tty(=true)?")
 
 
-def run(page: str, door: Callable[[str | None], Door], *, keep_going: bool = False) -> Any:
+def run(page: str, door: Callable[[str | None], Door], names: Mapping[str, Any], *, keep_going: bool = False) -> Any:
     """Run the page's statements one after another, each shown with what it gives; the last one's value.
 
-    Parameters: `door`: makes a door, given what is typed; `keep_going`: past statements that fail.
+    Parameters: `door`: makes a door, given what is typed; `names`: the notebook's variables, which the page sees as the
+    shell's where the environment has none of the name; `keep_going`: past statements that fail.
 
     Raises DosirakError at the first statement that fails (as `set -e`), or with `keep_going` at the end.
     """
@@ -34,6 +38,7 @@ def run(page: str, door: Callable[[str | None], Door], *, keep_going: bool = Fal
     value, failed = None, []
     try:
         with Shell(sink.write) as shell:
+            shell.run(_assignments(page, names) or ":")
             for number, statement in enumerate(statements):
                 if number and value is not None:
                     _show(value)
@@ -55,6 +60,16 @@ def run(page: str, door: Callable[[str | None], Door], *, keep_going: bool = Fal
         numbers = ", ".join(map(str, failed))
         raise DosirakError(f"{len(failed)} of {len(statements)} commands failed: line {numbers}")
     return value
+
+
+def _assignments(page: str, names: Mapping[str, Any]) -> str:
+    """The notebook's words and numbers that the page names, as a shell has them."""
+    found = {name: names[name] for name in _NAMED.findall(page) if name in names and name not in os.environ}
+    return "; ".join(
+        f"{name}={shlex.quote(str(value))}"
+        for name, value in found.items()
+        if isinstance(value, str | int | float | Path)
+    )
 
 
 def _run(statement: Statement, shell: Shell, door: Callable[[str | None], Door]) -> Result:

@@ -59,6 +59,18 @@ def test_variables_folders_and_functions_stay_from_line_to_line(page, capfd, tmp
     assert Path.cwd() == tmp_path and "GREETING" not in os.environ
 
 
+def test_the_notebook_s_variables_are_the_shell_s(page, shell, capfd, tmp_path):
+    shell.user_ns |= {"folder": tmp_path / "a b", "number": 42, "HOME": "not this one"}
+    page(
+        """
+        mkdir -p "$folder"; echo content > "$folder/file"
+        docker run --rm -v "$folder":/in busybox sh -c "cat /in/file; echo ${number}"
+        echo "$HOME"
+        """
+    )
+    assert capfd.readouterr().out.endswith(f'content\n42\n$ echo "$HOME"\n{os.environ["HOME"]}\n')
+
+
 def test_output_goes_through_pipes_and_into_files(page, capfd):
     page(
         """
