@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--runtime", type=Path, default=Path(sys.executable).parent / "dosirak-runtime")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # which ends the tests, too
     names = [options.suite] if options.suite else list(SUITES)
     return max(_one(name, options.files, options.origin, options.runtime) for name in names)
 

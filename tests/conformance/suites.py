@@ -54,8 +54,11 @@ class Suite:
             try:
                 process.wait(self.limit)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
+                pass
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, 9)
+                    process.wait()
         return log.read_text(errors="replace")
 
 
