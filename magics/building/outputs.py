@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from dosirak.magics.errors import DosirakError, NotSupported, UsageError
+from dosirak.magics.files.unpack import unpack
 
 if TYPE_CHECKING:
     from dosirak.magics.engine import Engine
@@ -137,12 +138,12 @@ class Delivery:
 def _write(engine: Engine, image: str, output: Output, tags: tuple[str, ...]) -> None:
     if output.kind in ("tar", "local"):
         with _files(engine, image) as reader:
-            _deliver(reader, output, unpack=output.kind == "local")
+            _deliver(reader, output, unpacked=output.kind == "local")
         return
     with engine.call("GET", f"/images/{image}/get", stream=True) as response:
         names = output.names or tags
         pieces = _named(response.raw, names) if names else iter(lambda: response.raw.read(_PIECE), b"")
-        _deliver(_Reader(pieces), output, unpack=output.unpacked)
+        _deliver(_Reader(pieces), output, unpacked=output.unpacked)
 
 
 @contextlib.contextmanager
@@ -157,15 +158,10 @@ def _files(engine: Engine, image: str) -> Iterator[IO[bytes]]:
         engine.delete(f"/containers/{container}", {"force": True, "v": True})
 
 
-def _deliver(reader: Any, output: Output, *, unpack: bool) -> None:
-    if unpack:
-        folder = Path(output.dest)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(fileobj=reader, mode="r|") as archive:
-            for member in archive:
-                # a device or a link that leads out of the folder is of no use there
-                with contextlib.suppress(tarfile.FilterError):
-                    archive.extract(member, folder, filter=_kept, numeric_owner=True)
+def _deliver(reader: Any, output: Output, *, unpacked: bool) -> None:
+    if unpacked:
+        Path(output.dest).mkdir(parents=True, exist_ok=True)
+        unpack(reader, output.dest, lambda name: name, plain=True)
         return
     if output.dest == "-":
         while piece := reader.read(_PIECE):
@@ -182,14 +178,6 @@ def _deliver(reader: Any, output: Output, *, unpack: bool) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _kept(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """What a folder gets of an image: no file and no hard link leads out of it."""
-    if member.isdev() or member.isfifo():
-        return None
-    checked = (tarfile.data_filter if member.islnk() else tarfile.tar_filter)(member, folder)
-    return checked.replace(mode=member.mode & 0o777, deep=False)
 
 
 class _Reader:

@@ -6,6 +6,7 @@ leads nowhere; what is there is replaced, never written through.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import posixpath
@@ -19,22 +20,34 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(stream: IO[bytes], directory: str, rename: Callable[[str], str]) -> None:
-    """Extract into the directory; files belong to whoever runs this. Raises DosirakError in Docker's words."""
+def unpack(stream: IO[bytes], directory: str, rename: Callable[[str], str], *, plain: bool = False) -> None:
+    """Extract into the directory; files belong to whoever runs this. Raises DosirakError in Docker's words.
+
+    Parameters: `plain`: as a build's output, of which only files, links and directories are of use, without
+    set-user-ID, and where a directory takes the place of a file.
+    """
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    times: dict[str, int] = {}
+    directories: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
             for info in archive:
+                if plain:
+                    if info.isdev():
+                        continue
+                    info.mode &= 0o777
                 name = _name(rename(info.name), info.name)
                 if name:
-                    _entry(archive, info, root, name, directory, rename)
+                    _entry(archive, info, root, name, directory, rename, plain)
                     if info.isdir():
-                        times[name] = int(info.mtime)
-        for name, mtime in reversed(times.items()):
+                        directories[name] = (info.mode, int(info.mtime))
+        # Last, for a mode may forbid writing, and writing changes a time.
+        for name, (mode, mtime) in reversed(directories.items()):
             fd = _open(root, name)
-            os.utime(fd, (mtime, mtime))
-            os.close(fd)
+            try:
+                os.fchmod(fd, mode)
+                os.utime(fd, (mtime, mtime))
+            finally:
+                os.close(fd)
     except tarfile.TarError as error:
         raise DosirakError(f"the engine's archive can't be read: {error}") from error
     except OSError as error:
@@ -59,21 +72,20 @@ def _entry(
     name: str,
     directory: str,
     rename: Callable[[str], str],
+    plain: bool,
 ) -> None:
     head, _, last = name.rpartition("/")
     parent = _open(root, head, create=True)
     try:
-        exists = _make_room(parent, last, info, name, directory)
+        exists = _make_room(parent, last, info, name, directory, plain)
         if info.isdir():
             if not exists:
-                os.mkdir(last, dir_fd=parent)
-            fd = os.open(last, _DIRECTORY, dir_fd=parent)
-            os.fchmod(fd, info.mode)
-            os.close(fd)
+                os.mkdir(last, 0o700, dir_fd=parent)
         elif info.issym():
             os.symlink(info.linkname, last, dir_fd=parent)
         elif info.islnk():
-            _link(root, _name(rename(info.linkname), info.linkname), parent, last)
+            with contextlib.suppress(*([FileNotFoundError] if plain else [])):  # one of a device
+                _link(root, _name(rename(info.linkname), info.linkname), parent, last)
         elif info.isreg():
             _file(archive, info, parent, last)
         else:
@@ -85,7 +97,7 @@ def _entry(
         os.close(parent)
 
 
-def _make_room(parent: int, last: str, info: tarfile.TarInfo, name: str, directory: str) -> bool:
+def _make_room(parent: int, last: str, info: tarfile.TarInfo, name: str, directory: str, plain: bool) -> bool:
     """Remove what a new entry replaces; True if it is a directory that stays."""
     try:
         fd = os.open(last, _DIRECTORY, dir_fd=parent)
@@ -94,7 +106,7 @@ def _make_room(parent: int, last: str, info: tarfile.TarInfo, name: str, directo
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        if info.isdir():
+        if info.isdir() and not plain:
             raise DosirakError(
                 f'cannot overwrite non-directory "{posixpath.join(directory, name)}" with directory "{directory}"'
             ) from error

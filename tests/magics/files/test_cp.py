@@ -90,11 +90,13 @@ HOSTILE = [
     [member("m", "link", "OUT/marker"), member("m", "file", "out")],
     [member("/abs", "file", "in"), member("abs/x", "file", "out")],
     [member("d", "symlink", "."), member("d/d/d/x", "file", "out")],
+    [member("l", "symlink", "OUT/marker"), member("m", "link", "l"), member("m", "dir")],
 ]
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("members", HOSTILE)
-def test_a_hostile_archive_stays_in_its_directory(members: list[Any], tmp_path: Path) -> None:
+def test_a_hostile_archive_stays_in_its_directory(members: list[Any], plain: bool, tmp_path: Path) -> None:
     outside, inside = tmp_path / "outside", tmp_path / "inside"
     outside.mkdir()
     inside.mkdir()
@@ -102,10 +104,26 @@ def test_a_hostile_archive_stays_in_its_directory(members: list[Any], tmp_path: 
     for info, _ in members:
         info.linkname = info.linkname.replace("OUT", str(outside))
     try:
-        unpack(io.BytesIO(tar(members)), str(inside), lambda name: name)
+        unpack(io.BytesIO(tar(members)), str(inside), lambda name: name, plain=plain)
     except DosirakError:
         pass
     assert [path.name for path in outside.iterdir()] == ["marker"]
     assert (outside / "marker").read_text() == "marker"
     assert (outside / "marker").stat().st_nlink == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inside", "outside"]
+
+
+def test_a_builds_output_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    first = [member("app", "symlink", str(outside)), member("tool", "symlink", str(outside / "x")), member("d", "dir")]
+    second = [member("app", "dir"), member("app/x", "file", "in"), member("tool", "file", "tool"), member("d", "dir")]
+    second += [member("pipe", "fifo"), member("also", "link", "pipe")]
+    second[0][0].mode, second[2][0].mode = 0o555, 0o4755
+    for members in (first, second, second):
+        unpack(io.BytesIO(tar(members)), str(inside), lambda name: name, plain=True)
+    assert not list(outside.iterdir())
+    assert (inside / "app/x").read_text() == "in" and (inside / "app").stat().st_mode & 0o777 == 0o555
+    assert (inside / "tool").read_text() == "tool" and (inside / "tool").lstat().st_mode & 0o7777 == 0o755
+    assert sorted(path.name for path in inside.iterdir()) == ["app", "d", "tool"]
