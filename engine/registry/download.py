@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dosirak.engine.errors import InvalidRequest, NotFound
 from dosirak.engine.registry.errors import Unreachable
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dosirak.engine.registry.transport import Transport
 
 _LONGEST_REASON = 1024
+_AS_THEY_ARE = "%/:=&?~+!$,;'@()*[]"
+"""What a URL's path and query keep; blanks and letters beyond ASCII go as their UTF-8 bytes (RFC 3986, 2.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ async def download(transport: Transport, url: str) -> AsyncIterator[Download]:
         parts, named = urlsplit(""), False
     if parts.scheme not in ("http", "https") or not named:
         raise InvalidRequest(f"invalid URL to download from: {url[:200]!r}")
+    path, query = (quote(part, _AS_THEY_ARE, errors="surrogateescape") for part in (parts.path, parts.query))
+    whole = parts._replace(path=path, query=query, fragment="").geturl()
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     async with transport.request("GET", whole, insecure=parts.scheme == "http") as answer:
         if answer.status >= 400:

@@ -20,7 +20,7 @@ from dosirak.magics.pages.reading import Statement, read
 from dosirak.magics.pages.shell import Shell
 
 _FOREGROUND = ("run", "exec", "start", "attach")
-_NAMED = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_NAMED = re.compile(r"\$\{?([A-Za-z_]\w*)", re.ASCII)
 _TTY = re.compile(r"-[itP]*t[itP]*|--tty(=true)?")
 
 

@@ -23,6 +23,8 @@ VARIABLE = "SSH_AUTH_SOCK"
 _ALLOWED = frozenset({11, 13})  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN_REQUEST
 _FAILURE = b"\0\0\0\1\5"  # SSH_AGENT_FAILURE
 _LARGEST = 256 << 10
+_MOST = 64
+"""Connections of a step at a time: each takes two descriptors of this process, which serves others too."""
 
 
 def target(mount: Mount, number: int) -> str:
@@ -54,6 +56,9 @@ async def forward(place: Path, number: int, mount: Mount, path: str, stack: Asyn
     talks: set[asyncio.Task[None]] = set()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(talks) >= _MOST:
+            writer.close()
+            return
         talk = asyncio.ensure_future(_talk(path, reader, writer))
         talks.add(talk)
         talk.add_done_callback(talks.discard)

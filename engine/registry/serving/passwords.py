@@ -70,11 +70,12 @@ class Passwords:
     def _check(self, said: bytes) -> bool:
         self._refresh()
         name, _, password = said.partition(b":")
-        mark = hmac.digest(self._key, said, "sha256")
+        kept = self._hashes.get(name.decode(errors="replace"), _NOBODY)
+        # With the hash it was checked against: what the file says no more lets nobody in.
+        mark = hmac.digest(self._key, kept.encode() + b"\0" + said, "sha256")
         if mark in self._known:
             return True
-        kept = self._hashes.get(name.decode(errors="replace"), _NOBODY)
-        right = hmac.compare_digest(_hashed(password, kept), kept)
+        right = hmac.compare_digest(_hashed(password, kept).encode(), kept.encode())
         if right and len(self._known) < _MOST_KNOWN:
             self._known.add(mark)
         return right

@@ -23,7 +23,7 @@ class Site:
     """A web server of this test: `asked` are the paths that were got."""
 
     def __init__(self) -> None:
-        self.files = {"/f": BODY, "/d/": BODY, "/t.tar": tar({"in/f": "x"})}
+        self.files = {"/f": BODY, f"/{'n' * 300}": BODY, "/d/": BODY, "/t.tar": tar({"in/f": "x"})}
         self.asked: list[str] = []
         site = self
 
@@ -66,6 +66,13 @@ async def test_flags_apply_and_a_name_is_given_where_the_url_has_none(rig: Rig, 
     assert (await rig.build(text)).output == "/x/__unnamed__ 500 5:6\n/x/f 500 5:6\n"
 
 
+async def test_url_may_have_blanks_and_korean_letters(rig: Rig, site: Site) -> None:
+    site.files["/%ED%95%9C%20%EA%B8%80.txt"] = BODY
+    built = await rig.build(f'FROM scratch\nADD ["{site.url}/한 글.txt?v=한", "/x/"]\n')
+    assert set(await rig.files(built)) == {"/x/", "/x/한 글.txt"}
+    assert site.asked == ["/%ED%95%9C%20%EA%B8%80.txt?v=%ED%95%9C"]
+
+
 async def test_archive_of_a_url_is_unpacked_when_asked(rig: Rig, site: Site) -> None:
     plain = await rig.build(f"FROM scratch\nADD {site.url}/t.tar /x/\n")
     assert set(await rig.files(plain)) == {"/x/", "/x/t.tar"}
@@ -97,6 +104,7 @@ async def test_other_content_than_its_checksum_fails_the_build(rig: Rig, site: S
         ("ADD --checksum=sha256:12 {}/f /", "invalid checksum digest format"),
         ("ADD --checksum=md5:00 {}/f /", "invalid checksum digest format"),
         ("ADD --checksum=sha256:12 {0}/f {0}/g /d/", "checksum can't be specified for multiple sources"),
+        (f"ADD {{}}/{'n' * 300} /", "File name too long"),
         ("ADD {}/r.git /", "git repositories are not supported yet"),
     ],
 )

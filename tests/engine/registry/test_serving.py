@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from dosirak.engine.images import platforms
+from dosirak.engine.registry.serving import passwords
 from support import tars
 from support.engines import Engine
 from support.registries import HTPASSWD, INDEX, PASSWORD, USER, digest
@@ -237,6 +238,26 @@ def test_the_users_of_an_htpasswd_file_come_in_and_no_others(
     assert (come(USER, PASSWORD), come("another", PASSWORD)) == (401, 200)
     file.unlink()
     assert come("another", PASSWORD) == 200
+
+
+async def test_a_password_that_is_changed_while_it_is_checked_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "htpasswd"
+    file.write_text(HTPASSWD)
+    gate = passwords.Passwords("", "", file)
+    signed = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    hashed = passwords._hashed
+
+    def changing(password: bytes, setting: str) -> str:
+        found = hashed(password, setting)
+        file.write_text(f"{USER}:$2y$05${'a' * 53}\n")
+        gate._refresh()
+        return found
+
+    monkeypatch.setattr(passwords, "_hashed", changing)
+    assert await gate.admit(signed)  # it was right when it was asked
+    assert not await gate.admit(signed)
 
 
 def test_an_htpasswd_file_that_is_none_is_refused(engine: Engine, tmp_path: Path) -> None:

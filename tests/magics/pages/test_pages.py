@@ -69,6 +69,8 @@ def test_the_notebook_s_variables_are_the_shell_s(page, shell, capfd, tmp_path):
         """
     )
     assert capfd.readouterr().out.endswith(f'content\n42\n$ echo "$HOME"\n{os.environ["HOME"]}\n')
+    page("echo $number을")
+    assert capfd.readouterr().out.endswith("42을\n")
 
 
 def test_output_goes_through_pipes_and_into_files(page, capfd):

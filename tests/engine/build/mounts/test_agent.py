@@ -78,6 +78,16 @@ async def test_socket_has_its_default_place_mode_and_variable(rig: Rig, agent: A
     assert built.output.splitlines() == ["666 3", "/s"]
 
 
+async def test_step_that_asks_by_many_connections_takes_no_more_than_its_share(rig: Rig, agent: Agent) -> None:
+    code = (
+        "import os,socket\nopen=[]\nfor n in range(200):\n s=socket.socket(socket.AF_UNIX)\n"
+        " s.connect(os.environ['SSH_AUTH_SOCK'])\n open.append(s)\n"
+        "ended=0\nfor s in open[64:]:\n s.settimeout(30)\n ended+=s.recv(1)==b''\nprint(ended)\n"
+    )
+    text = f"FROM dosirak/host\nRUN --mount=type=ssh python3 <<END\n{code}END\n".replace("$", "\\$")
+    assert (await rig.build(text, inputs=Inputs(agents={"default": str(agent.path)}))).output == "136\n"
+
+
 async def test_agent_that_is_not_given_is_left_out_unless_required(rig: Rig, tmp_path: Path) -> None:
     assert (await rig.build("FROM busybox\nRUN --mount=type=ssh echo x$SSH_AUTH_SOCK\n")).output == "x\n"
     error = await rig.error("FROM busybox\nRUN --mount=type=ssh,required true\n")
