@@ -69,7 +69,8 @@ async def forward(place: Path, number: int, mount: Mount, path: str, stack: Asyn
             talk.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
 
-    server = await asyncio.start_unix_server(accepted, sock=listener)
+    # start_unix_server would look the name up, to remove it (Python 3.13), when its descriptor is another file's
+    server = await asyncio.start_server(accepted, sock=listener)
     stack.push_async_callback(end)
     return place / name
 

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import posixpath
+import secrets
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -49,6 +51,7 @@ class CacheMounts:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._private: set[Path] = set()
         self._used: defaultdict[Path, int] = defaultdict(int)
+        self._taking = threading.Lock()
         self._sizes: dict[Path, tuple[int, int]] = {}
 
     async def enter(self, mount: Mount, stack: AsyncExitStack, origin: str = "", fill: Fill | None = None) -> Path:
@@ -71,7 +74,8 @@ class CacheMounts:
                 directory = self._place / f"{name}-{number}"
             self._private.add(directory)
             stack.callback(self._private.discard, directory)
-        self._used[directory] += 1
+        with self._taking:
+            self._used[directory] += 1
         stack.callback(self._leave, directory)
         async with self._locks[f"make {directory.name}"]:
             if not directory.exists():
@@ -80,9 +84,10 @@ class CacheMounts:
         return directory
 
     def _leave(self, directory: Path) -> None:
-        self._used[directory] -= 1
-        if not self._used[directory]:
-            del self._used[directory]
+        with self._taking:
+            self._used[directory] -= 1
+            if not self._used[directory]:
+                del self._used[directory]
 
     def _make(self, directory: Path, mount: Mount, fill: Fill | None, stop: Stop) -> None:
         """Made beside and renamed: a cache is there with its first content, or not at all."""
@@ -124,16 +129,16 @@ class CacheMounts:
         Aside by rename at once, then file by file: whoever asks for it meanwhile gets a new one.
         """
         path = self._place / name
-        part = path.with_suffix(_PART)
-        if path in self._used:
-            return 0
-        remove_tree(part)
-        try:
-            path.rename(part)
-        except FileNotFoundError:
-            return 0
-        path.with_suffix(_MARK).unlink(missing_ok=True)
-        remove_tree(part)
+        aside = path.with_suffix(f".{secrets.token_hex(4)}{_PART}")
+        with self._taking:  # else a step that comes just now would have what is on its way out
+            if path in self._used:
+                return 0
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return 0
+            path.with_suffix(_MARK).unlink(missing_ok=True)
+        remove_tree(aside)
         return self._sizes.pop(path, (0, 0))[1]
 
     def unfinished(self) -> list[Path]:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from dosirak.engine.build.dockerfile.mounts import Mount
+from dosirak.engine.build.mounts.caches import CacheMounts
+from dosirak.engine.build.threads import Stop
 
 from ..conftest import Rig
 
@@ -56,3 +62,26 @@ async def test_what_a_killed_service_left_half_made_goes(rig: Rig) -> None:
     await rig.builder.start()
     await rig.builder.close()
     assert not left.exists()
+
+
+async def test_a_cache_that_is_made_while_an_old_one_is_removed_is_whole(tmp_path: Path) -> None:
+    caches, mount = CacheMounts(tmp_path / "caches"), Mount("cache", target="/c", sharing="shared")
+    names = {str(number) for number in range(200)}
+
+    def fill(directory: Path, _: Stop) -> None:
+        for name in names:
+            (directory / name).touch()
+
+    async def have() -> str:
+        async with AsyncExitStack() as stack:
+            directory = await caches.enter(mount, stack, fill=fill)
+            await asyncio.sleep(0.01)
+            assert {path.name for path in directory.iterdir()} == names
+        return directory.name
+
+    name = await have()
+    for _ in range(10):
+        removing = asyncio.ensure_future(asyncio.to_thread(caches.remove, name))
+        await have()
+        await removing
+    assert not caches.unfinished()
