@@ -35,6 +35,8 @@ def explain(body: bytes) -> str | None:
         return _go(text, error)
     except RecursionError:
         return "exceeded max depth"
+    except ValueError:  # a number of more digits than Python reads
+        pass
     return None
 
 

@@ -18,6 +18,9 @@ from dosirak.magics.errors import DosirakError, Interrupted
 # Statements come by one descriptor, each ended by NUL; exit statuses go back by another.
 _LOOP = 'while IFS= read -r -d "" _page <&{statements}; do eval "$_page"; printf "%d\\0" "$?" >&{statuses}; done'
 
+_PATIENCE = 10.0
+"""Seconds that what is interrupted has to end by itself."""
+
 # A page's `docker` is this package's, wherever it stands in a line; `sudo docker` is the same engine, and root needs no
 # sudo, which it may not have.
 _DOCKER = '#!/bin/sh\nexec "{python}" -m dosirak.magics.cli "$@"\n'
@@ -34,6 +37,7 @@ class Shell:
     def __init__(self, show: Callable[[int, bytes], None]) -> None:
         """Parameters: `show`: takes what is printed, with 1 or 2 for standard output or error."""
         self._show = show
+        self._interrupted = False
 
     def __enter__(self) -> Shell:
         bash = shutil.which("bash")
@@ -67,7 +71,11 @@ class Shell:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._statements)
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE if self._interrupted else None)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         for fd in (self._statuses, self._words, *self._outputs):
             os.close(fd)
         self._folder.cleanup()
@@ -115,6 +123,7 @@ class Shell:
         except BrokenPipeError:
             raise DosirakError("the shell of this page has ended (exit)") from None
         except KeyboardInterrupt:
+            self._interrupted = True
             os.killpg(self._process.pid, signal.SIGINT)
             raise Interrupted("interrupted") from None
         words += self._read(self._words)

@@ -24,6 +24,7 @@ from dosirak.engine.api import malformed
         (b"[" * 60_000, "exceeded max depth"),
         (b'{"a": 1}', None),
         (b"[" * 100_000, None),
+        (b"[" + b"1" * 5000 + b",", None),
     ],
 )
 def test_a_mistake_in_go_s_words(body: bytes, words: str | None) -> None:
