@@ -42,10 +42,9 @@ async def inspect(call: Call) -> StreamResponse:
 async def create(call: Call) -> StreamResponse:
     """`POST /containers/create`."""
     body = await call.json(dict[str, Any])
+    request, unknown = wire.parse(CreateRequest, body or {})
     if not (body or {}).keys() - {"HostConfig", "NetworkingConfig"}:
         raise InvalidRequest("config cannot be empty in order to create a container")
-    assert body is not None
-    request, unknown = wire.parse(CreateRequest, body)
     warnings = older.understand(request, call.version)
     platform = call.text("platform") if call.version >= (1, 41) else ""
     created = await call.rooms.containers.create(

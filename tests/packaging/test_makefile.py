@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from support.engines import wait_for
+
 from .conftest import HOUSE
 
 pytestmark = pytest.mark.xdist_group("make")
@@ -31,6 +33,14 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/api"):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -75,5 +85,6 @@ def test_the_lab_serves_the_tutorials() -> None:
             for line in lab.stdout
             if (found := re.search(r"^ +(http://127\.0\.0\.1:\d+)/lab\?(token=\w+)", line))
         )
+        wait_for(lambda: answers(root))  # it says where it is a moment before it listens
         with urllib.request.urlopen(f"{root}/api/contents/01-first-containers.ipynb?content=0&{token}") as answer:
             assert answer.status == 200

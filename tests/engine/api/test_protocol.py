@@ -97,7 +97,7 @@ def test_swarm_is_refused_in_dockers_words(ask: Callable[..., Any], path: str) -
         (b"  ", JSON, "EOF"),
         (b"[1]", JSON, "invalid JSON"),
         (b'"text"', JSON, "invalid JSON"),
-        (b"{} {}", JSON, "invalid JSON"),
+        (b"{} {}", JSON, "unexpected content after JSON"),
         (b"\xff\xfe{}", JSON, "invalid JSON"),
         (b"[" * 200_000, JSON, "invalid JSON"),
         (b'{"Cmd":' * 100_000, JSON, "deep"),
