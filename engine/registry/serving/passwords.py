@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import ctypes
@@ -18,6 +19,7 @@ from dosirak.engine.registry.serving.model import Wanted
 _LARGEST = 1 << 20
 _MOST_KNOWN = 1024
 _LONGEST = 512
+_AT_ONCE = 2
 # One that no password has: an unknown user takes as long to refuse as a known one.
 _NOBODY = "$2y$05$abcdefghijklmnopqrstuu0000000000000000000000000000000"
 _CRYPT_DATA = 32768
@@ -36,6 +38,8 @@ class Passwords:
         # What was let in, as a keyed hash: bcrypt is slow on purpose, and a pull asks many times.
         self._key = secrets.token_bytes(32)
         self._known: set[bytes] = set()
+        # Strangers' guesses must not take the threads that the engine works with.
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     @classmethod
     def of(cls, wanted: Wanted) -> Passwords:
@@ -65,7 +69,10 @@ class Passwords:
             return False
         if self._plain:
             return hmac.compare_digest(said, self._plain)
-        return len(said) <= _LONGEST and await in_thread(self._check, said)
+        if len(said) > _LONGEST:
+            return False
+        async with self._few:
+            return await in_thread(self._check, said)
 
     def _check(self, said: bytes) -> bool:
         self._refresh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -9,6 +10,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +261,24 @@ async def test_a_password_that_is_changed_while_it_is_checked_is_not_remembered(
     monkeypatch.setattr(passwords, "_hashed", changing)
     assert await gate.admit(signed)  # it was right when it was asked
     assert not await gate.admit(signed)
+
+
+async def test_guesses_take_no_more_than_two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "htpasswd"
+    file.write_text(HTPASSWD)
+    gate, now, most = passwords.Passwords("", "", file), set[int](), []
+
+    def hashed(password: bytes, setting: str) -> str:
+        now.add(threading.get_ident())
+        most.append(len(now))
+        time.sleep(0.02)
+        now.discard(threading.get_ident())
+        return "*"
+
+    monkeypatch.setattr(passwords, "_hashed", hashed)
+    guesses = ["Basic " + base64.b64encode(f"{USER}:{number}".encode()).decode() for number in range(20)]
+    assert not any(await asyncio.gather(*map(gate.admit, guesses)))
+    assert len(most) == 20 and max(most) <= 2
 
 
 def test_an_htpasswd_file_that_is_none_is_refused(engine: Engine, tmp_path: Path) -> None:
