@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from dosirak.magics.errors import DosirakError, NotSupported, UsageError
 from dosirak.magics.files.unpack import unpack
+from dosirak.magics.files.whole import whole_file
 
 if TYPE_CHECKING:
     from dosirak.magics.engine import Engine
@@ -170,14 +171,9 @@ def _deliver(reader: Any, output: Output, *, unpacked: bool) -> None:
         return
     target = Path(output.dest)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with part.open("wb") as file:
-            while piece := reader.read(_PIECE):
-                file.write(piece)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        while piece := reader.read(_PIECE):
+            file.write(piece)
 
 
 class _Reader:
