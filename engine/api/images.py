@@ -57,7 +57,7 @@ def _platform(call: Call, since: Version) -> Platform | None:
     """The parameter `platform`, a JSON document since that version. Raises InvalidRequest."""
     given = call.texts("platform") if call.version >= since else []
     if len(given) > 1:
-        raise InvalidRequest("multiple platform parameters are not supported in this API version")
+        raise InvalidRequest("multiple platform parameters not supported")
     return call.parse_json(given[0], Platform, "invalid platform") if given and given[0] else None
 
 

@@ -62,7 +62,7 @@ def _healthcheck(asked: HealthConfig | None, image: Healthcheck | None) -> Healt
 
 def command(config: ContainerConfig) -> list[str]:
     """The command line: entrypoint and command. Raises InvalidRequest "no command specified"."""
-    if not config.entrypoint and config.cmd in (None, [], [""]):
+    if not config.entrypoint and not config.cmd:
         raise InvalidRequest("no command specified")
     return [*(config.entrypoint or ()), *(config.cmd or ())]
 

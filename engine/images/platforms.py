@@ -35,6 +35,7 @@ _KNOWN = {
 """What a word that stands alone may be (containerd, platforms/database.go)."""
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _SPELLINGS = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
+_OS_SPELLINGS = {"macos": "darwin"}
 
 
 @functools.cache
@@ -52,7 +53,8 @@ def parse(text: str) -> Platform | None:
     """
     if not text:
         return None
-    parts = text.lower().split("/")
+    first, *rest = text.lower().split("/")
+    parts = [_OS_SPELLINGS.get(first, first), *rest]
     for part in parts:
         if not _PART.fullmatch(part):
             kind = "OS component" if part is parts[0] else "component"

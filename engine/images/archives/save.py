@@ -8,7 +8,7 @@ import msgspec
 
 from dosirak.engine.content import Store, media_types
 from dosirak.engine.content.store import LAYOUT
-from dosirak.engine.images import documents
+from dosirak.engine.images import documents, times
 from dosirak.engine.images.model import Image
 from dosirak.engine.images.reference import parse
 from dosirak.engine.layers import tarread, tarwrite
@@ -24,8 +24,9 @@ def _pieces(images: Sequence[Image], store: Store) -> Iterator[bytes]:
     for directory in (b"blobs/", b"blobs/sha256/"):
         yield tarwrite.header(directory, tarread.DIRECTORY, mode=0o755)
     # Documents before layers: a reader that streams knows early what is to come.
+    made = {image.id: _made(image) for image in images}
     for digest in dict.fromkeys([*_documents(images), *_layers(images)]):
-        yield from _blob(digest, store)
+        yield from _blob(digest, store, made.get(digest, 0))
     yield from _file("index.json", msgspec.json.encode(_index(images)))
     yield from _file("manifest.json", msgspec.json.encode([_item(image) for image in images]))
     yield from _file("oci-layout", LAYOUT)
@@ -36,6 +37,11 @@ def _documents(images: Iterable[Image]) -> Iterator[str]:
     for image in images:
         yield image.manifest.digest
         yield image.id
+
+
+def _made(image: Image) -> int:
+    """When an image was made in unix seconds, its config's time in the archive, as Docker gives it; 0: not known."""
+    return max(0, (times.nanoseconds(image.created) or 0) // 10**9)
 
 
 def _layers(images: Iterable[Image]) -> Iterator[str]:
@@ -74,9 +80,9 @@ def _path(digest: str) -> str:
     return f"blobs/sha256/{digest[7:]}"
 
 
-def _blob(digest: str, store: Store) -> Iterator[bytes]:
+def _blob(digest: str, store: Store, mtime: int) -> Iterator[bytes]:
     size = store.size(digest)
-    yield tarwrite.header(_path(digest).encode(), tarread.REGULAR, size=size)
+    yield tarwrite.header(_path(digest).encode(), tarread.REGULAR, size=size, mtime=mtime)
     with store.open(digest) as file:
         while data := file.read(tarread.CHUNK):
             yield data

@@ -175,6 +175,7 @@ def test_save_load_and_import(docker: Docker, busybox: str, tmp_path: Path) -> N
         (("tag", "busybox", "sha256:1"), "refusing to create an ambiguous tag using digest algorithm as name"),
         (("tag", "nosuch", "other"), "No such image: nosuch:latest"),
         (("pull", "--platform", "foobar", "busybox"), '"foobar": unknown operating system or architecture'),
+        (("import", "--platform", "macos", "/dev/null"), "operating system is not supported"),
         (("import", "--platform", "macos/arm64", "/dev/null"), "operating system is not supported"),
         (("images", "--filter", "dangling=maybe"), "invalid filter 'dangling=[maybe]'"),
         (("images", "--filter", "reference=["), "syntax error in pattern"),
@@ -187,6 +188,14 @@ def test_what_is_wrong_is_said_in_dockers_words(
 ) -> None:
     done = docker(*words, check=False)
     assert done.returncode == 1 and said in done.stderr
+
+
+def test_a_container_of_an_empty_command_can_be_committed_and_not_be_started(docker: Docker, busybox: str) -> None:
+    docker("create", "--name", "nothing", busybox, "")
+    docker("commit", "-c", 'CMD ["echo", "committed"]', "nothing", "made:1")
+    assert docker("run", "--rm", "made:1").stdout == "committed\n"
+    done = docker("run", "--rm", busybox, "", check=False)
+    assert done.returncode == 127 and 'exec: "": executable file not found in $PATH' in done.stderr
 
 
 def test_save_and_load_take_a_platform(docker: Docker, busybox: str, tmp_path: Path) -> None:

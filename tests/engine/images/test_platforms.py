@@ -59,6 +59,8 @@ def test_one_without_a_platform_is_taken_when_nothing_else_fits() -> None:
         ("linux/arm64/v8", "linux/arm64"),
         ("linux/arm/6", "linux/arm/v6"),
         ("windows", "windows"),
+        ("macOS", "darwin"),
+        ("macos/arm64", "darwin/arm64"),
     ],
 )
 def test_a_platform_is_read_as_docker_reads_it(text: str, found: str | None) -> None:

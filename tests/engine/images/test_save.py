@@ -40,6 +40,16 @@ async def full(room: Room) -> Room:
     return room
 
 
+async def test_an_image_s_config_bears_the_time_the_image_was_made(room: Room) -> None:
+    for name, created in (("a:1", "2001-02-03T04:05:06.7Z"), ("b:1", "1960-01-01T00:00:00Z"), ("c:1", "yesterday")):
+        await room.load(docker_archive(([name], [BASE]), created=created))
+    data = await save(room, "a:1", "b:1", "c:1")
+    configs = {json.loads(item)["created"]: path for path, item in contents(data).items() if b'"created"' in item}
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {created: archive.getmember(path).mtime for created, path in configs.items()}
+    assert found == {"2001-02-03T04:05:06.7Z": 981173106, "1960-01-01T00:00:00Z": 0, "yesterday": 0}
+
+
 async def test_what_is_saved_is_loaded_as_it_was(full: Room, tmp_path: Path) -> None:
     before = full.images.list()
     data = await save(full, "a:1", "b:1", "c")
