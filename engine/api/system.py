@@ -79,7 +79,7 @@ async def info(call: Call) -> StreamResponse:
     if not forwards:
         warnings.append("WARNING: IPv4 forwarding is disabled")
     registries, unread = await in_thread(registry.configured, rooms.settings.data)
-    warnings += unread
+    warnings += [*unread, *rooms.containers.warnings(), *rooms.networks.warnings(), *rooms.volumes.warnings()]
     document: dict[str, Any] = {
         "ID": _identity(str(rooms.settings.data)),
         "Containers": len(containers),

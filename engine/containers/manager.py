@@ -139,6 +139,13 @@ class Containers:
         """Docker's words: "Up 2 minutes", "Exited (0) 3 seconds ago", "Created"."""
         return listing.status(container)
 
+    def warnings(self) -> builtins.list[str]:
+        """The containers whose records can't be read, for `GET /info`."""
+        return [
+            f"WARNING: Container {key[:12]}: its record is damaged: it can only be removed, by force"
+            for key in sorted(self._room.table.damaged)
+        ]
+
     def endpoints(self, ref: str) -> dict[str, EndpointSettings]:
         """The container's networks with what was asked and, while it runs, its addresses."""
         record = self.get(ref)

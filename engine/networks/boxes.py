@@ -136,6 +136,7 @@ class Boxes:
         if box:
             self._records.remove(link.endpoint for link in box.links.values())
             self._undo(box)
+        self._records.ended(container_id)
 
     def rename(self, container_id: str, name: str, names: Mapping[str, tuple[str, ...]]) -> None:
         """See `Networks.rename`."""
@@ -164,11 +165,16 @@ class Boxes:
         """See `Networks.readopt`."""
         gone: list[Endpoint] = []
         adopted: dict[str, list[Attachment]] = defaultdict(list)
-        for endpoint in self._records.endpoints():
+        endpoints = self._records.endpoints()
+        for container in {key for key, _ in self._records.damaged_endpoints} - set(running):
+            self._records.ended(container)
+        for endpoint in endpoints:
             driver = self._registry.get(endpoint.network_id)
             attachment = taken_over(endpoint, running.get(endpoint.container), self._home) if driver else None
             if attachment is None:
                 gone.append(endpoint)
+                if driver is None and endpoint.container in running:
+                    self._records.cut_off(endpoint)
                 continue
             box = self._boxes.get(endpoint.container)
             if box is None:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 
 import msgspec
 
-from dosirak.engine.errors import EngineError, Forbidden
+from dosirak.engine.errors import EngineError, Forbidden, NotFound
 from dosirak.engine.networks import bridges, choosing, configuration, creating, names, templates
 from dosirak.engine.networks.addresses import choose_subnet, gateway_of
 from dosirak.engine.networks.boxes import Boxes
@@ -125,7 +125,12 @@ class Networks:
 
     async def remove(self, ref: str) -> None:
         """Removes a network; its bridge goes in the background. Raises NotFound, Forbidden while it is in use."""
-        driver = self._registry.find(ref)
+        try:
+            driver = self._registry.find(ref)
+        except NotFound:
+            if self._forget(ref):
+                return
+            raise
         network = self.inspect(driver.network.id)
         if network.name in PREDEFINED:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
@@ -152,6 +157,33 @@ class Networks:
                 pruned.append(network.name)
         self._events.publish("network", "prune", "", {"reclaimed": "0"})
         return pruned
+
+    def lost(self, network_id: str) -> str:
+        """The name of a network whose record could not be read, by its id; "" for any other."""
+        return dict(self._records.damaged_networks).get(network_id, "")
+
+    def warnings(self) -> builtins.list[str]:
+        """What damaged records cost, for `GET /info`."""
+        names = {driver.network.name for driver in self._registry}
+        return [
+            *(
+                f"WARNING: Network {name}: its record is damaged, and put aside: make it again, or remove it"
+                for _, name in self._records.damaged_networks
+                if name not in names
+            ),
+            *(
+                f"WARNING: Container {container[:12]}: the record of its connection to network {name} is damaged:"
+                f" restart it, or `docker network connect {name} {container[:12]}`"
+                for container, name in self._records.damaged_endpoints
+            ),
+        ]
+
+    def _forget(self, ref: str) -> bool:
+        """Removes what was put aside of a network of this name or id; whether there was any."""
+        found = [row for row in self._records.damaged_networks if ref in row]
+        for row in found:
+            self._records.damaged_networks.forget(*row)
+        return bool(found)
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._going.discard(task)

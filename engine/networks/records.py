@@ -11,7 +11,7 @@ import msgspec
 
 from dosirak.engine.errors import HostLimit
 from dosirak.engine.networks.model import Endpoint, Network
-from dosirak.engine.state import Database, decode_all
+from dosirak.engine.state import Damaged, Database, decode_all
 
 _log = logging.getLogger(__name__)
 _SOON = 0.05  # seconds
@@ -25,15 +25,21 @@ class Records:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.damaged_networks = Damaged(db, "network")
+        self.damaged_endpoints = Damaged(db, "endpoint")
         self._owed: list[Endpoint] = []
         self._soon: asyncio.TimerHandle | None = None
 
     def networks(self) -> list[Network]:
-        """All networks, without endpoints."""
-        rows = self._db.execute("SELECT id, doc FROM networks")
-        networks, damaged = decode_all("network", rows, _network, "removed; make it again")
-        for identifier in damaged:
-            self._db.execute("DELETE FROM networks WHERE id = ?", (identifier,))
+        """All networks, without endpoints. What can't be read is put aside."""
+        rows = self._db.execute("SELECT id, name, doc FROM networks").fetchall()
+        plain = ((identifier, document) for identifier, _, document in rows)
+        networks, damaged = decode_all("network", plain, _network, "put aside; make it again, or remove it")
+        with self._db.transaction():
+            for identifier, name, document in rows:
+                if identifier in damaged:
+                    self.damaged_networks.keep(identifier, name, document)
+                    self._db.execute("DELETE FROM networks WHERE id = ?", (identifier,))
         return networks
 
     def save_network(self, network: Network) -> None:
@@ -45,14 +51,41 @@ class Records:
         )
 
     def endpoints(self) -> list[Endpoint]:
-        """Every container's connections, in the order of their making."""
-        rows = self._db.execute("SELECT container, doc FROM endpoints ORDER BY rowid")
-        endpoints, damaged = decode_all("endpoint of container", rows, _endpoint, "disconnected until its next start")
-        with self._db.transaction():
-            for container in damaged:
-                self._db.execute("DELETE FROM endpoints WHERE container = ?", (container,))
-                self._db.execute("DELETE FROM leases WHERE owner = ?", (container,))
+        """Every container's connections, in the order of their making. A container of which one can't be read loses
+        all: what it had is put aside."""
+        rows = self._db.execute("SELECT container, network, doc FROM endpoints ORDER BY rowid").fetchall()
+        plain = ((container, document) for container, _, document in rows)
+        endpoints, damaged = decode_all(
+            "endpoint of container",
+            plain,
+            _endpoint,
+            "put aside, and disconnected until it is restarted or connected again",
+        )
+        self._put_aside([row for row in rows if row[0] in damaged])
         return [endpoint for endpoint in endpoints if endpoint.container not in damaged]
+
+    def cut_off(self, endpoint: Endpoint) -> None:
+        """A running container's connection to a network that is there no more. Raises HostLimit."""
+        _log.warning(
+            "container %s: disconnected from network %s, whose record is damaged: restart it, or connect it again",
+            endpoint.container[:12],
+            endpoint.network,
+        )
+        self._put_aside([(endpoint.container, endpoint.network_id, _encode(endpoint))])
+
+    def ended(self, container: str) -> None:
+        """A container has ended: it misses no connection. Raises HostLimit."""
+        for key, name in self.damaged_endpoints:
+            if key == container:
+                self.damaged_endpoints.forget(key, name)
+
+    def _put_aside(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
+        names = dict(self._db.execute("SELECT id, name FROM networks").fetchall()) | dict(self.damaged_networks)
+        with self._db.transaction():
+            for container, network, document in rows:
+                self.damaged_endpoints.keep(container, names.get(network, network), document)
+                self._db.execute("DELETE FROM endpoints WHERE container = ? AND network = ?", (container, network))
+                self._db.execute("DELETE FROM leases WHERE network = ? AND owner = ?", (network, container))
 
     def remove_network(self, network: Network) -> None:
         """A network that is no more."""
@@ -71,6 +104,7 @@ class Records:
                     "INSERT INTO endpoints (container, network, doc) VALUES (?, ?, ?)",
                     (endpoint.container, endpoint.network_id, _encode(endpoint)),
                 )
+                self.damaged_endpoints.forget(endpoint.container, endpoint.network)
 
     def save(self, endpoints: Iterable[Endpoint]) -> None:
         """Connections' new shapes (never another address), in one commit. Raises HostLimit."""

@@ -29,6 +29,16 @@ CREATE TABLE IF NOT EXISTS endpoints (
     PRIMARY KEY (container, network)
 );
 
+-- Rows of networks and endpoints whose documents can't be read: of a network its id and name, of an endpoint its
+-- container's id and the network's name.
+CREATE TABLE IF NOT EXISTS damaged (
+    kind TEXT NOT NULL,
+    key  TEXT NOT NULL,
+    name TEXT NOT NULL,
+    doc  BLOB NOT NULL,
+    PRIMARY KEY (kind, key, name)
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS volumes (
     name TEXT PRIMARY KEY,
     doc  BLOB NOT NULL

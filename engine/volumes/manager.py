@@ -62,6 +62,7 @@ class Volumes:
             "volume", db.execute("SELECT name, doc FROM volumes"), _decode, "kept with its data, without its labels"
         )
         self._volumes = {volume.name: volume for volume in read}
+        self._damaged = frozenset(damaged)
         for name in damaged:
             mountpoint = str(self._root / name / "_data")
             self._volumes[name] = Volume(name=name, mountpoint=mountpoint, created=time.time())
@@ -72,6 +73,13 @@ class Volumes:
             return self._volumes[name]
         except KeyError:
             raise NotFound(f"get {name}: no such volume") from None
+
+    def warnings(self) -> tuple[str, ...]:
+        """The volumes whose records can't be read, for `GET /info`."""
+        there = sorted(self._damaged & self._volumes.keys())
+        return tuple(
+            f"WARNING: Volume {name}: its record is damaged: it has its data, not its labels" for name in there
+        )
 
     def list(self) -> list[Volume]:
         """All volumes, by name."""

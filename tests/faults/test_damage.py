@@ -33,6 +33,11 @@ def states(engine: Engine) -> str:
     return engine.docker("ps", "-a", "--format", "{{.Names}} {{.State}}").stdout
 
 
+def told(engine: Engine) -> list[str]:
+    """What `GET /info` says of damaged records."""
+    return [line for line in engine.client.api.info()["Warnings"] or () if "damaged" in line]
+
+
 def down(engine: Engine) -> None:
     """Kill the service, and forget what it has logged."""
     engine.close_client()
@@ -57,6 +62,7 @@ def test_a_damaged_container_record_costs_that_container_only(fresh_engine: Engi
     assert states(engine) == "good running\n"
     assert container_pid(engine, "good") == good_pid
     assert len([line for line in warnings(engine) if "record is damaged" in line and bad.name in line]) == 1
+    assert [bad.name[:12] in line for line in told(engine)] == [True]
     # Nothing of it is touched until somebody says so.
     assert alive(bad_pid)
     there = f"ping -c 1 -W 2 {address} >/dev/null && echo there || echo gone"
@@ -144,9 +150,57 @@ def test_damaged_networks_are_left_out_and_made_again(fresh_engine: Engine, stat
     engine.start()
     assert [line for line in warnings(engine) if "record is damaged" in line]
     assert sorted(states(engine).splitlines()) == ["one running", "two running"]
+    one = engine.client.api.inspect_container("one")["Id"][:12]
+    said = f"WARNING: Container {one}: the record of its connection to network bridge is damaged: restart it, or"
+    assert any(said in line for line in told(engine))
     engine.docker("restart", "-t", "0", "one", "two")
+    assert told(engine) == []
     assert "172." in engine.docker("exec", "one", "ip", "addr").stdout
     assert engine.docker("run", "--rm", image, "echo", "new").stdout == "new\n"
+
+
+def test_a_damaged_network_of_ones_own_is_kept_aside_and_its_containers_say_what_to_do(fresh_engine: Engine) -> None:
+    engine, image = fresh_engine, fresh_engine.import_busybox()
+    engine.docker("network", "create", "mine")
+    engine.docker("create", "--name", "still", "--network", "mine", image, "true")
+    engine.docker("run", "--network", "mine", "--name", "ended", image, "true")
+    engine.docker("run", "-d", "--network", "mine", "--name", "up", image, "sleep", "600")
+    down(engine)
+    alter(engine, "UPDATE networks SET doc = ? WHERE name = 'mine'", GARBAGE)
+    engine.start()
+    assert len([line for line in warnings(engine) if "network" in line and "record is damaged (" in line]) == 1
+    assert any("WARNING: Network mine: its record is damaged" in line for line in told(engine))
+    assert any("connection to network mine is damaged" in line for line in told(engine))
+    engine.kill(signal.SIGKILL)
+    engine.start()  # it is not forgotten
+    assert len(told(engine)) == 2
+    assert "up running" in states(engine)
+    assert list(engine.client.api.inspect_container("ended")["NetworkSettings"]["Networks"]) == ["mine"]
+    done = engine.docker("start", "ended", check=False)
+    assert "network mine not found: its record was damaged" in done.stderr
+    assert "docker network disconnect -f mine ended" in done.stderr
+    engine.docker("rm", "still")
+    engine.docker("network", "create", "mine")
+    assert not any("Network mine" in line for line in told(engine))
+    for name in ("ended", "up"):
+        engine.docker("network", "disconnect", "-f", "mine", name)
+        engine.docker("network", "connect", "mine", name)
+    assert told(engine) == []
+    engine.docker("start", "ended")
+    assert "172." in engine.docker("exec", "up", "ip", "addr").stdout
+
+
+def test_a_damaged_network_that_nobody_wants_again_is_removed_by_its_name(fresh_engine: Engine) -> None:
+    engine = fresh_engine
+    engine.docker("network", "create", "mine")
+    down(engine)
+    alter(engine, "UPDATE networks SET doc = ? WHERE name = 'mine'", GARBAGE)
+    engine.start()
+    assert len(told(engine)) == 1
+    assert "mine" not in engine.docker("network", "ls").stdout
+    engine.docker("network", "rm", "mine")
+    assert told(engine) == []
+    assert "network mine not found" in engine.docker("network", "rm", "mine", check=False).stderr
 
 
 def test_a_damaged_volume_record_keeps_the_data(fresh_engine: Engine) -> None:
@@ -156,6 +210,7 @@ def test_a_damaged_volume_record_keeps_the_data(fresh_engine: Engine) -> None:
     alter(engine, "UPDATE volumes SET doc = ?", GARBAGE)
     engine.start()
     assert len([line for line in warnings(engine) if "record is damaged" in line]) == 1
+    assert ["WARNING: Volume kept" in line for line in told(engine)] == [True]
     assert engine.docker("run", "--rm", "-v", "kept:/data", image, "cat", "/data/file").stdout == "precious\n"
     engine.docker("volume", "rm", "kept")
 

@@ -96,6 +96,10 @@ class Networking:
             try:
                 gone = await room.networks.leave(record.id, found.id)
             except Forbidden:
+                if force and name in record.networks:  # its record was damaged
+                    del record.networks[name]
+                    room.table.save(live)
+                    return
                 raise HostLimit(f"container {record.id} is not connected to network {name}") from None
             record.networks.pop(name, None)
             room.table.save(live)

@@ -32,11 +32,23 @@ async def join(room: Room, record: Container, undo: AsyncExitStack, namespace: i
             namespace=namespace,
         )
     except EngineError as error:
-        raise type(error)(f"failed to set up container networking: {error}") from error
+        raise type(error)(f"failed to set up container networking: {_lost(room, record) or error}") from error
     undo.push_async_callback(room.networks.disconnect, record.id)
     for endpoint in sandbox.endpoints:
         remember(record, endpoint.network, endpoint.network_id)
     return sandbox
+
+
+def _lost(room: Room, record: Container) -> str:
+    """What to do about a network whose record could not be read; "" when it is something else."""
+    for name, settings in record.networks.items():
+        if room.networks.lost(settings.network_id):
+            return (
+                f"network {name} not found: its record was damaged; make it again if there is none of this name, then"
+                f" `docker network disconnect -f {name} {record.name}`"
+                f" and `docker network connect {name} {record.name}`"
+            )
+    return ""
 
 
 def remember(record: Container, network: str, network_id: str) -> None:
