@@ -79,6 +79,25 @@ class BlobWriter:
         self.path.unlink(missing_ok=True)
 
 
+class StoredBlob(BlobWriter):
+    """A blob that is in its place already, as if it had just been written. Made by `Store.again`.
+
+    It has a name of its own (a hard link): whoever deletes the blob meanwhile does not take it from us.
+    """
+
+    def __init__(self, path: Path, blobs: Path, digest: str) -> None:
+        with host_limits("keeping a blob"):
+            path.hardlink_to(blobs / hex_part(digest))
+            self.size = path.stat().st_size
+        self.path, self._blobs, self._digest = path, blobs, digest
+        self._file = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that it was stored under."""
+        return self._digest
+
+
 class Store:
     """The blobs under `<data>/content`. Blocking; every method may run in any thread."""
 
@@ -138,6 +157,23 @@ class Store:
             yield writer
         finally:
             writer.discard()
+
+    @contextmanager
+    def again(self, digest: str) -> Iterator[BlobWriter | None]:
+        """As `writer`, with what `digest` names already in it; None where there is no such blob.
+
+        Raises InvalidRequest for a malformed digest.
+        """
+        path = self._temporary / os.urandom(8).hex()
+        try:
+            blob = StoredBlob(path, self._blobs, digest)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield blob
+        finally:
+            blob.discard()
 
     def put(self, data: bytes, media_type: str) -> Descriptor:
         """Stores these bytes."""

@@ -69,10 +69,10 @@ async def unpack(images: Sequence[Incoming], layers: Layers) -> None:
 
     async def one(layer: IncomingLayer) -> None:
         async with slots:
-            if layers.has(layer.diff_id):
-                await in_thread(check_diff_id, layer.blob.path, layer.diff_id)
-            else:
+            if not layers.has(layer.diff_id):
                 await layers.unpack(layer.blob.path, layer.diff_id)
+            elif layer.blob.digest != layer.diff_id:  # else it is that very layer's tar
+                await in_thread(check_diff_id, layer.blob.path, layer.diff_id)
 
     # All are waited for, also when one fails: what is still being unpacked must not appear after the clean-up.
     outcomes = await asyncio.gather(*map(one, wanted.values()), return_exceptions=True)

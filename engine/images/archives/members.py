@@ -6,6 +6,7 @@ is another name of a member.
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from dosirak.engine.layers.tarread import TarReader
 # An archive of 128 images of 128 layers, with every legacy file, has fewer.
 _MAX_MEMBERS = 65536
 _MAX_LINKS = 8
+_BLOB = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 class Members:
@@ -51,13 +53,22 @@ class Members:
         drain(stream)
 
     def _spool(self, name: bytes, reader: TarReader) -> None:
-        blob = self._stack.enter_context(self._store.writer())
-        for data in reader.data():
-            blob.write(data)
-        blob.close()
+        blob = self._known(name)
+        if blob is None:
+            blob = self._stack.enter_context(self._store.writer())
+            for data in reader.data():
+                blob.write(data)
+            blob.close()
         if before := self._blobs.get(name):
             before.discard()
         self._blobs[name] = blob
+
+    def _known(self, name: bytes) -> BlobWriter | None:
+        """What an OCI layout's name of a blob stands for, if that is in the store: then nobody needs the archive's."""
+        found = _BLOB.fullmatch(name)
+        if found is None:
+            return None
+        return self._stack.enter_context(self._store.again(f"sha256:{found[1].decode()}"))
 
     def __contains__(self, name: str) -> bool:
         return self._resolve(name.encode()) in self._blobs

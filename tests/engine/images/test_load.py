@@ -293,6 +293,17 @@ async def test_a_blob_that_only_claims_to_be_a_known_layer_is_found_out(room: Ro
     assert room.images.list() == [await room.images.resolve("good:1")]
 
 
+async def test_what_the_store_has_already_is_not_taken_from_the_archive(room: Room) -> None:
+    members = oci_members([BASE, TOP], "a:1")
+    await room.load(packed(members))
+    path = room.store.path(digest(BASE))
+    before = path.stat().st_ino, path.read_bytes()
+    members[f"blobs/sha256/{digest(BASE)[7:]}"] = b"x" * len(BASE)
+    assert await room.load(packed(members)) == ["Loaded image: a:1\n"]
+    assert (path.stat().st_ino, path.read_bytes()) == before
+    assert path.stat().st_nlink == 1
+
+
 async def test_a_failed_load_leaves_the_layers_of_others(room: Room) -> None:
     await room.load(docker_archive((["good:1"], [BASE])))
     with pytest.raises(InvalidRequest):
