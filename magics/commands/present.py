@@ -32,9 +32,15 @@ def listing_result(
     `headers` its titles where they are not the field's name.
     """
     if template and template != "table" and not (quiet is not None and template.startswith("table")):
+        from dosirak.magics.templates import raw
         from dosirak.magics.templates.rows import format_rows
 
-        return lines_result(format_rows(template, fields, headers))
+        kind = listing.look.kind
+        if template == "raw" and raw.has_raw(kind):
+            return lines_result(
+                raw.raw_rows(kind, fields, listing.titles) if quiet is None else raw.raw_ids(kind, quiet)
+            )
+        return lines_result(format_rows(template, fields, headers, kind))
     if quiet is not None:
         return lines_result(quiet)
     return Result(LazyFrame(listing), listing.text())

@@ -133,7 +133,7 @@ def _lines(found: Sequence[Usage], look: Look, template: str) -> list[str]:
         return []
     from dosirak.magics.templates.rows import format_rows
 
-    return format_rows(template, [_fields(usage, look) for usage in found], _HEADERS)
+    return format_rows(template, [_fields(usage, look) for usage in found], _HEADERS, "stats")
 
 
 def _fields(usage: Usage, look: Look) -> dict[str, Any]:

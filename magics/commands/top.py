@@ -47,9 +47,11 @@ def port(session: Session, container: str, port: str | None) -> Result:
     if port is None:
         return lines_result([f"{p.private}/{p.protocol} -> {_address(p.ip, p.public)}" for p in ports])
     number, _, protocol = port.partition("/")
+    if not number.isdecimal():
+        raise DosirakError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax')
     found = [p for p in ports if str(p.private) == number and p.protocol == (protocol or "tcp")]
     if not found:
-        raise DosirakError(f"no public port '{number}/{protocol or 'tcp'}' published for {container}")
+        raise DosirakError(f"Error: No public port '{port}' published for {container}")
     return lines_result([_address(p.ip, p.public) for p in found])
 
 

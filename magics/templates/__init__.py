@@ -3,7 +3,8 @@
 `parse` makes a tree of a text, `render` applies it to plain Python values (maps, lists, numbers, texts).
 """
 
+from dosirak.magics.templates.errors import TemplateError
 from dosirak.magics.templates.evaluate import render
-from dosirak.magics.templates.parse import TemplateError, parse
+from dosirak.magics.templates.parse import parse
 
 __all__ = ["TemplateError", "parse", "render"]

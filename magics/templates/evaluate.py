@@ -6,20 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from dosirak.magics.errors import suggestion
-from dosirak.magics.templates.functions import FUNCTIONS, go_text
-from dosirak.magics.templates.nodes import Action, Block, Chain, Dot, Function, Literal, Pipe, Text, Variable
-from dosirak.magics.templates.parse import TemplateError
+from dosirak.magics.templates.errors import TemplateError, unfit, unparsed
+from dosirak.magics.templates.functions import FUNCTIONS, go_text, to_json
+from dosirak.magics.templates.nodes import Action, Block, Chain, Dot, Function, Literal, Pipe, Template, Text, Variable
 
 
-def render(tree: list[Any], data: Any) -> str:
-    """Return the text. Raises TemplateError when the template does not fit the data."""
+def render(template: Template, data: Any, kind: str = "") -> str:
+    """Return the text. Raises TemplateError when the template does not fit the data.
+
+    Parameters: `kind`: what Go calls the type of `data` ("*formatter.ContainerContext"); "" for a document.
+    """
     output: list[str] = []
-    _Run(data, output).nodes(tree, data)
+    _Run(template.text, data, kind, output).nodes(template.nodes, data)
     return "".join(output)
 
 
 class _Run:
-    def __init__(self, data: Any, output: list[str]) -> None:
+    def __init__(self, text: str, data: Any, kind: str, output: list[str]) -> None:
+        self._text = text
+        self._data = data
+        self._kind = kind
         self._variables: dict[str, Any] = {"": data}
         self._output = output
 
@@ -55,7 +61,7 @@ class _Run:
         elif isinstance(value, list | tuple):
             items = list(enumerate(value))
         else:
-            raise TemplateError(f"range can't iterate over {go_text(value)}")
+            raise self._unfit(block.pipe, f"range can't iterate over {go_text(value)}")
         for key, element in items:
             names = block.variables
             if len(names) == 2:
@@ -74,22 +80,18 @@ class _Run:
     def _command(self, command: tuple[Any, ...], extra: list[Any], dot: Any) -> Any:
         head = command[0]
         if isinstance(head, Function):
-            function = FUNCTIONS.get(head.name)
-            if function is None:
-                raise TemplateError(f'function "{head.name}" not defined{suggestion(head.name, FUNCTIONS)}')
+            function = FUNCTIONS[head.name]
             arguments = [self._operand(operand, dot) for operand in command[1:]] + extra
             try:
                 return function(*arguments)
-            except TemplateError:
-                raise
             except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-                raise TemplateError(f"error calling {head.name}: {error}") from error
+                raise self._unfit(command, f"error calling {head.name}: {error}") from error
         value = self._operand(head, dot)
         arguments = [self._operand(operand, dot) for operand in command[1:]] + extra
         if callable(value):
             return value(*arguments)
         if arguments:
-            raise TemplateError(f"can't give argument to non-function {_written(head)}")
+            raise self._unfit(head, f"can't give argument to non-function {_written(head)}")
         return value
 
     def _operand(self, operand: Any, dot: Any) -> Any:
@@ -99,7 +101,7 @@ class _Run:
             case Function():
                 return self._command((operand,), [], dot)
             case Chain(base=base, fields=fields):
-                return _fields(self._base(base, dot), fields)
+                return self._fields(operand, self._base(base, dot), fields)
         raise TemplateError("unexpected operand")
 
     def _base(self, base: Any, dot: Any) -> Any:
@@ -107,22 +109,53 @@ class _Run:
             return dot
         if isinstance(base, Variable):
             if base.name not in self._variables:
-                raise TemplateError(f'undefined variable "${base.name}"')
+                raise unparsed(self._text, 0, f'undefined variable "${base.name}"')
             return self._variables[base.name]
         return self._pipe(base, dot)
 
+    def _fields(self, operand: Chain, value: Any, fields: tuple[str, ...]) -> Any:
+        for field in fields:
+            if value is None:
+                raise self._unfit(operand, f'nil data; no entry for key "{field}"')
+            if not isinstance(value, Mapping):
+                kind = "string" if self._kind else "interface {}"
+                raise self._unfit(operand, f"can't evaluate field {field} in type {kind}")
+            if field not in value:
+                reason = f'map has no entry for key "{field}"'
+                if value is self._data and self._kind:
+                    reason = f"can't evaluate field {field} in type {self._kind}"
+                raise self._unfit(operand, reason + suggestion(field, map(str, value)))
+            value = value[field]
+        return value
 
-def _fields(value: Any, fields: tuple[str, ...]) -> Any:
-    for field in fields:
-        if value is None:
-            raise TemplateError(f"nil data; no entry for key {field!r}".replace("'", '"'))
-        if not isinstance(value, Mapping):
-            raise TemplateError(f"can't evaluate field {field} in {go_text(value)[:40]}")
-        if field not in value:
-            raise TemplateError(f'no field or entry "{field}"{suggestion(field, map(str, value))}')
-        value = value[field]
-    return value
+    def _unfit(self, node: Any, reason: str) -> TemplateError:
+        return unfit(self._text, _place(node), _written(node), reason)
+
+
+def _place(node: Any) -> int:
+    match node:
+        case Chain(at=at) | Function(at=at):
+            return at
+        case Pipe(commands=(command, *_)):
+            return _place(command)
+        case (first, *_):
+            return _place(first)
+    return 0
 
 
 def _written(node: Any) -> str:
-    return "." + ".".join(node.fields) if isinstance(node, Chain) else str(node)
+    """Return what Go writes for a node."""
+    match node:
+        case Chain(base=Pipe() as pipe, written=written):
+            return f"({_written(pipe)}){written}"
+        case Chain(written=written):
+            return written
+        case Function(name=name):
+            return name
+        case Literal(value=value):
+            return to_json(value)
+        case Pipe(commands=commands):
+            return " | ".join(map(_written, commands))
+        case tuple():
+            return " ".join(map(_written, node))
+    return str(node)

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dosirak.magics.templates.parse import TemplateError
-
 _VERB = re.compile(r"%([-+# 0]*)(\d*)(?:\.(\d+))?([vsdqxtfge%])")
 
 
@@ -63,6 +61,12 @@ def _printf(form: str, *arguments: Any) -> str:
     return _VERB.sub(replace, form)
 
 
+def _len(value: Any) -> int:
+    if not isinstance(value, str | Mapping | list | tuple):
+        raise TypeError(f"len of type {'nil' if value is None else type(value).__name__}")
+    return len(value)
+
+
 def _and(*values: Any) -> Any:
     return next((value for value in values if not value), values[-1])
 
@@ -77,7 +81,7 @@ def _truncate(text: str, limit: int) -> str:
 
 def _join(values: Any, separator: str) -> str:
     if not isinstance(values, list | tuple):
-        raise TemplateError(f"join wants a list, not {go_text(values)[:40]}")
+        raise TypeError(f"join wants a list, not {go_text(values)[:40]}")
     return separator.join(map(go_text, values))
 
 
@@ -93,7 +97,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": lambda *values: " ".join(map(go_text, values)),
     "println": lambda *values: " ".join(map(go_text, values)) + "\n",
     "printf": _printf,
-    "len": len,
+    "len": _len,
     "index": _index,
     "slice": lambda value, *bounds: value[slice(*bounds)],
     "eq": lambda value, *others: any(value == other for other in others),

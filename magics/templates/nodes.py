@@ -7,6 +7,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A whole template: its text and what stands in it."""
+
+    text: str
+    nodes: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Text that stands as it is."""
 
@@ -22,10 +30,15 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Fields after something: `.State.Pid` (base Dot), `$x.Name` (base Variable), `(index .A 0).B` (base Pipe)."""
+    """Fields after something: `.State.Pid` (base Dot), `$x.Name` (base Variable), `(index .A 0).B` (base Pipe).
+
+    `at`: where in the template Go says that it is: at the second field, if there are several.
+    """
 
     base: Any
     fields: tuple[str, ...] = ()
+    at: int = 0
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,7 @@ class Function:
     """A function's name."""
 
     name: str
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

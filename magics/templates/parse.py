@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from dosirak.magics.templates.nodes import Action, Block, Chain, Dot, Function, Literal, Pipe, Text, Variable
+from dosirak.magics.errors import suggestion
+from dosirak.magics.templates.errors import unparsed
+from dosirak.magics.templates.functions import FUNCTIONS
+from dosirak.magics.templates.nodes import Action, Block, Chain, Dot, Function, Literal, Pipe, Template, Text, Variable
 
 _ACTION = re.compile(r"\{\{(-\s)?((?:\"(?:\\.|[^\"\\])*\"|`[^`]*`|[^\"`])*?)(\s-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
@@ -24,13 +27,21 @@ _TOKEN = re.compile(
 _WORDS = {"true": True, "false": False, "nil": None}
 
 
-class TemplateError(ValueError):
-    """The template can't be parsed, or does not fit the data; the message is one line."""
+class Token(NamedTuple):
+    """A word of an action, and where in the template it is."""
+
+    kind: str
+    text: str
+    at: int
 
 
-def parse(text: str) -> list[Any]:
+class _Wrong(Exception):
+    """Why an action is none."""
+
+
+def parse(text: str) -> Template:
     """Return the template's tree. Raises TemplateError."""
-    return _Parser(text).parse()
+    return Template(text, _Parser(text).parse())
 
 
 class _Parser:
@@ -39,19 +50,30 @@ class _Parser:
         self._root: list[Any] = []
         self._open: list[tuple[Block, bool]] = []  # the block, and whether its else was opened by `else if`
         self._target = self._root
+        self._at = 0  # the action that is read
 
     def parse(self) -> list[Any]:
+        """Raises TemplateError."""
+        try:
+            return self._parse()
+        except _Wrong as error:
+            raise unparsed(self._text, self._at, str(error)) from error
+
+    def _parse(self) -> list[Any]:
         position, trim = 0, False
         for match in _ACTION.finditer(self._text):
             self._add_text(self._text[position : match.start()], trim, bool(match.group(1)))
-            self._action(match.group(2).strip())
+            self._at = match.start(2)
+            self._action(match.group(2))
             position, trim = match.end(), bool(match.group(3))
         rest = self._text[position:]
         if "{{" in rest:
-            raise TemplateError("unclosed action")
+            self._at = position + rest.index("{{")
+            raise _Wrong(_unclosed(rest[rest.index("{{") + 2 :]))
         self._add_text(rest, trim, False)
         if self._open:
-            raise TemplateError("unexpected EOF: {{end}} is missing")
+            self._at = len(self._text)
+            raise _Wrong("unexpected EOF")
         return self._root
 
     def _add_text(self, text: str, left: bool, right: bool) -> None:
@@ -60,77 +82,80 @@ class _Parser:
         if text:
             self._target.append(Text(text))
 
-    def _action(self, text: str) -> None:
+    def _action(self, whole: str) -> None:
+        text = whole.strip()
+        at = self._at + whole.index(text)
         if text.startswith("/*"):
             return
         word, _, rest = text.partition(" ")
         if word in ("if", "with", "range"):
-            self._begin(word, rest, chained=False)
+            self._begin(word, rest, at + len(word) + 1, chained=False)
         elif word == "else":
-            self._otherwise(rest.strip())
+            self._otherwise(rest.strip(), at + text.rindex(rest.strip()))
         elif text == "end":
             self._end()
         else:
-            variable, tokens = _variables(_tokens(text))
+            variable, tokens = _variables(_tokens(text, at))
             self._target.append(Action(_pipe(tokens), variable[0] if variable else ""))
 
-    def _begin(self, kind: str, rest: str, *, chained: bool) -> None:
-        variables, tokens = _variables(_tokens(rest))
+    def _begin(self, kind: str, rest: str, at: int, *, chained: bool) -> None:
+        variables, tokens = _variables(_tokens(rest, at))
         block = Block(kind, _pipe(tokens), variables)
         self._target.append(block)
         self._open.append((block, chained))
         self._target = block.body
 
-    def _otherwise(self, rest: str) -> None:
+    def _otherwise(self, rest: str, at: int) -> None:
         if not self._open:
-            raise TemplateError("unexpected {{else}}")
+            raise _Wrong("unexpected {{else}}")
         self._target = self._open[-1][0].otherwise
         if rest:
             kind, _, condition = rest.partition(" ")
-            self._begin(kind, condition, chained=True)
+            self._begin(kind, condition, at + len(kind) + 1, chained=True)
 
     def _end(self) -> None:
         if not self._open:
-            raise TemplateError("unexpected {{end}}")
+            raise _Wrong("unexpected {{end}}")
         while self._open.pop()[1]:  # an `else if` has no end of its own
             pass
         block = self._open[-1][0] if self._open else None
         self._target = self._root if block is None else block.otherwise if block.otherwise else block.body
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
+def _tokens(text: str, at: int) -> list[Token]:
     found, position = [], 0
     text = text.rstrip()
     while position < len(text):
         match = _TOKEN.match(text, position)
         if not match or match.lastgroup is None:
-            raise TemplateError(f'unexpected "{text[position:].strip()[:20]}" in action')
-        found.append((match.lastgroup, match.group(match.lastgroup)))
+            raise _Wrong(f'unexpected "{text[position:].strip()[:1]}" in operand')
+        kind = match.lastgroup
+        found.append(Token(kind, match.group(kind), at + match.start(kind)))
         # `.A.B` after a closing bracket is that bracket's field; after a space it would be an argument.
         position = match.end()
     return found
 
 
-def _variables(tokens: list[tuple[str, str]]) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+def _variables(tokens: list[Token]) -> tuple[tuple[str, ...], list[Token]]:
     """Split `$i, $e :=` off."""
-    position = next((i for i, (kind, _) in enumerate(tokens) if kind == "assign"), None)
+    position = next((i for i, token in enumerate(tokens) if token.kind == "assign"), None)
     if position is None:
         return (), tokens
-    return tuple(text[1:] for kind, text in tokens[:position] if kind == "variable"), tokens[position + 1 :]
+    return tuple(token.text[1:] for token in tokens[:position] if token.kind == "variable"), tokens[position + 1 :]
 
 
-def _pipe(tokens: list[tuple[str, str]]) -> Pipe:
+def _pipe(tokens: list[Token]) -> Pipe:
     pipe, left = _read_pipe(tokens)
     if left:
-        raise TemplateError(f'unexpected "{left[0][1]}" in action')
+        raise _Wrong(f'unexpected "{left[0][1]}" in action')
     return pipe
 
 
-def _read_pipe(tokens: list[tuple[str, str]]) -> tuple[Pipe, list[tuple[str, str]]]:
+def _read_pipe(tokens: list[Token]) -> tuple[Pipe, list[Token]]:
     commands: list[tuple[Any, ...]] = []
     operands: list[Any] = []
     while tokens and tokens[0][1] != ")":
-        kind, text = tokens[0]
+        kind, text, at = token = tokens[0]
         tokens = tokens[1:]
         if (kind, text) == ("mark", "|"):
             commands.append(_command(operands))
@@ -138,34 +163,51 @@ def _read_pipe(tokens: list[tuple[str, str]]) -> tuple[Pipe, list[tuple[str, str
         elif (kind, text) == ("mark", "("):
             inner, tokens = _read_pipe(tokens)
             if not tokens:
-                raise TemplateError("unclosed left paren")
+                raise _Wrong("unclosed left paren")
             tokens = tokens[1:]
             fields: tuple[str, ...] = ()
             if tokens and tokens[0][0] == "field" and tokens[0][1] != ".":
-                fields, tokens = tuple(tokens[0][1][1:].split(".")), tokens[1:]
-            operands.append(Chain(inner, fields))
+                token = tokens[0]
+                fields, tokens = tuple(token.text[1:].split(".")), tokens[1:]
+            operands.append(Chain(inner, fields, token.at, token.text if fields else ""))
         else:
-            operands.append(_operand(kind, text))
+            operands.append(_operand(kind, text, at))
     commands.append(_command(operands))
     return Pipe(tuple(commands)), tokens
 
 
 def _command(operands: list[Any]) -> tuple[Any, ...]:
     if not operands:
-        raise TemplateError("missing value for command")
+        raise _Wrong("missing value for command")
     return tuple(operands)
 
 
-def _operand(kind: str, text: str) -> Any:
+def _operand(kind: str, text: str, at: int) -> Any:
     if kind == "string":
         return Literal(text[1:-1] if text[0] == "`" else ast.literal_eval(text))
     if kind == "number":
         return Literal(float(text) if "." in text else int(text))
     if kind == "variable":
         name, *fields = text[1:].split(".")
-        return Chain(Variable(name), tuple(fields))
+        return Chain(Variable(name), tuple(fields), at + _second(text), text)
     if kind == "field":
-        return Chain(Dot(), tuple(text[1:].split(".")) if text != "." else ())
+        return Chain(Dot(), tuple(text[1:].split(".")) if text != "." else (), at + _second(text[1:], 1), text)
     if kind == "word":
-        return Literal(_WORDS[text]) if text in _WORDS else Function(text)
-    raise TemplateError(f'unexpected "{text}" in operand')
+        if text in _WORDS:
+            return Literal(_WORDS[text])
+        if text not in FUNCTIONS:
+            raise _Wrong(f'function "{text}" not defined{suggestion(text, FUNCTIONS)}')
+        return Function(text, at)
+    raise _Wrong(f'unexpected "{text}" in operand')
+
+
+def _second(text: str, before: int = 0) -> int:
+    """Return where the second of a chain's parts begins (that is where Go says that the chain is), 0 without any."""
+    found = text.find(".")
+    return found + before if found >= 0 else 0
+
+
+def _unclosed(text: str) -> str:
+    """Return what an action that never ends lacks."""
+    left = re.sub(r'"(?:\\.|[^"\\\n])*"|`[^`]*`', "", text)
+    return "unterminated quoted string" if '"' in left else "unclosed action"

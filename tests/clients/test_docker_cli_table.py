@@ -79,7 +79,15 @@ CONTAINER = [
     refused("exec nosuch true", "No such container: nosuch", 1),
     row("port box", r"(53/udp -> 127.0.0.1:\d+\n?|80/tcp -> 127.0.0.1:\d+\n?){2}"),
     row("port box 80/tcp", r"127.0.0.1:\d+"),
-    row("port box 81", "[Ee]rror: No public port '81(/tcp)?' published for box|no public port .*", 1),
+    row("port box 81", "Error: No public port '81' published for box", 1),
+    row("port box 53/tcp", "Error: No public port '53/tcp' published for box", 1),
+    row("port box x", r'Error: invalid port \(x\): strconv.ParseUint: parsing "x": invalid syntax', 1),
+    row("ps --format raw", r"(?s)container_id: [0-9a-f]{12}\nimage: .*\nports:.*"),
+    row("ps --format {{.Nope}}", re.escape('failed to execute template: template: :1:2: executing "" at <.Nope>: '
+        "can't evaluate field Nope in type *formatter.ContainerContext"), 1),
+    row("ps --format {{.ID", "failed to parse template: template: :1: unclosed action", 1),
+    row("network ls --format {{.Nope}}", re.escape('template parsing error: template: :1:2: executing "" at <.Nope>: '
+        "can't evaluate field Nope in type *network.networkContext") + ".*", 1),
     row("top box", r"UID +PID +PPID +C +STIME +TTY +TIME +CMD\nroot +\d+ .*sleep 1000"),
     row("top box -o pid,comm", r"PID +COMMAND\n\d+ +sleep"),
     refused("run --name box busybox", r"Conflict. The container name \"/box\" is already", 125),

@@ -8,6 +8,7 @@ import pytest
 
 from dosirak.magics.errors import UsageError
 from dosirak.magics.templates import TemplateError, parse, render
+from dosirak.magics.templates.raw import raw_ids, raw_rows
 from dosirak.magics.templates.rows import format_documents, format_rows
 
 DATA: dict[str, Any] = {
@@ -71,15 +72,23 @@ def test_a_template_renders_as_in_go(template: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{{.Nmae}}", 'no field or entry "Nmae"; did you mean Name?'),
-        ("{{.Name.X}}", "can't evaluate field X"),
+        ("{{.Nope}}", 'template: :1:2: executing "" at <.Nope>: map has no entry for key "Nope"'),
+        ("{{.Nmae}}", 'map has no entry for key "Nmae"; did you mean Name?'),
+        ("{{.Name.X}}", """:1:7: executing "" at <.Name.X>: can't evaluate field X in type interface {}"""),
+        ("x\n한 {{if .Nope}}{{end}}", 'template: :2:9: executing "" at <.Nope>: '),
+        ("{{range .Args}}{{$.Nope}}{{end}}", ':1:18: executing "" at <$.Nope>: map has no entry'),
         ("{{.State.Health.Status}}", 'nil data; no entry for key "Status"'),
-        ("{{frob .Name}}", 'function "frob" not defined'),
-        ("{{if .Name}}x", "{{end}} is missing"),
-        ("{{.Name", "unclosed action"),
-        ("{{end}}", "unexpected {{end}}"),
-        ("{{}}", "missing value for command"),
-        ("{{index .Args 9}}", "error calling index"),
+        ("{{frob .Name}}", 'template: :1: function "frob" not defined'),
+        ("a\nb{{.Name | frob}}", 'template: :2: function "frob" not defined'),
+        ("{{if .Name}}x\n", "template: :2: unexpected EOF"),
+        ("{{.Name", "template: :1: unclosed action"),
+        ('{{"a}}', "template: :1: unterminated quoted string"),
+        ("{{.Name !}}", 'template: :1: unexpected "!" in operand'),
+        ("{{end}}", "template: :1: unexpected {{end}}"),
+        ("{{else}}", "template: :1: unexpected {{else}}"),
+        ("{{}}", "template: :1: missing value for command"),
+        ("{{index .Args 9}}", 'executing "" at <index .Args 9>: error calling index'),
+        ("{{len 3}}", 'template: :1:2: executing "" at <len 3>: error calling len: len of type int'),
         ('{{join .Name ","}}', "join wants a list"),
         ("{{range .Name}}{{end}}", "range can't iterate"),
         ("{{$y}}", 'undefined variable "$y"'),
@@ -106,5 +115,50 @@ def test_json_is_an_object_a_line_with_sorted_keys() -> None:
 
 
 def test_a_wrong_template_is_docker_s_error() -> None:
-    with pytest.raises(UsageError, match=r"template parsing error: unclosed action"):
+    with pytest.raises(UsageError, match=r"^template parsing error: template: :1: unclosed action$") as caught:
         format_documents("{{.Name", [DATA])
+    assert caught.value.exit_code == 64
+    with pytest.raises(UsageError, match=r"^template parsing error: template: :1:2: executing") as caught:
+        format_documents("{{.Nope}}", [DATA])
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "message"),
+    [
+        (
+            "containers",
+            "table {{.Nope}}",
+            """failed to execute template: template: :1:8: executing "" at <.Nope>: """
+            "can't evaluate field Nope in type *formatter.ContainerContext",
+        ),
+        ("containers", "{{.ID", "failed to parse template: template: :1: unclosed action"),
+        (
+            "images",
+            "{{.Nope}}",
+            """template parsing error: template: :1:2: executing "" at <.Nope>: """
+            "can't evaluate field Nope in type *formatter.imageContext",
+        ),
+        ("images", "{{.ID", "template parsing error: template: :1: unclosed action"),
+        (
+            "containers",
+            "{{.ID.Foo}}",
+            """failed to execute template: template: :1:5: executing "" at <.ID.Foo>: """
+            "can't evaluate field Foo in type string",
+        ),
+    ],
+)
+def test_a_listing_s_wrong_template_is_docker_s_error(kind: str, template: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        format_rows(template, ROWS, {}, kind)
+    assert (str(caught.value), caught.value.exit_code) == (message, 1)
+
+
+def test_raw_is_a_block_of_lines_for_each_row() -> None:
+    row = {"ID": "i", "Name": "n", "Driver": "bridge", "Scope": "local"}
+    block = ["network_id: i", "name: n", "driver: bridge", "scope: local", ""]
+    assert raw_rows("networks", [row, row], []) == block * 2
+    image = {"Repository": "r", "Tag": "t", "Digest": "", "ID": "i", "CreatedAt": "c", "Size": "1MB"}
+    assert "digest:" not in raw_rows("images", [image], [])
+    assert "digest:" in raw_rows("images", [image], ["DIGEST"])
+    assert raw_ids("volumes", ["v"]) == ["name: v"]
