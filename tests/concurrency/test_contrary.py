@@ -1,7 +1,8 @@
 """Two or more clients do contrary things to one container at the same moment, again and again: each gets one of the
 answers Docker has for it, and what is left agrees with itself (`support.invariants`).
 
-`DOSIRAK_TESTS_LONG=1` takes a thousand rounds of each.
+`DOSIRAK_TESTS_LONG=1` takes a thousand rounds of each case, which then is a test of its own (`-k "stop-restart"`): a
+thousand rounds take one to two minutes on a quiet machine, all of them together more than any one timeout should be.
 """
 
 from __future__ import annotations
@@ -198,13 +199,22 @@ def clear(api: Api) -> None:
         assert answer.status in (204, 404, 409), answer
 
 
+def together() -> list[Any]:
+    """The cases of each test: all in one engine, in the long form one by one."""
+    if not seeds.LONG:
+        return [pytest.param(list(CASES), id="all")]
+    return [pytest.param([name], id=name.replace(", ", "-").replace(" ", "_")) for name in CASES]
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(3600 if seeds.LONG else 180)
-def test_contrary_calls_each_get_one_of_dockers_answers(fresh_engine: Engine, api: Api) -> None:
+@pytest.mark.timeout(1800 if seeds.LONG else 180)
+@pytest.mark.parametrize("names", together())
+def test_contrary_calls_each_get_one_of_dockers_answers(fresh_engine: Engine, api: Api, names: list[str]) -> None:
     chance = random.Random(seeds.seed())
     clients = Clients(fresh_engine, 8, chance)
     removed: set[str] = set()
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         for number in range(ROUNDS):
             removed.add(make(api, case, "bridge" if number % 4 == 0 else "none"))
             answers = clients.ask(case.calls)
@@ -222,7 +232,7 @@ def test_contrary_calls_each_get_one_of_dockers_answers(fresh_engine: Engine, ap
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600 if seeds.LONG else 120)
+@pytest.mark.timeout(1800 if seeds.LONG else 120)
 def test_fifty_clients_at_once_on_one_container(fresh_engine: Engine, api: Api) -> None:
     clients = Clients(fresh_engine, 50, random.Random(seeds.seed()))
     x = make(api, Case(False, ()), "bridge")
@@ -238,7 +248,7 @@ def test_fifty_clients_at_once_on_one_container(fresh_engine: Engine, api: Api) 
     clients.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1800 if seeds.LONG else 120)
 def test_two_containers_that_want_one_name(fresh_engine: Engine, api: Api) -> None:
     clients = Clients(fresh_engine, 6, random.Random(seeds.seed()))
     for _ in range(200 if seeds.LONG else 10):
@@ -254,7 +264,7 @@ def test_two_containers_that_want_one_name(fresh_engine: Engine, api: Api) -> No
     clients.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1800 if seeds.LONG else 120)
 def test_attach_and_removal_at_once_leave_no_client_hanging(fresh_engine: Engine, api: Api) -> None:
     chance = random.Random(seeds.seed())
     other = Api(fresh_engine.socket)
