@@ -12,6 +12,7 @@ from dosirak.magics.errors import UsageError
 from dosirak.magics.grammar.create.flags import LIMITS
 from dosirak.magics.grammar.create.security import restart_policy
 from dosirak.magics.grammar.flags import Command, flag
+from dosirak.magics.grammar.values import SIZE
 
 _SEVERAL = "[OPTIONS] CONTAINER [CONTAINER...]"
 # Of the flags of `create`, those that a running container can take; those for devices are ours, docker has none.
@@ -70,6 +71,7 @@ def _limit_flags(command: Any) -> Any:
 @click.command("update", cls=Command, usage=_SEVERAL, at_least=1)
 @_limit_flags
 @flag("--restart", help="Restart policy: no, always, unless-stopped, on-failure[:n].")
+@flag("--kernel-memory", type=SIZE, default=0, help="Discarded: the kernel has it no longer.", hidden=True)
 @click.argument("containers", nargs=-1)
 @click.pass_obj
 def update(session: Session, /, containers: tuple[str, ...], **flags: Any) -> Result:
@@ -102,6 +104,7 @@ def _body(flags: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(str(error), 1) from error
     return {
         **{field: flags[name] for name, field in _NUMBERS.items()},
+        **({"KernelMemory": flags["kernel_memory"]} if flags["kernel_memory"] else {}),
         **{field: list(flags[name]) or None for name, field in _DEVICES.items()},
         "PidsLimit": flags["pids_limit"] or None,
         "RestartPolicy": restart,

@@ -80,6 +80,8 @@ CONTAINER = [
     row("port box", r"(53/udp -> 127.0.0.1:\d+\n?|80/tcp -> 127.0.0.1:\d+\n?){2}"),
     row("port box 80/tcp", r"127.0.0.1:\d+"),
     row("port box 81", "Error: No public port '81' published for box", 1),
+    row("update --kernel-memory 50m box",
+        r"box\nKernel memory limits are deprecated and not supported\. Limitation discarded\."),
     row("port box 53/tcp", "Error: No public port '53/tcp' published for box", 1),
     row("port box x", r'Error: invalid port \(x\): strconv.ParseUint: parsing "x": invalid syntax', 1),
     row("ps --format raw", r"(?s)container_id: [0-9a-f]{12}\nimage: .*\nports:.*"),

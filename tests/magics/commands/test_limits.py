@@ -45,6 +45,9 @@ def test_update_changes_limits_and_shows_warnings(magic: Any, capsys: pytest.Cap
     assert container.attrs["HostConfig"]["BlkioDeviceWriteBps"] == [{"Path": disk, "Rate": MB}]
     with pytest.raises(UsageError, match="you must provide one or more flags when using this command"):
         magic("container", "update box")
+    capsys.readouterr()
+    magic("container", "update --kernel-memory 50m --cpu-shares 100 box")
+    assert "Kernel memory limits are deprecated and not supported. Limitation discarded." in capsys.readouterr().err
     with pytest.raises(DosirakError, match="Minimum memory limit allowed is 6MB"):
         magic("container", "update -m 1m box")
 
