@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dosirak.magics.errors import suggestion
@@ -51,6 +52,7 @@ class _Parser:
         self._open: list[tuple[Block, bool]] = []  # the block, and whether its else was opened by `else if`
         self._target = self._root
         self._at = 0  # the action that is read
+        self._variables = {""}
 
     def parse(self) -> list[Any]:
         """Raises TemplateError."""
@@ -96,10 +98,19 @@ class _Parser:
             self._end()
         else:
             variable, tokens = _variables(_tokens(text, at))
+            self._declare(variable, tokens)
             self._target.append(Action(_pipe(tokens), variable[0] if variable else ""))
+
+    def _declare(self, names: Iterable[str], tokens: Iterable[Token]) -> None:
+        """What an action says of variables: those that it makes are known behind it, not in it."""
+        for kind, text, _ in tokens:
+            if kind == "variable" and (name := text[1:].partition(".")[0]) not in self._variables:
+                raise _Wrong(f'undefined variable "${name}"')
+        self._variables.update(names)
 
     def _begin(self, kind: str, rest: str, at: int, *, chained: bool) -> None:
         variables, tokens = _variables(_tokens(rest, at))
+        self._declare(variables, tokens)
         block = Block(kind, _pipe(tokens), variables)
         self._target.append(block)
         self._open.append((block, chained))

@@ -82,6 +82,7 @@ def test_a_template_renders_as_in_go(template: str, expected: str) -> None:
         ("a\nb{{.Name | frob}}", 'template: :2: function "frob" not defined'),
         ("{{if .Name}}x\n", "template: :2: unexpected EOF"),
         ("{{.Name", "template: :1: unclosed action"),
+        ("\n{{$x := .Name}}{{$x}}{{$y.Z}}", 'template: :2: undefined variable "$y"'),
         ('{{"a}}', "template: :1: unterminated quoted string"),
         ("{{.Name !}}", 'template: :1: unexpected "!" in operand'),
         ("{{end}}", "template: :1: unexpected {{end}}"),
