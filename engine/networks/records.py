@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -74,10 +74,11 @@ class Records:
         self._put_aside([(endpoint.container, endpoint.network_id, _encode(endpoint))])
 
     def ended(self, container: str) -> None:
-        """A container has ended: it misses no connection. Raises HostLimit."""
+        """A container has ended: it misses no connection. On a full disk that is found out at the next start."""
         for key, name in self.damaged_endpoints:
             if key == container:
-                self.damaged_endpoints.forget(key, name)
+                with suppress(HostLimit):
+                    self.damaged_endpoints.forget(key, name)
 
     def _put_aside(self, rows: Iterable[tuple[str, str, bytes]]) -> None:
         names = dict(self._db.execute("SELECT id, name FROM networks").fetchall()) | dict(self.damaged_networks)
