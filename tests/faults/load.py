@@ -127,7 +127,7 @@ class Load:
         ran = self._ask(api, "POST", f"/exec/{made.body['Id']}/start", 200, 404, 409, body={"Detach": True})
         found = self._ask(api, "GET", f"/exec/{made.body['Id']}/json", 200, 404)
         # One whose container had ended before it was started has no code.
-        codes = (code, 137, 126, 127, 128) if ran.status == 200 else (None, 126, 127, 128)  # 127: its root had gone
+        codes = (code, 137, 126, 128) if ran.status == 200 else (None, 126, 128)
         if found.status == 200 and not found.body["Running"] and found.body["ExitCode"] not in codes:
             self.ledger.surprises.append(f"exec that exits with {code}: {found.body['ExitCode']}")
 
