@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 from dosirak.engine.runtime import cgroups, child, filesystems, listening, namespaces, privilege, rootfs, users, vfork
 from dosirak.engine.runtime import process as programs
@@ -182,8 +183,16 @@ def prepare_join(
         _connect(plan, linux)
         namespaces.follow(target, linux.get("namespaces") or [])
     except OSError as error:
+        if _has_ended(target):  # what is missing is its cgroup or its namespaces, not a program
+            raise StartError("the container has ended", 128) from error
         raise start_error(error) from error
     return plan
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _start(plan: child.Plan, flags: int, *, stdin: bool) -> Process:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dosirak.engine.errors import HostLimit, StartFailed
+from dosirak.engine.supervision.model import Launch
 from support.bundles import Box, cgroup_folders, ended
 
 # Working directory
@@ -279,3 +280,18 @@ async def test_exit_json_tells_the_end(box: Box) -> None:
     said = json.loads((result.bundle.path / "exit.json").read_text())
     assert (said["code"], said["oom"], said["error"], said["restarts"]) == (6, False, "", 0)
     assert said["at"] == result.task.exit.at
+
+
+async def test_an_exec_that_comes_as_its_container_ends_is_told_so(box: Box) -> None:
+    """Its first process has been looked up, and its cgroup is gone by now: it is no program that is missing."""
+    started = await box.start(["true"])
+    pidfd = os.dup(started.task.pidfd)
+    await ended(started.task)
+    await started.task.gone()
+    try:
+        launch = Launch(id="exec", bundle=started.bundle.path)
+        with pytest.raises(StartFailed, match=r"exec failed.*the container has ended") as caught:
+            await box.launcher.exec(launch, pidfd, started.bundle.spec["process"], started.bundle.spec)
+        assert caught.value.exit_code == 128
+    finally:
+        os.close(pidfd)
