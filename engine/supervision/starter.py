@@ -153,6 +153,8 @@ def start(
         told = {"error": child.describe(error), "exit_code": child.exit_code(error), "pid": 0}
     except Exception as error:  # a defect of ours
         told = {"error": f"{type(error).__name__}: {error}", "exit_code": 128, "pid": 0}
+    if ready is not None and not cgroups.took_ready():  # a container without a cgroup, or a start that failed before
+        cgroups.forget_ready(os.getppid())
     told |= {"cgroup": cgroup, "shared_pids": shared, "streams": [fd >= 0 for fd in streams]}
     wire.send(monitor, wire.pack(told), [fd for fd in streams if fd >= 0])
     os._exit(0)
