@@ -95,10 +95,20 @@ async def _supervise(room: Room, live: Live, task: Task) -> None:
             except EngineError as error:
                 _log.warning("container %s: automatic removal: %s", live.record.short_id, error)
                 live.not_removed(str(error))
+    room.supervise(_after_monitor(room, live, task), f"sweep {live.record.short_id}")
     # Else its monitor has applied the policy.
     ours = end.lost or (modes.targets(live.record.host_config) and not end.error)
     if ours and not auto_remove and not live.by_hand and policy.wants_up(live.record, booted=False):
         room.supervise(_come_back(room, live), f"restart {live.record.short_id}")
+
+
+async def _after_monitor(room: Room, live: Live, task: Task) -> None:
+    """A monitor tells and notes the end before it removes the cgroup, and may be killed between the two."""
+    await task.gone()
+    async with live.lock:
+        path = group.path_of(live.record)
+        if live.task in (None, task) and cgroups.exists(path):  # else it is that of the next run
+            await asyncio.to_thread(cgroups.remove, path)
 
 
 async def _come_back(room: Room, live: Live) -> None:

@@ -149,6 +149,11 @@ def kill(path: str) -> None:
     backend().kill(path)
 
 
+def exists(path: str) -> bool:
+    """Whether there is such a cgroup, in any hierarchy."""
+    return backend().exists(path)
+
+
 def remove(path: str) -> None:
     """Remove the cgroup; one that is gone already is fine. Processes still inside are killed first. Raises OSError."""
     backend().remove(path)

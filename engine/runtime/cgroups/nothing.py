@@ -66,6 +66,10 @@ class Nothing(v1.Hierarchies):
     def kill(self, path: str) -> None:
         """What shares its pid namespace with others lives on."""
 
+    def exists(self, path: str) -> bool:
+        """There is none."""
+        return False
+
     def remove(self, path: str) -> None:
         """There is none."""
 

@@ -221,6 +221,10 @@ class Hierarchies:
         self.thaw(path)
         files.kill_all(f"{self._main()}/{path}")
 
+    def exists(self, path: str) -> bool:
+        """In any: one whose remover was killed may be gone from some."""
+        return any(os.path.isdir(f"{mount}/{path}") for mount in self.mounts.values())
+
     def remove(self, path: str) -> None:
         """From every hierarchy that has it."""
         try:

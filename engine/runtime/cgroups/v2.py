@@ -146,6 +146,10 @@ class Hierarchy:
         except OSError:
             files.kill_all(f"{self.root}/{path}")
 
+    def exists(self, path: str) -> bool:
+        """Whether the group is there."""
+        return os.path.isdir(f"{self.root}/{path}")
+
     def remove(self, path: str) -> None:
         """Remove the group."""
         files.remove(f"{self.root}/{path}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from dosirak.engine.containers import LogQuery
 from dosirak.engine.containers.documents import RestartPolicy
 from dosirak.engine.errors import NotFound
 from dosirak.engine.runtime import cgroups
+from support.bundles import cgroup_folders, until
 from support.engines import new_settings
 
 from .conftest import Rig
@@ -115,6 +118,27 @@ async def test_a_killed_monitor_takes_its_container_along_and_it_is_recorded(rig
     assert rig.networks.sandbox(container_id) is None
     await rig.containers.start(container_id)
     assert rig.containers.get(container_id).state.running
+
+
+@pytest.mark.parametrize("service", ["runs", "starts later"])
+async def test_of_a_monitor_killed_in_its_last_moments_no_cgroup_is_left(rig, service):
+    """It notes the end, and removes the cgroup after that."""
+    container_id = await rig.start("sleep", "100")
+    pid, monitor = rig.containers.get(container_id).state.pid, monitor_of(rig, container_id)
+    path = f"{cgroups.parent()}/{container_id}"
+    os.kill(monitor, signal.SIGSTOP)
+    if service != "runs":
+        await rig.close()
+    os.kill(pid, signal.SIGTERM)
+    note = {"code": 6, "oom": False, "at": time.time(), "error": "", "restarts": 0}
+    (rig.settings.data / "containers" / container_id / "exit.json").write_text(json.dumps(note))
+    assert cgroup_folders(path), "the control: it is there"
+    os.kill(monitor, signal.SIGKILL)
+    if service != "runs":
+        await rig.open()
+    await until(lambda: rig.containers.get(container_id).state.status == "exited", "its end to be recorded")
+    assert rig.containers.get(container_id).state.exit_code == 6
+    await until(lambda: not cgroup_folders(path), "the cgroup to be removed")
 
 
 async def test_a_killed_launcher_leaves_containers_running_and_comes_back(rig):
