@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from dosirak.engine.runtime import steps
 from dosirak.engine.runtime import syscalls as sys
+from support.machinecode import compiled
 
 SOURCE = Path(steps.__file__).with_name("steps.c")
-PREFIX = {"x86_64": "", "aarch64": "aarch64-linux-gnu-"}
 
 
 @pytest.mark.parametrize("machine", steps.CODE)
 def test_the_source_compiles_to_the_code_that_is_shipped(machine, tmp_path):
-    prefix = "" if machine == os.uname().machine else PREFIX[machine]
-    compiler = shutil.which(f"{prefix}gcc")
-    if compiler is None or (machine != os.uname().machine and not prefix):
-        pytest.skip(f"no compiler for {machine}")
-    if (
-        not subprocess.run([compiler, "--version"], capture_output=True, text=True)
-        .stdout.splitlines()[0]
-        .split()[-1]
-        .startswith("12.2")
-    ):
-        pytest.skip("the code was made by gcc 12.2; another version's differs")
-    extra = ["-fcf-protection=none"] if machine == "x86_64" else []
-    program, code = tmp_path / "steps", tmp_path / "code"
-    subprocess.run([compiler, *steps.FLAGS, *extra, "-Wall", "-Wextra", "-o", program, SOURCE], check=True)
-    subprocess.run([f"{prefix}objcopy", "-O", "binary", program, code], check=True)
-    assert code.read_bytes() == bytes.fromhex(steps.CODE[machine])
+    code = compiled(SOURCE, machine, steps.FLAGS, tmp_path)
+    assert code == bytes.fromhex(steps.CODE[machine])
 
 
 @pytest.mark.parametrize("machine", steps.CODE)

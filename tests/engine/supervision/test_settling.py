@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +11,9 @@ from docker.models.containers import Container
 
 from dosirak.engine.supervision import settling
 from support.engines import Engine, wait_for
+from support.machinecode import compiled
 
 SOURCE = Path(settling.__file__).with_name("settling.c")
-PREFIX = {"x86_64": "", "aarch64": "aarch64-linux-gnu-"}
 
 FORKED = """
 import os, sys, types
@@ -51,18 +49,8 @@ print(before, after)
 
 @pytest.mark.parametrize("machine", settling.CODE)
 def test_the_source_compiles_to_the_code_that_is_shipped(machine, tmp_path):
-    prefix = "" if machine == os.uname().machine else PREFIX[machine]
-    compiler = shutil.which(f"{prefix}gcc")
-    if compiler is None or (machine != os.uname().machine and not prefix):
-        pytest.skip(f"no compiler for {machine}")
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-    if not version.split()[-1].startswith("12.2"):
-        pytest.skip("the code was made by gcc 12.2; another version's differs")
-    extra = ["-fcf-protection=none"] if machine == "x86_64" else []
-    program, code = tmp_path / "settling", tmp_path / "code"
-    subprocess.run([compiler, *settling.FLAGS, *extra, "-Wall", "-Wextra", "-o", program, SOURCE], check=True)
-    subprocess.run([f"{prefix}objcopy", "-O", "binary", program, code], check=True)
-    assert code.read_bytes() == bytes.fromhex(settling.CODE[machine])
+    code = compiled(SOURCE, machine, settling.FLAGS, tmp_path)
+    assert code == bytes.fromhex(settling.CODE[machine])
 
 
 def test_a_fork_that_settles_gives_back_what_counting_took_and_keeps_what_it_wrote():
