@@ -62,9 +62,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def idle_and_whole() -> tuple[int, int]:
+    """Ticks of all processors since the boot: idle ones, and all (proc_stat(5))."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
 def test_the_service_is_ready_within_400_ms(own: Engine) -> None:
     start.ensure(own.settings)  # compiles what was not compiled yet
     times, cpu = [], []
+    idle, whole = idle_and_whole()
     for _ in range(5):
         own.kill(signal.SIGTERM)
         began = time.perf_counter()
@@ -73,7 +80,7 @@ def test_the_service_is_ready_within_400_ms(own: Engine) -> None:
         times.append(time.perf_counter() - began)
         cpu.append(cpu_seconds(own.pid))
     # The best of five; where other tests keep the processors busy, the time the service had one of them.
-    busy = os.getloadavg()[0] > 1.5
+    busy = (idle_and_whole()[0] - idle) / (idle_and_whole()[1] - whole) < 0.25
     assert min(times) < 0.4 or (busy and min(cpu) < 0.4), f"wall {times}, processor {cpu} s"
 
 
